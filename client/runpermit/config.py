@@ -1,0 +1,270 @@
+"""Settings: one file `runpermit.toml`, overridden by RUNPERMIT_SECTION__NAME, checked whole."""
+
+import os
+import socket
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from runpermit.errors import ContainerConfigurationError
+from runpermit.limits import LimitsFile, LimitsValidator
+from runpermit.models import ApprovalMode, Assurance, ExecutionControlConfig, Isolation
+
+FILE_NAME = "runpermit.toml"
+PREFIX = "RUNPERMIT_"
+# Names with the prefix that are no settings.
+_OTHER_VARIABLES = {"RUNPERMIT_CONFIG", "RUNPERMIT_RERUN_WRITES"}
+
+
+class Section(BaseModel):
+    """One table of the settings file; an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class ExecutionsSettings(Section):
+    """Where the folders of executions lie."""
+
+    root: Path = Path("executions")
+
+
+class LinksSettings(Section):
+    """Where people reach notebooks and the Temporal Web UI."""
+
+    notebooks: str = ""
+    web_ui: str = "http://127.0.0.1:8233"
+
+
+class ControlSystemSettings(Section):
+    """The machine, and whether code may write to it. `name_servers` are `host:port`."""
+
+    type: Literal["epics", "mock"] = "epics"
+    writes_enabled: bool = False
+    name_servers: list[str] = []
+
+    def execution_control(self) -> ExecutionControlConfig:
+        """The same in the reference's words."""
+        return ExecutionControlConfig(
+            control_system_writes_enabled=self.writes_enabled, control_system_type=self.type
+        )
+
+
+class ApprovalSettings(Section):
+    """Who must be asked before code runs. `question_expiry` in seconds, none: it waits for ever.
+
+    `assurance` has no default: with writes enabled an engineer chooses it.
+    """
+
+    mode: ApprovalMode = ApprovalMode.CONTROL_WRITES
+    assurance: Assurance | None = None
+    question_expiry: float | None = Field(default=None, gt=0)
+
+
+class LimitsSettings(Section):
+    """The limits database."""
+
+    file: Path | None = None
+    enabled: bool = True
+    allow_unlisted: bool = False
+
+
+class GenerationSettings(Section):
+    """The model that writes code. Its key comes from OPENAI_API_KEY alone. `timeout` in seconds."""
+
+    generator: str = "openai"
+    base_url: str | None = None
+    model: str | None = None
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    timeout: float = Field(default=120, gt=0)
+
+
+class KernelsSettings(Section):
+    """How code runs; `isolation = "none"` must be asked for by name."""
+
+    isolation: Isolation = Isolation.FULL
+    python: Path | None = None
+
+
+class TimeoutsSettings(Section):
+    """All in seconds. `run`: the code. `retry`: all tries of a step that an outage fails.
+
+    `host`: how long a step waits for the worker of its host.
+    """
+
+    run: float = Field(default=600, gt=0)
+    heartbeat: float = Field(default=15, ge=1)
+    retry: float = Field(default=300, gt=0)
+    host: float = Field(default=600, gt=0)
+
+
+class WorkerSettings(Section):
+    """This worker. `host` names its own task queue `runpermit@<host>`."""
+
+    host: str = Field(default="", pattern=r"\A[A-Za-z0-9_.\-]{0,64}\z")
+
+
+class Settings(BaseSettings):
+    """All settings of a deployment. Secrets are none of them."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True
+    )
+
+    executions: ExecutionsSettings = ExecutionsSettings()
+    links: LinksSettings = LinksSettings()
+    control_system: ControlSystemSettings = ControlSystemSettings()
+    approval: ApprovalSettings = ApprovalSettings()
+    limits: LimitsSettings = LimitsSettings()
+    generation: GenerationSettings = GenerationSettings()
+    kernels: KernelsSettings = KernelsSettings()
+    timeouts: TimeoutsSettings = TimeoutsSettings()
+    worker: WorkerSettings = WorkerSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment first, then what `load_settings` read from the file."""
+        del settings_cls, dotenv_settings, file_secret_settings
+        return env_settings, init_settings
+
+
+def find_settings_file(path: Path | None = None) -> Path | None:
+    """The settings file: `path`, RUNPERMIT_CONFIG, the working directory, /etc/runpermit.
+
+    Raises ContainerConfigurationError where a file that was named does not exist.
+    """
+    named = path or (
+        Path(os.environ["RUNPERMIT_CONFIG"]) if "RUNPERMIT_CONFIG" in os.environ else None
+    )
+    if named is not None:
+        if not named.is_file():
+            raise ContainerConfigurationError(
+                f"Settings file {named} does not exist. Correct --config or RUNPERMIT_CONFIG."
+            )
+        return named
+    candidates = (Path.cwd() / FILE_NAME, Path("/etc/runpermit") / FILE_NAME)
+    return next((file for file in candidates if file.is_file()), None)
+
+
+def load_settings(path: Path | None = None) -> Settings:
+    """Read and check all settings; relative paths are relative to the file.
+
+    Raises ContainerConfigurationError that names file, key and reason.
+    """
+    file = find_settings_file(path)
+    where = str(file) if file else "environment"
+    try:
+        values = TomlConfigSettingsSource(Settings, file)() if file else {}
+        _refuse_unknown_variables()
+        settings = Settings(**values)
+    except ValidationError as invalid:
+        lines = [
+            f"{'.'.join(str(part) for part in error['loc'])}: {error['msg']}"
+            for error in invalid.errors(
+                include_url=False, include_context=False, include_input=False
+            )
+        ]
+        raise ContainerConfigurationError(f"Settings in {where}: " + "; ".join(lines)) from None
+    except (ValueError, OSError) as broken:  # TOML and the parsing of variables
+        raise ContainerConfigurationError(f"Settings in {where}: {broken}") from None
+    return _anchored(settings, file.resolve().parent if file else Path.cwd())
+
+
+def check_settings(settings: Settings) -> list[str]:
+    """What must be mended before a worker may start; empty where nothing must."""
+    found = []
+    control, approval = settings.control_system, settings.approval
+    if settings.kernels.isolation is not Isolation.NONE:
+        found.append(
+            f'kernels.isolation = "{settings.kernels.isolation}": this version has no sandbox yet. '
+            'Set kernels.isolation = "none" to run code unprotected, for a demo machine only.'
+        )
+    if not control.writes_enabled:
+        return found
+    if control.type == "epics":
+        found.append(
+            'control_system.writes_enabled with control_system.type = "epics": this version has '
+            "no gate, so that nothing would enforce the limits. Disable writes."
+        )
+    if approval.mode is ApprovalMode.DISABLED:
+        found.append(
+            'approval.mode = "disabled" is for reads only. Choose control_writes or all_code, or '
+            "set control_system.writes_enabled = false."
+        )
+    if approval.assurance is None:
+        found.append(
+            "approval.assurance is not set: with writes enabled, choose how well an approver must "
+            'be known. "claimed" is a name that somebody typed.'
+        )
+    return found
+
+
+class PythonExecutorConfig:
+    """The executor's essential settings from a settings mapping (the reference's class).
+
+    `configurable` has the sections of `runpermit.toml`; what is missing takes its default.
+    Raises ContainerConfigurationError on an unknown or wrong key.
+    """
+
+    def __init__(self, configurable: dict[str, Any] | None = None) -> None:
+        try:
+            self.settings = Settings.model_validate(configurable or {})
+        except ValidationError as invalid:
+            raise ContainerConfigurationError(f"configurable: {invalid}") from None
+        self.execution_timeout_seconds = self.settings.timeouts.run
+
+    @cached_property
+    def limits_validator(self) -> LimitsValidator | None:
+        """The validator of the limits database, loaded once; None where checking is disabled.
+
+        An unreadable database gives a validator that refuses every write.
+        """
+        limits = self.settings.limits
+        return limits_file(limits).validator if limits.enabled else None
+
+
+def limits_file(limits: LimitsSettings) -> LimitsFile:
+    """The limits database that these settings name, reloaded when it changes."""
+    return LimitsFile(limits.file, enabled=limits.enabled, allow_unlisted=limits.allow_unlisted)
+
+
+def _anchored(settings: Settings, base: Path) -> Settings:
+    root = settings.executions.model_copy(update={"root": base / settings.executions.root})
+    limits = settings.limits
+    if limits.file is not None:
+        limits = limits.model_copy(update={"file": base / limits.file})
+    kernels = settings.kernels
+    if kernels.python is not None:
+        kernels = kernels.model_copy(update={"python": base / kernels.python})
+    worker = settings.worker
+    if not worker.host:
+        worker = worker.model_copy(update={"host": socket.gethostname()})
+    return settings.model_copy(
+        update={"executions": root, "limits": limits, "kernels": kernels, "worker": worker}
+    )
+
+
+def _refuse_unknown_variables() -> None:
+    sections = {name.upper() for name in Settings.model_fields}
+    for name in os.environ:
+        if not name.startswith(PREFIX) or name in _OTHER_VARIABLES:
+            continue
+        section, separator, _ = name.removeprefix(PREFIX).partition("__")
+        if not separator or section not in sections:
+            known = ", ".join(sorted(sections))
+            msg = f"{name} is no setting: RUNPERMIT_SECTION__NAME with a section of {known}"
+            raise ValueError(msg)

@@ -1,0 +1,82 @@
+"""The messages of Runpermit: request, result, state, approval, notebooks."""
+
+from runpermit.models.analysis import AnalysisResult, ChannelUse, Severity
+from runpermit.models.approval import (
+    Assurance,
+    Channel,
+    Decision,
+    DecisionReceipt,
+    DecisionRecord,
+    PendingApproval,
+    Plan,
+    PlanKind,
+    PlannedWrite,
+    Revision,
+    Verb,
+)
+from runpermit.models.modes import (
+    ApprovalMode,
+    ContainerEndpointConfig,
+    ExecutionControlConfig,
+    ExecutionMode,
+    ExecutionModeConfig,
+    Isolation,
+    get_execution_control_config_from_configurable,
+)
+from runpermit.models.notebooks import NotebookAttempt, NotebookType, PythonExecutionContext
+from runpermit.models.request import (
+    AnalysisPhase,
+    PlanningMode,
+    PythonExecutionRequest,
+    StructuredPlan,
+    accept_request,
+)
+from runpermit.models.result import PythonExecutionSuccess, PythonServiceResult
+from runpermit.models.state import (
+    ExecutionError,
+    Memo,
+    PythonExecutionState,
+    RunProgress,
+    Stage,
+    StageChange,
+)
+
+__all__ = [
+    "AnalysisPhase",
+    "AnalysisResult",
+    "ApprovalMode",
+    "Assurance",
+    "Channel",
+    "ChannelUse",
+    "ContainerEndpointConfig",
+    "Decision",
+    "DecisionReceipt",
+    "DecisionRecord",
+    "ExecutionControlConfig",
+    "ExecutionError",
+    "ExecutionMode",
+    "ExecutionModeConfig",
+    "Isolation",
+    "Memo",
+    "NotebookAttempt",
+    "NotebookType",
+    "PendingApproval",
+    "Plan",
+    "PlanKind",
+    "PlannedWrite",
+    "PlanningMode",
+    "PythonExecutionContext",
+    "PythonExecutionRequest",
+    "PythonExecutionState",
+    "PythonExecutionSuccess",
+    "PythonServiceResult",
+    "Revision",
+    "RunProgress",
+    "Severity",
+    "Stage",
+    "StageChange",
+    "StructuredPlan",
+    "Verb",
+    "accept_request",
+    "get_execution_control_config_from_configurable",
+]

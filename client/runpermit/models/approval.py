@@ -1,0 +1,171 @@
+"""What is put before an operator, and what the operator answers."""
+
+from datetime import datetime
+from enum import StrEnum
+from functools import cached_property
+from typing import Annotated, Any
+
+from pydantic import Field, StringConstraints, model_validator
+
+from runpermit.models.modes import ExecutionMode
+from runpermit.models.wire import Message, canonical_sha256
+
+SHOWN_DIGITS = 6
+
+
+class Verb(StrEnum):
+    """What an operator can say to an execution."""
+
+    APPROVE = "approve"
+    REJECT = "reject"
+    REVISE = "revise"
+    STOP = "stop"
+
+
+class Assurance(StrEnum):
+    """How well the author of a decision is known; `claimed` is a name that somebody typed."""
+
+    CLAIMED = "claimed"
+
+
+class PlannedWrite(Message):
+    """One write of a plan, with what the limits database says of its channel.
+
+    `value` is None with `value_known` false where the code computes it.
+    """
+
+    channel: str | None
+    value: Any = None
+    value_known: bool = False
+    line: int
+    description: str = ""
+    units: str = ""
+    min_value: float | None = None
+    max_value: float | None = None
+
+
+class PlanKind(StrEnum):
+    """How a plan came to be."""
+
+    SEEN_IN_CODE = "seen_in_code"
+
+
+class Plan(Message):
+    """What will be written, as far as it is known before the run."""
+
+    kind: PlanKind = PlanKind.SEEN_IN_CODE
+    writes: list[PlannedWrite] = []
+
+
+class Revision(Message):
+    """All that an approval binds; its sha256 is what an operator approves."""
+
+    workflow_id: str
+    first_run_id: str
+    number: int
+    code: str
+    plan: Plan
+    limits_sha256: str | None
+    inputs: dict[str, str]
+    kernel_environment: str
+
+    @property
+    def sha256(self) -> str:
+        """What an approval of this revision names."""
+        return canonical_sha256(self)
+
+
+class PendingApproval(Message):
+    """The question that waits: `binds` is what its sha256 covers, the rest explains."""
+
+    binds: Revision
+    warnings: list[str]
+    execution_mode: ExecutionMode
+    user_query: str
+    task_objective: str
+    expected_results: dict[str, Any]
+    requester: str | None
+    analysis_issues: list[str]
+    folder_path: str
+    notebook_path: str
+    notebook_link: str
+    asked_at: datetime
+    expires_at: datetime | None = None
+    page_link: str = ""
+    cli_options: str = ""
+
+    @cached_property
+    def sha256(self) -> str:
+        """What an approval names, computed from what this question shows."""
+        return self.binds.sha256
+
+    @property
+    def revision(self) -> str:
+        """The digits of the sha256 that people see."""
+        return self.sha256[:SHOWN_DIGITS]
+
+    @property
+    def number(self) -> int:
+        """The how manieth question of its execution this is, from 1."""
+        return self.binds.number
+
+    @property
+    def plan(self) -> Plan:
+        """The writes, as far as they are known."""
+        return self.binds.plan
+
+    @property
+    def code(self) -> str:
+        """The very code that runs."""
+        return self.binds.code
+
+
+class Decision(Message):
+    """What an operator sends with a signal or update. At least one field must be set."""
+
+    decision: Verb | None = None
+    sha256: Annotated[str, StringConstraints(pattern=r"\A[0-9a-f]{64}\z")] | None = None
+    operator: Annotated[str, StringConstraints(min_length=1, max_length=128)] | None = None
+    comment: Annotated[str, StringConstraints(max_length=4096)] | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> "Decision":
+        if not self.model_fields_set or all(
+            getattr(self, f) is None for f in type(self).model_fields
+        ):
+            msg = "an empty object decides nothing: send no input at all, or a field"
+            raise ValueError(msg)
+        return self
+
+
+class Channel(StrEnum):
+    """The way by which a decision came."""
+
+    SIGNAL = "signal"
+    UPDATE = "update"
+
+
+class DecisionRecord(Message):
+    """One decision as it was received: counted or not, and why not."""
+
+    verb: Verb
+    at: datetime
+    via: Channel
+    accepted: bool
+    reason: str
+    operator: str | None = None
+    comment: str | None = None
+    sha256: str | None = None
+    revision: str | None = None
+    number: int | None = None
+    assurance: Assurance = Assurance.CLAIMED
+
+
+class DecisionReceipt(Message):
+    """The answer to the update `decide` where the decision counted."""
+
+    accepted: bool
+    verb: Verb
+    reason: str
+    number: int | None = None
+    revision: str | None = None

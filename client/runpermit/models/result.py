@@ -1,0 +1,38 @@
+"""What comes back from an execution."""
+
+from pathlib import Path
+from typing import Any
+
+from runpermit.models.approval import DecisionRecord, Plan
+from runpermit.models.modes import Isolation
+from runpermit.models.wire import Message
+
+
+class PythonExecutionSuccess(Message):
+    """What one run of the code left. `execution_time` in seconds."""
+
+    results: dict[str, Any]
+    stdout: str
+    execution_time: float
+    folder_path: Path
+    notebook_path: Path
+    notebook_link: str
+    figure_paths: list[Path] = []
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as JSON values; `execution_time` is called `execution_time_seconds`."""
+        fields = self.model_dump(mode="json")
+        fields["execution_time_seconds"] = fields.pop("execution_time")
+        return fields
+
+
+class PythonServiceResult(Message):
+    """The result of an execution that succeeded; a failed one raises instead."""
+
+    execution_result: PythonExecutionSuccess
+    generated_code: str
+    generation_attempt: int = 1
+    analysis_warnings: list[str] = []
+    isolation: Isolation
+    plan: Plan | None = None
+    decisions: list[DecisionRecord] = []

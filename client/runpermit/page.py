@@ -1,0 +1,135 @@
+"""What an operator reads: the workflow's current details, and what the CLI shows.
+
+Above the code stands only what analysis and limits database say, escaped; the words of the agent
+and the model come last, cut and labelled. Kept below 8 KB, since the Web UI sends it in a URL.
+"""
+
+import shlex
+from urllib.parse import quote
+
+from runpermit.models import PendingApproval, Plan, PlannedWrite, Stage
+from runpermit.text import fenced, markdown, one_line, preformatted
+
+_WIDTH = 60
+_SHOWN_WRITES = 30
+_SHOWN_CODE = 3000
+
+
+def question(plan: Plan) -> str:
+    """The question in one line of plain text: how many writes, to which channels, which values."""
+    writes = plan.writes
+    if not writes:
+        return "Run this code? It only reads."
+    shown = [f"{_name(write)} → {_value(write)}" for write in writes[:3]]
+    more = f" and {len(writes) - 3} more" if len(writes) > 3 else ""  # noqa: PLR2004
+    count = "1 write" if len(writes) == 1 else f"{len(writes)} writes"
+    return f"{count} seen in the code: {'; '.join(shown)}{more}"
+
+
+def approval_page(pending: PendingApproval) -> str:
+    """The page of a waiting approval, in the Markdown that the Temporal Web UI can show."""
+    revision = pending.revision
+    expiry = f"{pending.expires_at:%Y-%m-%d %H:%M:%S} UTC" if pending.expires_at else "never"
+    parts = [
+        f"## Approve? {markdown(question(pending.plan), 200)}",
+        f"**Revision {revision}** (number {pending.number}) · asked "
+        f"{pending.asked_at:%Y-%m-%d %H:%M:%S} UTC · expires {expiry}",
+        "\n".join(f"⚠️ {markdown(warning, 300)}  " for warning in pending.warnings),
+    ]
+    if pending.plan.writes:
+        parts.append(fenced("\n".join(write_lines(pending.plan))))
+    parts += [
+        "### To answer",
+        f"**More Actions → Send a Signal →** choose `approve-{revision}`, `reject-{revision}` or "
+        f"`revise-{revision}` **→ Submit**, without input. The page does not refresh by itself: "
+        "press R.",
+        fenced("\n".join(commands(pending))),
+        "### Why (the requester's words)",
+        f"Asked for: {markdown(pending.user_query, 400)}  \n"
+        f"Task: {markdown(pending.task_objective, 400)}  \n"
+        f"Requester: {markdown(pending.requester or 'not named', 128)}",
+        _findings(pending),
+        _code(pending),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def write_lines(plan: Plan) -> list[str]:
+    """The writes as aligned plain text of at most 60 characters, two lines each."""
+    lines: list[str] = []
+    for write in plan.writes[:_SHOWN_WRITES]:
+        left = f"{_name(write)} → {_value(write)}"
+        lines.append(one_line(f"{left:<48} line {write.line:>4}", _WIDTH))
+        facts = [write.description, _limits(write)]
+        lines.append(one_line("    " + ", ".join(fact for fact in facts if fact), _WIDTH))
+    if len(plan.writes) > _SHOWN_WRITES:
+        lines.append(f"… and {len(plan.writes) - _SHOWN_WRITES} more, see the notebook")
+    return [line for line in lines if line.strip()]
+
+
+def commands(pending: PendingApproval) -> list[str]:
+    """The commands that answer, with the address that they need."""
+    target = f"{shlex.quote(pending.binds.workflow_id)} {pending.cli_options}".strip()
+    return [
+        f"runpermit show {target}",
+        f"runpermit approve {target} --sha256 {pending.revision}",
+        f"runpermit reject {target} --reason '…'",
+        f"runpermit stop {target} --reason '…'",
+    ]
+
+
+def page_link(web_ui: str, namespace: str, workflow_id: str, run_id: str) -> str:
+    """The Web UI's page that shows the current details of one run."""
+    parts = (quote(part, safe="") for part in (namespace, workflow_id, run_id))
+    return "{}/namespaces/{}/workflows/{}/{}/user-metadata".format(web_ui.rstrip("/"), *parts)
+
+
+def progress_page(stage: Stage, attempt: int, note: str, failures: list[str]) -> str:
+    """The page while nothing waits, and after the end: where it stands, and why."""
+    lines = [f"## {stage.replace('_', ' ')}"]
+    if attempt:
+        lines.append(f"Attempt {attempt}")
+    if note:
+        lines.append(markdown(note, 1000))
+    lines += [
+        f"Attempt {number} failed: {markdown(failure, 300)}"
+        for number, failure in enumerate(failures[-5:], max(1, len(failures) - 4))
+    ]
+    return "\n\n".join(lines)
+
+
+def _name(write: PlannedWrite) -> str:
+    return one_line(write.channel, 40) if write.channel else "a channel that the code computes"
+
+
+def _value(write: PlannedWrite) -> str:
+    if not write.value_known:
+        return "computed"
+    shown = one_line(str(write.value), 20)
+    return f"{shown} {one_line(write.units, 8)}".strip()
+
+
+def _limits(write: PlannedWrite) -> str:
+    if write.min_value is None and write.max_value is None:
+        return "no limits" if write.channel else ""
+    low = "-∞" if write.min_value is None else f"{write.min_value:g}"
+    high = "∞" if write.max_value is None else f"{write.max_value:g}"
+    return f"limits {low} … {high} {one_line(write.units, 8)}".strip()
+
+
+def _findings(pending: PendingApproval) -> str:
+    return "\n".join(
+        f"Analysis: {markdown(issue, 200)}  " for issue in pending.analysis_issues[:10]
+    )
+
+
+def _code(pending: PendingApproval) -> str:
+    code = pending.code
+    lines = code.count("\n") + 1
+    shown = code if len(code) <= _SHOWN_CODE else code[:_SHOWN_CODE]
+    rest = "" if shown is code else " (only its beginning: the whole is in the notebook below)"
+    return (
+        f"### Code, {lines} lines{rest}\n\n<details open><summary>show or hide</summary>"
+        f"<pre>{preformatted(shown)}</pre></details>\n\n"
+        f"Notebook: {markdown(pending.notebook_path, 300)}"
+    )

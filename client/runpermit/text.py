@@ -1,0 +1,71 @@
+"""Foreign text made safe and small: the one place where it is bounded, made visible and escaped."""
+
+import html
+import re
+import unicodedata
+
+ERROR_TEXT_BYTES = 8 * 1024
+
+_INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+# Blank or combining-only letters that are no control characters, yet show as nothing.
+_BLANK_LETTERS = {"\u115f", "\u1160", "\u3164", "\uffa0", "\u2800", "\u00a0", "\u034f"}
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~&:/@$^=\"'])")
+_BACKTICKS = re.compile(r"`+")
+
+
+def bounded(text: str, limit: int = ERROR_TEXT_BYTES) -> str:
+    """Head and tail of `text` in at most `limit` bytes of UTF-8, saying how much was left out."""
+    raw = text.encode("utf-8", "backslashreplace")
+    if len(raw) <= limit:
+        return raw.decode("utf-8")
+    note = f"\n… {len(raw) - limit} bytes left out …\n"
+    keep = max(limit - len(note.encode()), 0)
+    head, tail = raw[: keep - keep // 2], raw[len(raw) - keep // 2 :]
+    return head.decode("utf-8", "ignore") + note + tail.decode("utf-8", "ignore")
+
+
+def visible(text: str, *, keep: str = "\n\t") -> str:
+    """`text` with control, bidirectional and invisible characters shown as escapes, but for `keep`."""
+    return "".join(
+        char
+        if char in keep
+        or (unicodedata.category(char) not in _INVISIBLE and char not in _BLANK_LETTERS)
+        else _escape(char)
+        for char in text
+    )
+
+
+def one_line(text: str, width: int) -> str:
+    """`text` on one visible line of at most `width` characters; a cut is marked with an ellipsis."""
+    # Four times the width is enough to fill it, and keeps a line of 100 KB from being walked.
+    line = visible(" ".join(text[: width * 4].split()), keep="")
+    return line if len(line) <= width and len(text) <= width * 4 else line[: width - 1] + "…"
+
+
+def markdown(text: str, width: int) -> str:
+    """One visible line of `text` in which no Markdown or HTML of its own takes effect."""
+    return _MARKDOWN.sub(lambda match: f"&#{ord(match.group())};", one_line(text, width))
+
+
+def fenced(text: str, language: str = "") -> str:
+    """`text` as a Markdown code block that nothing inside can end."""
+    shown = visible(text)
+    longest = max((len(run) for run in _BACKTICKS.findall(shown)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}{language}\n{shown}\n{fence}"
+
+
+def preformatted(text: str) -> str:
+    """`text` for the inside of an HTML `<pre>`: visible and escaped.
+
+    Blank lines carry a zero-width entity, because Markdown ends an HTML block at the first one.
+    """
+    lines = html.escape(visible(text)).split("\n")
+    return "\n".join(line if line.strip() else "&#8203;" for line in lines)
+
+
+def _escape(char: str) -> str:
+    code = ord(char)
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
