@@ -1,0 +1,96 @@
+"""Execute and apply: run a program in a kernel of its own, and collect what it left."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+from temporalio import activity
+
+from activities.folder import make_folders, write_whole
+from activities.heartbeat import StdoutTail, heartbeating
+from activities.house import House
+from activities.notebook import attempt_notebook
+from kernels.interface import RunOutcome
+from runpermit.models import PythonExecutionSuccess
+from runpermit.models.wire import RESULTS_BYTES
+from runpermit.text import bounded
+from workflows.steps import ExecuteTask
+
+_STDOUT_BYTES = 64 * 1024
+
+
+class Execution:
+    """Runs code on this host."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+
+    @activity.defn(name="execute")
+    async def execute(self, task: ExecuteTask) -> PythonExecutionSuccess:
+        """Run a program that reads. Repeatable: a lost worker's run is simply done again."""
+        return await self._run(task)
+
+    @activity.defn(name="apply")
+    async def apply(self, task: ExecuteTask) -> PythonExecutionSuccess:
+        """Run an approved program that writes. Scheduled with one attempt, so at most once."""
+        return await self._run(task)
+
+    async def _run(self, task: ExecuteTask) -> PythonExecutionSuccess:
+        tail = StdoutTail()
+        async with (
+            heartbeating(tail),
+            self._house.kernels.session(task.mode, task.folder.work) as kernel,
+        ):
+            outcome = await kernel.run(
+                task.code, timeout=task.timeout, attempt=task.attempt, on_stdout=tail.add
+            )
+        return await asyncio.to_thread(_collect, task, outcome)
+
+
+def _collect(task: ExecuteTask, outcome: RunOutcome) -> PythonExecutionSuccess:
+    """Put everything into the folder; raise the run's error, if it had one."""
+    folder = task.folder
+    figures = _store_figures(folder.figures, outcome)
+    write_whole(
+        task.notebook.notebook_path,
+        attempt_notebook(
+            task.notebook,
+            task.code,
+            "As it ran." if outcome.error is None else outcome.error.message,
+            outcome=outcome,
+        ),
+    )
+    if outcome.error is not None:
+        outcome.error.folder_path = folder.path
+        raise outcome.error
+    text = json.dumps(outcome.results, indent=2, ensure_ascii=False, allow_nan=False)
+    results_file = folder.path / f"results{folder.suffix}.json"
+    write_whole(results_file, text)
+    return PythonExecutionSuccess(
+        results=_inline(outcome.results or {}, text, results_file),
+        stdout=bounded("\n".join([outcome.stdout, *outcome.left_out]).strip("\n"), _STDOUT_BYTES),
+        execution_time=outcome.execution_time,
+        folder_path=folder.path,
+        notebook_path=folder.notebook,
+        notebook_link=folder.link_to(folder.notebook),
+        figure_paths=figures,
+    )
+
+
+def _store_figures(place: Path, outcome: RunOutcome) -> list[Path]:
+    make_folders(place)
+    paths = []
+    for figure in outcome.figures:
+        path = place / figure.name
+        write_whole(path, figure.content)
+        paths.append(path)
+    return paths
+
+
+def _inline(results: dict[str, Any], text: str, file: Path) -> dict[str, Any]:
+    """The results themselves, or where they lie if they are too large for a message."""
+    size = len(text.encode())
+    if size <= RESULTS_BYTES:
+        return results
+    return {"_type": "file", "path": str(file), "bytes": size, "keys": list(results)[:100]}

@@ -1,0 +1,66 @@
+"""Turns every exception of an activity into the one wire form; its category decides the retry."""
+
+import asyncio
+from typing import Any
+
+import structlog
+from temporalio import activity
+from temporalio.exceptions import FailureError
+from temporalio.worker import (
+    ActivityInboundInterceptor,
+    ExecuteActivityInput,
+    Interceptor,
+)
+
+from runpermit.errors import PythonExecutorException, ServiceUnavailableError, WorkflowError
+from runpermit.failures import to_application_error
+
+log = structlog.get_logger()
+
+
+class FailureInterceptor(Interceptor):
+    """Wraps every activity of a worker."""
+
+    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:  # noqa: A002
+        """The activity with typed failures, and its ids bound to the log."""
+        return _TypedFailures(next)
+
+
+class _TypedFailures(ActivityInboundInterceptor):
+    async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002, ANN401
+        info = activity.info()
+        with structlog.contextvars.bound_contextvars(
+            workflow_id=info.workflow_id,
+            run_id=info.workflow_run_id,
+            activity=info.activity_type,
+            attempt=info.attempt,
+        ):
+            try:
+                return await self.next.execute_activity(input)
+            except PythonExecutorException as error:
+                log.warning("activity failed", error=type(error).__name__, message=error.message)
+                raise _crossing(error) from None
+            except FailureError:
+                raise
+            except asyncio.CancelledError:
+                if not activity.is_worker_shutdown():
+                    raise
+                shutdown = ServiceUnavailableError("The worker is shutting down.", "worker")
+                raise _crossing(shutdown) from None
+            except Exception as error:
+                # What nobody foresaw is not repeated.
+                log.exception("unforeseen error in an activity")
+                unforeseen = WorkflowError(
+                    f"Unforeseen error in step {info.activity_type}: "
+                    f"{type(error).__name__}: {error}",
+                    "failed",
+                )
+                raise _crossing(unforeseen) from error
+
+
+def _crossing(error: PythonExecutorException) -> FailureError:
+    return to_application_error(
+        error,
+        non_retryable=not error.should_retry_execution(),
+        retry_after=getattr(error, "retry_after", None),
+    )

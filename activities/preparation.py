@@ -1,0 +1,166 @@
+"""Prepare: the folder, the stored request, and the deployment's word for the workflow."""
+
+import hashlib
+import json
+import os
+import stat
+from pathlib import Path
+
+from temporalio import activity
+from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
+from temporalio.client import Client
+from temporalio.service import RPCError
+
+from activities.folder import (
+    disk,
+    existing_folder_path,
+    make_folders,
+    new_folder_path,
+    write_whole,
+)
+from activities.folder_lock import take
+from activities.house import House
+from runpermit.config import check_settings
+from runpermit.errors import ContainerConfigurationError
+from runpermit.models import NotebookAttempt, NotebookType
+from workflows.steps import STAGE_ATTRIBUTE, Deployment, Folder, PrepareTask, Timeouts
+
+_LISTED_INPUTS = 200
+_TYPES = {
+    "generation": NotebookType.CODE_GENERATION_ATTEMPT,
+    "approval": NotebookType.PRE_EXECUTION,
+    "execution": NotebookType.EXECUTION_ATTEMPT,
+}
+
+
+class Preparation:
+    """The first step. Idempotent: asked again, it finds what it made."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+
+    @activity.defn(name="prepare")
+    async def prepare(self, task: PrepareTask) -> Deployment:
+        """Make or re-open the folder, store the request, and tell the deployment.
+
+        Raises ContainerConfigurationError for settings that must be mended or a disk that can't
+        be written, ServiceUnavailableError for a full one, InvalidRequestError for a folder
+        outside the root or in use.
+        """
+        settings = self._house.settings
+        wrong = check_settings(settings)
+        if wrong:
+            raise ContainerConfigurationError(" ".join(wrong))
+        client = activity.client()
+        folder = await self._open(task, client)
+        return Deployment(
+            host=self._house.host,
+            folder=folder,
+            notebooks=_earlier_notebooks(folder),
+            writes_enabled=settings.control_system.writes_enabled,
+            control_system_type=settings.control_system.type,
+            approval_mode=settings.approval.mode,
+            assurance=settings.approval.assurance,
+            question_expiry=settings.approval.question_expiry,
+            timeouts=Timeouts(
+                run=settings.timeouts.run,
+                generation=settings.generation.timeout,
+                heartbeat=settings.timeouts.heartbeat,
+                retry=settings.timeouts.retry,
+                host=settings.timeouts.host,
+            ),
+            isolation=self._house.kernels.isolation,
+            limits=self._house.limits.status(),
+            search_attributes=await _registered(client),
+            web_ui=settings.links.web_ui,
+            address=self._house.address,
+            namespace=client.namespace,
+            inputs=_manifest(folder.work),
+            kernel_environment=self._house.kernel_environment,
+        )
+
+    async def _open(self, task: PrepareTask, client: Client) -> Folder:
+        root = self._house.settings.executions.root
+        existing = task.request.existing_execution_folder
+        if existing is None:
+            path = new_folder_path(root, task)
+            make_folders(root, path.parent, path)
+        else:
+            path = existing_folder_path(root, existing)
+        holder = await take(path, task.workflow_id, task.first_run_id, client)
+        folder = Folder(
+            path=path,
+            link=self._link(path),
+            suffix=holder.suffix,
+            request_sha256=task.request.sha256,
+        )
+        make_folders(folder.attempts, folder.work)
+        write_whole(path / f"request{folder.suffix}.json", task.request.model_dump_json(indent=2))
+        context = task.request.capability_context_data
+        if context is not None or not (folder.work / "context.json").exists():
+            write_whole(folder.work / "context.json", json.dumps(context or {}, allow_nan=False))
+        return folder
+
+    def _link(self, path: Path) -> str:
+        base = self._house.settings.links.notebooks.rstrip("/")
+        root = self._house.settings.executions.root.resolve()
+        below = path.resolve().relative_to(root).as_posix()
+        return f"{base}/{below}" if base else path.as_uri()
+
+
+async def _registered(client: Client) -> list[str]:
+    """Those of our search attributes that this namespace has; none where nobody can tell."""
+    try:
+        listed = await client.operator_service.list_search_attributes(
+            ListSearchAttributesRequest(namespace=client.namespace)
+        )
+    except RPCError:
+        return []
+    kind = listed.custom_attributes.get(STAGE_ATTRIBUTE)
+    keyword = IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
+    return [STAGE_ATTRIBUTE] if kind == keyword else []
+
+
+def _earlier_notebooks(folder: Folder) -> list[NotebookAttempt]:
+    """The notebooks that an earlier execution left in the folder, so that none is overwritten."""
+    found = []
+    for path in sorted(folder.attempts.glob("*_*.ipynb")):
+        number, _, stage = path.stem.partition("_")
+        if number.isdecimal() and stage in _TYPES and folder.suffix:
+            found.append(
+                NotebookAttempt(
+                    notebook_type=_TYPES[stage],
+                    attempt_number=int(number),
+                    stage=stage,
+                    notebook_path=path,
+                    notebook_link=folder.link_to(path),
+                )
+            )
+    return found
+
+
+def _manifest(work: Path) -> dict[str, str]:
+    """The sha256 of every input file; one digest over all where they are many."""
+    digests: dict[str, str] = {}
+    with disk(work):
+        for path in sorted(work.rglob("*")):
+            digest = _digest(path)
+            if digest is not None:
+                digests[path.relative_to(work).as_posix()] = digest
+    if len(digests) <= _LISTED_INPUTS:
+        return digests
+    whole = hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
+    return {f"{len(digests)} files": whole}
+
+
+def _digest(path: Path) -> str | None:
+    """The sha256 of a regular file; links and devices, which code may have left, are no inputs."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return None
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return None
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,170 @@
+"""The worker: settings → kernels, activities, Temporal workers. `python worker.py --help`."""
+
+import argparse
+import asyncio
+import functools
+import logging
+import signal
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+
+import structlog
+from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
+from temporalio.client import Client
+from temporalio.envconfig import ClientConfig
+from temporalio.service import RPCError
+from temporalio.worker import Worker
+
+from activities.analysis import Analysis
+from activities.conclusion import Conclusion
+from activities.execution import Execution
+from activities.failures import FailureInterceptor
+from activities.generation import Generation
+from activities.generators.registry import create_generator
+from activities.house import House
+from activities.preparation import Preparation
+from kernels.local import LocalKernels
+from kernels.packages import environment_name, kernel_packages
+from runpermit.config import Settings, check_settings, limits_file, load_settings
+from runpermit.errors import ContainerConfigurationError
+from runpermit.payloads import data_converter
+from workflows.python_execution import PythonExecution
+from workflows.steps import STAGE_ATTRIBUTE, TASK_QUEUE, host_queue
+
+log = structlog.get_logger()
+
+EXIT_CONFIGURATION = 2
+EXIT_UNREACHABLE = 4
+# A cancellation travels with the answer to a heartbeat: the SDK must not hold heartbeats back.
+_HEARTBEAT_AT_LEAST = timedelta(seconds=0.5)
+_GRACE = timedelta(seconds=5)
+
+
+def build_house(settings: Settings, address: str) -> House:
+    """The parts that the activities share. Raises ContainerConfigurationError."""
+    python = str(settings.kernels.python or sys.executable)
+    return House(
+        settings=settings,
+        limits=limits_file(settings.limits),
+        kernels=LocalKernels(
+            name_servers=settings.control_system.name_servers, kernel_python=python
+        ),
+        # Made when it is first needed: without a key, given code still runs.
+        generator=functools.cache(lambda: create_generator(settings.generation)),
+        kernel_environment=environment_name(kernel_packages(python)),
+        address=address,
+    )
+
+
+def build_workers(client: Client, house: House) -> list[Worker]:
+    """One worker for the shared queue, one for what needs this host."""
+    execution, conclusion = Execution(house), Conclusion(house)
+    generation, preparation = Generation(house), Preparation(house)
+    shared = Worker(
+        client,
+        task_queue=TASK_QUEUE,
+        workflows=[PythonExecution],
+        activities=[preparation.prepare, Analysis(house).analyse],
+        interceptors=[FailureInterceptor()],
+        graceful_shutdown_timeout=_GRACE,
+        workflow_task_executor=ThreadPoolExecutor(max_workers=8),
+    )
+    own = Worker(
+        client,
+        task_queue=host_queue(house.host),
+        activities=[
+            generation.generate,
+            execution.execute,
+            execution.apply,
+            conclusion.write_notebook,
+            conclusion.conclude,
+        ],
+        interceptors=[FailureInterceptor()],
+        max_heartbeat_throttle_interval=_HEARTBEAT_AT_LEAST,
+        default_heartbeat_throttle_interval=_HEARTBEAT_AT_LEAST,
+        graceful_shutdown_timeout=_GRACE,
+    )
+    return [shared, own]
+
+
+async def register_stage_attribute(client: Client) -> None:
+    """Register the search attribute where this is allowed; executions go on without it."""
+    try:
+        await client.operator_service.add_search_attributes(
+            AddSearchAttributesRequest(
+                namespace=client.namespace,
+                search_attributes={STAGE_ATTRIBUTE: IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD},
+            )
+        )
+    except RPCError as error:
+        log.info("search attribute not registered", attribute=STAGE_ATTRIBUTE, reason=str(error))
+
+
+async def serve(settings: Settings) -> int:
+    """Work until SIGTERM or SIGINT; the exit code."""
+    wrong = check_settings(settings)
+    if wrong:
+        for line in wrong:
+            print(f"runpermit worker: {line}", file=sys.stderr)
+        return EXIT_CONFIGURATION
+    config = ClientConfig.load_client_connect_config()
+    address = config.setdefault("target_host", "localhost:7233")
+    try:
+        client = await Client.connect(**config, data_converter=data_converter)
+    except RuntimeError as error:
+        print(
+            f"runpermit worker: Temporal is not reachable at {address}: {error}. Start it, or set "
+            "TEMPORAL_ADDRESS.",
+            file=sys.stderr,
+        )
+        return EXIT_UNREACHABLE
+    house = build_house(settings, address)
+    await register_stage_attribute(client)
+    status = house.limits.status()
+    if status.error:
+        log.warning("limits are not available: all writes are refused", reason=status.error)
+    ended = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, ended.set)
+    async with asyncio.TaskGroup() as group:
+        workers = build_workers(client, house)
+        for worker in workers:
+            group.create_task(worker.run())
+        log.info("worker ready", queues=[worker.task_queue for worker in workers], address=address)
+        print("ready", flush=True)
+        await ended.wait()
+        for worker in workers:
+            group.create_task(worker.shutdown())
+    return 0
+
+
+def main() -> int:
+    """Parse the command line and serve."""
+    parser = argparse.ArgumentParser(description="Runpermit's Temporal worker.")
+    parser.add_argument(
+        "--config", type=Path, help="settings file, else as `runpermit doctor` says"
+    )
+    arguments = parser.parse_args()
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    try:
+        return asyncio.run(serve(load_settings(arguments.config)))
+    except ContainerConfigurationError as error:
+        print(f"runpermit worker: {error}", file=sys.stderr)
+        return EXIT_CONFIGURATION
+
+
+if __name__ == "__main__":
+    sys.exit(main())

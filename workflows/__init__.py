@@ -1,0 +1,1 @@
+"""The lifecycle of an execution: deterministic, without I/O."""

@@ -1,0 +1,151 @@
+"""The approval state machine, pure: decide(desk, message) → (desk, record)."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from pydantic import ValidationError
+
+from runpermit.models import ApprovalMode, Channel, Decision, DecisionRecord, ExecutionMode, Verb
+from runpermit.models.approval import SHOWN_DIGITS
+from runpermit.models.wire import MAX_DECISIONS, MAX_REVISIONS
+from runpermit.text import one_line
+
+
+@dataclass(frozen=True)
+class Question:
+    """One revision that waits. `plain_approve`: whether an approval without sha256 counts."""
+
+    number: int
+    sha256: str
+    plain_approve: bool
+
+    @property
+    def revision(self) -> str:
+        """The digits that people see."""
+        return self.sha256[:SHOWN_DIGITS]
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """One signal or update as it arrived; `revision` comes from the name of the signal."""
+
+    verb: Verb
+    arguments: tuple[Any, ...]
+    at: datetime
+    via: Channel
+    revision: str | None = None
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What waits, what was answered, and all that was ever said."""
+
+    question: Question | None = None
+    answer: DecisionRecord | None = None
+    stop: DecisionRecord | None = None
+    ended: bool = False
+    records: tuple[DecisionRecord, ...] = ()
+
+
+def approval_required(approval_mode: str, execution_mode: ExecutionMode) -> bool:
+    """Whether a person must be asked first; an unknown mode means yes."""
+    if execution_mode is ExecutionMode.READ_ONLY:
+        return approval_mode not in {ApprovalMode.DISABLED, ApprovalMode.CONTROL_WRITES}
+    return True
+
+
+def decide(desk: Desk, message: Incoming) -> tuple[Desk, DecisionRecord]:
+    """What `message` changes. Never raises: whatever is unclear is recorded and changes nothing.
+
+    But a stop counts with any payload: nobody who stops a machine is asked to spell.
+    """
+    decision, unusable = _read(message)
+    refusal = _refusal(desk, message, decision, unusable)
+    question = desk.question
+    record = DecisionRecord(
+        verb=message.verb,
+        at=message.at,
+        via=message.via,
+        accepted=refusal is None,
+        reason=refusal or "counted",
+        operator=decision.operator,
+        comment=decision.comment or (unusable if message.verb is Verb.STOP else None),
+        sha256=decision.sha256,
+        revision=message.revision or (question.revision if question and not refusal else None),
+        number=question.number if question else None,
+    )
+    desk = replace(desk, records=_kept((*desk.records, record)))
+    if refusal is None:
+        if message.verb is Verb.STOP:
+            desk = replace(desk, stop=record)
+        else:
+            desk = replace(desk, answer=record)
+    return desk, record
+
+
+def _read(message: Incoming) -> tuple[Decision, str | None]:
+    """The decision in the arguments, and why there is none that can be used."""
+    nothing = Decision.model_construct()
+    if not message.arguments:
+        return nothing, None
+    if len(message.arguments) > 1:
+        return nothing, f"{len(message.arguments)} arguments, one Decision is expected"
+    argument = message.arguments[0]
+    try:
+        # Strict, but JSON has no enum: validate what JSON can say.
+        decision = argument if isinstance(argument, Decision) else Decision.model_validate(argument)
+    except ValidationError as invalid:
+        first = invalid.errors(include_url=False, include_context=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        return nothing, one_line(f"no valid Decision: {field} {first['msg']}", 300)
+    except RecursionError:
+        return nothing, "no valid Decision: nested too deeply"
+    if decision.decision is not None and decision.decision is not message.verb:
+        return nothing, f"it says {decision.decision}, but was sent as {message.verb}"
+    return decision, None
+
+
+def _refusal(desk: Desk, message: Incoming, decision: Decision, unusable: str | None) -> str | None:
+    """Why `message` does not count, or None."""
+    if desk.ended:
+        return "the execution has ended"
+    if message.verb is Verb.STOP:
+        return "a stop was already received" if desk.stop else None
+    if unusable:
+        return unusable
+    question = desk.question
+    if question is None:
+        return "nothing waits for a decision"
+    if desk.answer is not None:
+        return f"revision {question.revision} was already decided: {desk.answer.verb}"
+    return _stale(question, message, decision) or _inadmissible(question, message, decision)
+
+
+def _stale(question: Question, message: Incoming, decision: Decision) -> str | None:
+    named = message.revision
+    if named is not None and named != question.revision:
+        return f"it is for revision {named}, but {question.revision} waits"
+    if decision.sha256 is not None and decision.sha256 != question.sha256:
+        return f"its sha256 is not that of revision {question.revision}, which waits"
+    return None
+
+
+def _inadmissible(question: Question, message: Incoming, decision: Decision) -> str | None:
+    named = message.revision is not None or decision.sha256 is not None
+    if message.verb is Verb.APPROVE and not named and not question.plain_approve:
+        return (
+            f"an approval must name what it approves: approve-{question.revision}, or sha256. "
+            "Without it only the first revision of a first run can be approved"
+        )
+    if message.verb is Verb.REVISE and question.number >= MAX_REVISIONS:
+        return f"{MAX_REVISIONS} revisions were asked for, no more are made: approve or reject"
+    return None
+
+
+def _kept(records: tuple[DecisionRecord, ...]) -> tuple[DecisionRecord, ...]:
+    """At most MAX_DECISIONS records: the oldest that did not count go first."""
+    if len(records) <= MAX_DECISIONS:
+        return records
+    oldest = next((i for i, record in enumerate(records) if not record.accepted), 0)
+    return records[:oldest] + records[oldest + 1 :]

@@ -1,0 +1,458 @@
+"""The lifecycle of an execution: generate → analyse → approve → run → result."""
+
+import asyncio
+from typing import Any
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+
+with workflow.unsafe.imports_passed_through():
+    from runpermit.errors import (
+        CodeAnalysisError,
+        DecisionRefusedError,
+        InvalidRequestError,
+        PythonExecutorException,
+        ServiceUnavailableError,
+        WorkflowError,
+    )
+    from runpermit.failures import to_application_error
+    from runpermit.models import (
+        Channel,
+        Decision,
+        DecisionReceipt,
+        ExecutionControlConfig,
+        ExecutionMode,
+        NotebookAttempt,
+        NotebookType,
+        PendingApproval,
+        Plan,
+        PythonExecutionContext,
+        PythonExecutionRequest,
+        PythonExecutionState,
+        PythonExecutionSuccess,
+        PythonServiceResult,
+        Severity,
+        Stage,
+        Verb,
+        accept_request,
+    )
+    from runpermit.text import one_line
+    from workflows import steps
+    from workflows.approval import Question, approval_required
+    from workflows.attempts import Attempts
+    from workflows.desk import ApprovalDesk
+    from workflows.question import build_question, result_warnings
+    from workflows.refusals import refuse_caller_retries, refuse_writes
+    from workflows.retries import Step
+    from workflows.shelf import next_notebook, open_context
+    from workflows.stage_board import StageBoard
+    from workflows.step_runner import run_local_step, run_step
+
+
+@workflow.defn(name="PythonExecution")
+class PythonExecution:
+    """One request from start to result.
+
+    Input of any shape ends with a typed error, and no message can make a workflow task fail.
+    """
+
+    def __init__(self) -> None:
+        self._state = PythonExecutionState()
+        self._board = StageBoard(self._state)
+        self._desk = ApprovalDesk()
+        self._context = PythonExecutionContext()
+        self._questions = 0
+        self._plan: Plan | None = None
+        # Set by the first steps of the lifecycle, before anything reads them.
+        self._request: PythonExecutionRequest
+        self._deployment: steps.Deployment
+        self._attempts: Attempts
+
+    @workflow.run
+    async def run(self, *inputs: Any) -> PythonServiceResult:  # noqa: ANN401
+        """Live the lifecycle, and end it properly whatever comes between."""
+        lifecycle = asyncio.create_task(self._lifecycle(inputs))
+        self._desk.on_stop = lifecycle.cancel
+        if self._desk.state.stop is not None:  # it came with the start
+            lifecycle.cancel()
+        try:
+            result = await lifecycle
+        except PythonExecutorException as error:
+            await self._end(_final_stage(error), error)
+            raise to_application_error(error, non_retryable=True) from None
+        except (asyncio.CancelledError, ActivityError) as interruption:
+            if not is_cancelled_exception(interruption):
+                raise
+            stopped = self._stopped()
+            await self._end(Stage.STOPPED, stopped)
+            if self._desk.state.stop is None:
+                raise asyncio.CancelledError(stopped.message) from None
+            raise to_application_error(stopped, non_retryable=True) from None
+        await self._end(Stage.SUCCEEDED)
+        return result
+
+    async def _lifecycle(self, inputs: tuple[Any, ...]) -> PythonServiceResult:
+        request = self._accept(inputs)
+        await self._prepare(request)
+        while True:
+            try:
+                code = await self._code()
+                seen = await self._analyse(code)
+                mode = self._mode(seen)
+                if approval_required(self._deployment.approval_mode, mode) and not (
+                    await self._approved(code, seen, mode)
+                ):
+                    continue  # a revision was asked for
+                return await self._run_code(code, seen, mode)
+            except PythonExecutorException as error:
+                self._attempts.failed(error)
+
+    def _accept(self, inputs: tuple[Any, ...]) -> PythonExecutionRequest:
+        if len(inputs) != 1:
+            raise InvalidRequestError(
+                f"The workflow was started with {len(inputs)} inputs, one request is expected.",
+                "request",
+            )
+        request = accept_request(inputs[0])
+        refuse_caller_retries(workflow.info())
+        self._request = self._state.request = request
+        self._attempts = Attempts(request, self._state)
+        self._board.received(request.sha256)
+        return request
+
+    async def _prepare(self, request: PythonExecutionRequest) -> None:
+        self._board.enter(Stage.PREPARING)
+        info = workflow.info()
+        self._deployment = await run_step(
+            Step.PREPARE,
+            steps.prepare,
+            steps.PrepareTask(
+                request=request,
+                workflow_id=info.workflow_id,
+                first_run_id=info.first_execution_run_id,
+                started_at=info.workflow_start_time,
+            ),
+            timeouts=steps.Timeouts(),
+            summary=f"folder for {request.execution_folder_name}",
+        )
+        self._context = open_context(self._deployment)
+        self._state.execution_folder = self._context
+        self._state.capability_context_data = request.capability_context_data
+        self._state.request = request.model_copy(
+            update={"execution_folder_path": str(self._deployment.folder.path)}
+        )
+        self._board.know(self._deployment)
+
+    async def _code(self) -> str:
+        given = self._attempts.begin()
+        if given is not None:
+            return given
+        self._board.enter(Stage.GENERATING)
+        attempt = self._state.generation_attempt
+        generated = await run_step(
+            Step.GENERATE,
+            steps.generate,
+            steps.GenerateTask(
+                folder=self._deployment.folder,
+                attempt=attempt,
+                errors=self._attempts.feedback(),
+                notebook=self._notebook(NotebookType.CODE_GENERATION_ATTEMPT, "generation"),
+            ),
+            timeouts=self._deployment.timeouts,
+            summary=f"attempt {attempt}",
+            host=self._deployment.host,
+        )
+        self._state.generated_code = generated.code
+        self._state.code_generator_metadata = generated.metadata
+        return generated.code
+
+    async def _analyse(self, code: str) -> steps.Analysed:
+        self._board.enter(Stage.ANALYSING)
+        self._state.analysis_failed = True  # until it has not
+        seen = await run_local_step(
+            Step.ANALYSE,
+            steps.analyse,
+            steps.AnalyseTask(code=code),
+            timeouts=self._deployment.timeouts,
+            summary="syntax, calls, channels",
+        )
+        self._state.analysis_result = seen.analysis
+        self._plan = seen.plan
+        if seen.analysis.has_epics_writes:
+            refuse_writes(self._deployment, workflow.info())
+        if seen.analysis.severity is Severity.ERROR:
+            issues = seen.analysis.issues
+            raise CodeAnalysisError(f"The code is refused: {'; '.join(issues[:5])}", issues)
+        self._state.analysis_failed = False
+        return seen
+
+    def _mode(self, seen: steps.Analysed) -> ExecutionMode:
+        control = ExecutionControlConfig(
+            control_system_writes_enabled=self._deployment.writes_enabled,
+            control_system_type=self._deployment.control_system_type,
+        )
+        return control.get_execution_mode(
+            seen.analysis.has_epics_writes, seen.analysis.has_epics_reads
+        )
+
+    async def _approved(self, code: str, seen: steps.Analysed, mode: ExecutionMode) -> bool:
+        """Whether the code may run; False where it goes back to generation. A no raises."""
+        self._state.requires_approval = True
+        notebook = self._notebook(NotebookType.PRE_EXECUTION, "approval")
+        pending = self._next_question(code, seen, mode, notebook)
+        await run_step(
+            Step.NOTEBOOK,
+            steps.write_notebook,
+            steps.NotebookTask(
+                folder=self._deployment.folder,
+                notebook=notebook,
+                code=code,
+                note=f"Revision {pending.revision}, waiting for approval.",
+            ),
+            timeouts=self._deployment.timeouts,
+            summary=f"revision {pending.revision}",
+            host=self._deployment.host,
+        )
+        self._state.approval_interrupt_data = pending
+        self._board.ask(pending)
+        answer = await self._desk.ask(
+            Question(
+                number=pending.number,
+                sha256=pending.sha256,
+                plain_approve=pending.number == 1 and _is_first_run(),
+            ),
+            self._deployment.question_expiry,
+            f"revision {pending.revision} waits for approval",
+        )
+        self._state.approval_interrupt_data = None
+        self._state.approval_result = answer
+        self._state.approved = answer is not None and answer.verb is Verb.APPROVE
+        if answer is None:
+            expiry = self._deployment.question_expiry
+            raise WorkflowError(
+                f"Nobody decided on revision {pending.revision} within {expiry:g} s "
+                "(approval.question_expiry). Start it again when somebody can.",
+                Stage.EXPIRED,
+            )
+        if answer.verb is Verb.REJECT:
+            reason = answer.comment or "no reason was given"
+            raise WorkflowError(
+                f"Rejected by {answer.operator or 'an unnamed operator'}: {reason}", Stage.REJECTED
+            )
+        if answer.verb is Verb.REVISE:
+            self._attempts.revise(answer)
+        return self._state.approved
+
+    async def _run_code(
+        self, code: str, seen: steps.Analysed, mode: ExecutionMode
+    ) -> PythonServiceResult:
+        writes = mode is ExecutionMode.WRITE_ACCESS
+        self._board.enter(Stage.APPLYING if writes else Stage.EXECUTING)
+        limit = self._deployment.timeouts.run
+        seconds = min(self._request.timeout_seconds or limit, limit)
+        attempt = self._state.generation_attempt
+        task = steps.ExecuteTask(
+            folder=self._deployment.folder,
+            code=code,
+            attempt=attempt,
+            mode=mode,
+            timeout=seconds,
+            notebook=self._notebook(NotebookType.EXECUTION_ATTEMPT, "execution"),
+        )
+        self._state.execution_failed = True  # until it has not
+        self._attempts.may_have_written = writes
+        try:
+            success = await run_step(
+                Step.APPLY if writes else Step.EXECUTE,
+                steps.apply if writes else steps.execute,
+                task,
+                timeouts=self._deployment.timeouts,
+                summary=f"attempt {attempt}, {mode.replace('_', ' ')}, {seconds:g} s at most",
+                host=self._deployment.host,
+                run_seconds=seconds,
+            )
+        except ServiceUnavailableError as lost:
+            if writes and lost.technical_details.get("timeout") != "SCHEDULE_TO_START":
+                raise WorkflowError(
+                    "The run was lost while it could write, and is not repeated: look at the "
+                    f"machine before you start it again. {lost.message}",
+                    Stage.APPLYING,
+                    lost,
+                ) from lost
+            raise
+        self._state.execution_failed = False
+        return await self._succeed(code, seen, mode, success)
+
+    async def _succeed(
+        self,
+        code: str,
+        seen: steps.Analysed,
+        mode: ExecutionMode,
+        success: PythonExecutionSuccess,
+    ) -> PythonServiceResult:
+        result = PythonServiceResult(
+            execution_result=success,
+            generated_code=code,
+            generation_attempt=self._state.generation_attempt,
+            analysis_warnings=result_warnings(seen.analysis, mode),
+            isolation=self._deployment.isolation,
+            plan=seen.plan if seen.plan.writes else None,
+            decisions=list(self._desk.state.records),
+        )
+        await self._conclude(Stage.SUCCEEDED, result=result)
+        self._state.execution_result = result
+        return result
+
+    async def _conclude(
+        self,
+        stage: Stage,
+        *,
+        result: PythonServiceResult | None = None,
+        failure: str | None = None,
+    ) -> None:
+        """Have the final notebook written and the folder freed."""
+        kind = NotebookType.FINAL_SUCCESS if result else NotebookType.FINAL_FAILURE
+        await run_step(
+            Step.CONCLUDE,
+            steps.conclude,
+            steps.ConcludeTask(
+                folder=self._deployment.folder,
+                workflow_id=workflow.info().workflow_id,
+                first_run_id=workflow.info().first_execution_run_id,
+                stage=stage,
+                code=self._state.generated_code,
+                model=self._state.code_generator_metadata or {},
+                attempt=self._state.generation_attempt,
+                plan=self._plan,
+                warnings=result.analysis_warnings if result else [],
+                decisions=list(self._desk.state.records),
+                result=result.execution_result if result else None,
+                failure=failure,
+                wrote=self._attempts.may_have_written,
+                notebook=self._notebook(kind, stage),
+            ),
+            timeouts=self._deployment.timeouts,
+            summary=stage,
+            host=self._deployment.host,
+        )
+
+    async def _end(self, stage: Stage, error: PythonExecutorException | None = None) -> None:
+        """Publish how it ended; after a failure first write down what can be written down."""
+        await self._desk.close()
+        if error is not None:
+            self._state.is_failed = True
+            self._state.failure_reason = error.message
+            if self._context.is_initialized:
+                error.folder_path = self._context.folder_path
+                try:
+                    await self._conclude(stage, failure=error.message)
+                except (PythonExecutorException, ActivityError, asyncio.CancelledError) as second:
+                    # The first failure is the one to tell.
+                    workflow.logger.error("no final notebook: %s", second)
+        self._state.is_successful = error is None
+        self._board.enter(stage, error.message if error else "")
+        await workflow.wait_condition(workflow.all_handlers_finished)
+
+    def _stopped(self) -> WorkflowError:
+        stop = self._desk.state.stop
+        if stop is None:
+            return WorkflowError("Stopped: the execution was cancelled in Temporal.", Stage.STOPPED)
+        who = stop.operator or "an unnamed operator"
+        return WorkflowError(
+            f"Stopped by {who}: {stop.comment or 'no reason was given'}", Stage.STOPPED
+        )
+
+    def _next_question(
+        self, code: str, seen: steps.Analysed, mode: ExecutionMode, notebook: NotebookAttempt
+    ) -> PendingApproval:
+        self._questions += 1
+        return build_question(
+            self._request,
+            self._deployment,
+            code,
+            seen,
+            mode,
+            self._questions,
+            notebook,
+            workflow.now(),
+        )
+
+    def _notebook(self, kind: NotebookType, stage: str) -> NotebookAttempt:
+        return next_notebook(self._context, self._deployment.folder, kind, stage, workflow.now())
+
+    @workflow.signal
+    def approve(self, *decision: Any) -> None:  # noqa: ANN401
+        """Approve the first revision. A later one, or one from another page: approve-<revision>."""
+        self._desk.receive(Verb.APPROVE, decision, Channel.SIGNAL)
+
+    @workflow.signal
+    def reject(self, *decision: Any) -> None:  # noqa: ANN401
+        """Refuse what waits; the execution ends."""
+        self._desk.receive(Verb.REJECT, decision, Channel.SIGNAL)
+
+    @workflow.signal
+    def revise(self, *decision: Any) -> None:  # noqa: ANN401
+        """Send the code back to the model, with your comment."""
+        self._desk.receive(Verb.REVISE, decision, Channel.SIGNAL)
+
+    @workflow.signal
+    def stop(self, *decision: Any) -> None:  # noqa: ANN401
+        """End the execution now, whatever it does."""
+        self._desk.receive(Verb.STOP, decision, Channel.SIGNAL)
+
+    @workflow.update
+    def decide(self, *decision: Any) -> DecisionReceipt:  # noqa: ANN401
+        """Say approve, reject, revise or stop, and be told at once whether it counted."""
+        verb = _verb(decision)
+        if verb is None:
+            raise _refused("it names no decision: say approve, reject, revise or stop")
+        record = self._desk.receive(verb, decision, Channel.UPDATE)
+        if not record.accepted:
+            raise _refused(record.reason)
+        return DecisionReceipt(
+            accepted=True,
+            verb=verb,
+            reason=record.reason,
+            number=record.number,
+            revision=record.revision,
+        )
+
+    @workflow.query(name="state")
+    def state(self) -> PythonExecutionState:
+        """Where the execution stands; at most 1 MB."""
+        self._state.decisions = list(self._desk.state.records)
+        return self._state.fitting()
+
+    @workflow.query
+    def pending_approval(self) -> PendingApproval | None:
+        """The question that waits, or nothing."""
+        return self._state.approval_interrupt_data
+
+    @workflow.query
+    def code(self) -> str | None:
+        """The program of the present attempt."""
+        return self._state.generated_code
+
+
+def _refused(reason: str) -> ApplicationError:
+    error = DecisionRefusedError(f"The decision did not count: {reason}.", reason)
+    return to_application_error(error, non_retryable=True)
+
+
+def _is_first_run() -> bool:
+    # After a reset the old signals come again: they must not approve by themselves.
+    return workflow.info().run_id == workflow.info().first_execution_run_id
+
+
+def _final_stage(error: PythonExecutorException) -> Stage:
+    if isinstance(error, WorkflowError) and error.stage in {Stage.REJECTED, Stage.EXPIRED}:
+        return Stage(error.stage)
+    return Stage.FAILED
+
+
+def _verb(arguments: tuple[Any, ...]) -> Verb | None:
+    argument = arguments[0] if arguments else None
+    if isinstance(argument, Decision):
+        return argument.decision
+    said = argument.get("decision") if isinstance(argument, dict) else None
+    return Verb(said) if isinstance(said, str) and said in set(Verb) else None

@@ -1,0 +1,96 @@
+"""Builds the question that an operator is asked."""
+
+from datetime import datetime, timedelta
+
+from temporalio import workflow
+
+from runpermit.models import (
+    AnalysisResult,
+    ExecutionMode,
+    Isolation,
+    NotebookAttempt,
+    PendingApproval,
+    Plan,
+    PythonExecutionRequest,
+    Revision,
+)
+from runpermit.page import page_link
+from workflows.steps import Analysed, Deployment
+
+UNGATED = (
+    "UNGATED: this version enforces no limits while the code runs. Only constants were checked."
+)
+
+
+def build_question(
+    request: PythonExecutionRequest,
+    deployment: Deployment,
+    code: str,
+    seen: Analysed,
+    mode: ExecutionMode,
+    number: int,
+    notebook: NotebookAttempt,
+    asked_at: datetime,
+) -> PendingApproval:
+    """The question for revision `number` of this execution."""
+    info = workflow.info()
+    expiry = deployment.question_expiry
+    return PendingApproval(
+        binds=Revision(
+            workflow_id=info.workflow_id,
+            first_run_id=info.first_execution_run_id,
+            number=number,
+            code=code,
+            plan=seen.plan,
+            limits_sha256=deployment.limits.sha256,
+            inputs=deployment.inputs,
+            kernel_environment=deployment.kernel_environment,
+        ),
+        warnings=warnings(deployment, seen.plan, mode),
+        execution_mode=mode,
+        user_query=request.user_query,
+        task_objective=request.task_objective,
+        expected_results=request.expected_results,
+        requester=request.requester,
+        analysis_issues=seen.analysis.issues,
+        folder_path=str(deployment.folder.path),
+        notebook_path=str(notebook.notebook_path),
+        notebook_link=notebook.notebook_link,
+        asked_at=asked_at,
+        expires_at=asked_at + timedelta(seconds=expiry) if expiry else None,
+        page_link=page_link(deployment.web_ui, deployment.namespace, info.workflow_id, info.run_id),
+        cli_options=_cli_options(deployment),
+    )
+
+
+def warnings(deployment: Deployment, plan: Plan, mode: ExecutionMode) -> list[str]:
+    """What an operator must know before saying yes; only what is true here."""
+    found = []
+    if mode is ExecutionMode.WRITE_ACCESS:
+        found.append(UNGATED)
+        found.append("Nothing was rehearsed: these are the writes that can be seen in the code.")
+    computed = sum(1 for write in plan.writes if not write.value_known or write.channel is None)
+    if computed:
+        found.append(
+            f"{computed} of {len(plan.writes)} writes get their channel or value as it runs."
+        )
+    if mode is ExecutionMode.WRITE_ACCESS and not deployment.limits.enabled:
+        found.append("LIMITS OFF: limits.enabled = false in runpermit.toml.")
+    if deployment.isolation is Isolation.NONE:
+        found.append("Isolation none: the code runs as the worker's own user, without a sandbox.")
+    found.append("approver not verified: whoever can send a signal can approve (claimed).")
+    return found
+
+
+def result_warnings(analysis: AnalysisResult, mode: ExecutionMode) -> list[str]:
+    """What the result says about how it came to be."""
+    return [*analysis.issues, *([UNGATED] if mode is ExecutionMode.WRITE_ACCESS else [])]
+
+
+def _cli_options(deployment: Deployment) -> str:
+    options = []
+    if deployment.address:
+        options.append(f"--address {deployment.address}")
+    if deployment.namespace != "default":
+        options.append(f"--namespace {deployment.namespace}")
+    return " ".join(options)

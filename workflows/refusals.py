@@ -1,0 +1,44 @@
+"""What an execution refuses before anything runs: how it was started, and writes it may not do."""
+
+from temporalio import workflow
+
+from runpermit.errors import ContainerConfigurationError, InvalidRequestError
+from workflows.steps import Deployment
+
+
+def refuse_caller_retries(info: workflow.Info) -> None:
+    """Raise InvalidRequestError for a workflow retry policy or cron: a run is never repeated."""
+    if info.retry_policy is not None or info.cron_schedule:
+        what = "a cron schedule" if info.cron_schedule else "a retry policy"
+        raise InvalidRequestError(
+            f"The workflow was started with {what}. An execution may write to the machine and is "
+            "never repeated by Temporal: start it without; `retries` in the request is the number "
+            "of programs to try.",
+            "retry_policy",
+        )
+
+
+def refuse_writes(deployment: Deployment, info: workflow.Info) -> None:
+    """Raise ContainerConfigurationError, naming setting and file, where code must not write."""
+    if not deployment.writes_enabled:
+        raise ContainerConfigurationError(
+            "The code writes to the control system, and writes are disabled: "
+            "control_system.writes_enabled = false in runpermit.toml."
+        )
+    if deployment.control_system_type != "mock":
+        raise ContainerConfigurationError(
+            "The code writes to the control system, and control_system.type = "
+            f'"{deployment.control_system_type}": this version has no gate to enforce the limits, '
+            'and writes only where the type is "mock", the demo\'s IOC.'
+        )
+    limits = deployment.limits
+    if limits.enabled and limits.error is not None:
+        raise ContainerConfigurationError(
+            f"The code writes to the control system, and the limits can't be read: {limits.error}"
+        )
+    if info.execution_timeout is not None or info.run_timeout is not None:
+        raise ContainerConfigurationError(
+            "The code writes to the control system, and the workflow was started with a run or "
+            "execution timeout, which could end it in the middle of a write. Start it without; "
+            "timeout_seconds in the request bounds the run of the code."
+        )

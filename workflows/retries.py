@@ -1,0 +1,90 @@
+"""Errors decide retries: one table from category to what Temporal and the lifecycle do."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+
+from temporalio.common import RetryPolicy
+
+from runpermit.errors import ErrorCategory
+from workflows.steps import Timeouts
+
+_KERNEL_START = timedelta(seconds=60)
+_ONCE = RetryPolicy(maximum_attempts=1)
+
+
+class Lifecycle(StrEnum):
+    """What the execution does once a step has failed for good."""
+
+    NEXT_ATTEMPT = "next attempt"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """How a failure of one category is met."""
+
+    retry_policy: RetryPolicy
+    non_retryable: bool
+    lifecycle: Lifecycle
+
+
+def treatment(category: ErrorCategory) -> Treatment:
+    """INFRASTRUCTURE: the same step again with back-off; CODE_RELATED: other code; else fail."""
+    if category is ErrorCategory.INFRASTRUCTURE:
+        policy = RetryPolicy(
+            initial_interval=timedelta(seconds=1),
+            backoff_coefficient=2.0,
+            maximum_interval=timedelta(seconds=60),
+        )
+        return Treatment(policy, non_retryable=False, lifecycle=Lifecycle.FAIL)
+    lifecycle = Lifecycle.NEXT_ATTEMPT if category is ErrorCategory.CODE_RELATED else Lifecycle.FAIL
+    return Treatment(_ONCE, non_retryable=True, lifecycle=lifecycle)
+
+
+class Step(StrEnum):
+    """The activities, as far as time and repetition tell them apart."""
+
+    PREPARE = "prepare"
+    GENERATE = "generate"
+    ANALYSE = "analyse"
+    NOTEBOOK = "notebook"
+    EXECUTE = "execute"
+    APPLY = "apply"
+    CONCLUDE = "conclude"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Temporal's four time limits for one step, and its retries."""
+
+    start_to_close: timedelta
+    schedule_to_start: timedelta | None
+    schedule_to_close: timedelta
+    heartbeat: timedelta | None
+    retry_policy: RetryPolicy
+
+
+def step_limits(step: Step, timeouts: Timeouts, run_seconds: float | None = None) -> Limits:
+    """How long `step` may take in one try, wait for its worker, and go on trying.
+
+    `run_seconds` is the time that this execution's code may run, where it is less than the
+    deployment's.
+    """
+    infrastructure = treatment(ErrorCategory.INFRASTRUCTURE).retry_policy
+    retry, host = timedelta(seconds=timeouts.retry), timedelta(seconds=timeouts.host)
+    one_try = {
+        Step.GENERATE: timedelta(seconds=timeouts.generation) + timedelta(seconds=30),
+        Step.EXECUTE: timedelta(seconds=run_seconds or timeouts.run) + _KERNEL_START,
+        Step.APPLY: timedelta(seconds=run_seconds or timeouts.run) + _KERNEL_START,
+    }.get(step, timedelta(seconds=60))
+    long = step in {Step.GENERATE, Step.EXECUTE, Step.APPLY}
+    # The queue of a host has one worker: where that is gone, waiting for ever helps nobody.
+    on_host = step not in {Step.PREPARE, Step.ANALYSE}
+    return Limits(
+        start_to_close=one_try,
+        schedule_to_start=host if on_host else None,
+        schedule_to_close=one_try + retry + (host if on_host else timedelta()),
+        heartbeat=timedelta(seconds=timeouts.heartbeat) if long else None,
+        retry_policy=_ONCE if step is Step.APPLY else infrastructure,
+    )

@@ -1,0 +1,91 @@
+"""Where an execution stands, published where people look: details, memo, search attribute."""
+
+from temporalio import workflow
+from temporalio.common import SearchAttributeKey
+
+from runpermit.models import Memo, PendingApproval, PythonExecutionState, Stage, StageChange
+from runpermit.page import approval_page, progress_page, question
+from runpermit.text import one_line
+from workflows.steps import STAGE_ATTRIBUTE, Deployment
+
+_STAGE = SearchAttributeKey.for_keyword(STAGE_ATTRIBUTE)
+
+
+class StageBoard:
+    """Keeps the state's stage and everything that shows it in step."""
+
+    def __init__(self, state: PythonExecutionState) -> None:
+        self._state = state
+        self._memo = Memo(stage=Stage.PREPARING)
+        self._stage_is_searchable = False
+
+    def know(self, deployment: Deployment) -> None:
+        """Publish what only the deployment can tell; an unregistered attribute is left alone."""
+        self._stage_is_searchable = STAGE_ATTRIBUTE in deployment.search_attributes
+        self._publish(self._memo.model_copy(update={"host": deployment.host}))
+        self._search()
+
+    def received(self, request_sha256: str) -> None:
+        """Publish which request this is, for those that a plain `workflow start` began."""
+        self._publish(self._memo.model_copy(update={"request_sha256": request_sha256}))
+
+    def enter(self, stage: Stage, note: str = "") -> None:
+        """Come to `stage`."""
+        self._change(stage, note)
+        failures = [error.error_message for error in self._state.error_chain]
+        attempt = self._state.generation_attempt
+        workflow.set_current_details(progress_page(stage, attempt, note, failures))
+        self._publish(
+            Memo(
+                stage=stage,
+                attempt=attempt,
+                host=self._memo.host,
+                request_sha256=self._memo.request_sha256,
+            )
+        )
+        self._search()
+
+    def ask(self, pending: PendingApproval) -> None:
+        """Show the question that waits."""
+        self._change(Stage.AWAITING_APPROVAL, f"revision {pending.revision}")
+        workflow.set_current_details(approval_page(pending))
+        self._publish(
+            self._memo.model_copy(
+                update={
+                    "stage": Stage.AWAITING_APPROVAL,
+                    "attempt": self._state.generation_attempt,
+                    "question": one_line(question(pending.plan), 200),
+                    "first_writes": [
+                        one_line(write.channel or "computed", 60)
+                        for write in pending.plan.writes[:3]
+                    ],
+                    "sha256": pending.sha256,
+                }
+            )
+        )
+        self._search()
+
+    def _change(self, stage: Stage, note: str) -> None:
+        self._state.current_stage = stage
+        self._state.stages.append(
+            StageChange(
+                stage=stage,
+                attempt=self._state.generation_attempt,
+                at=workflow.now(),
+                note=one_line(note, 300) if note else "",
+            )
+        )
+
+    def _publish(self, memo: Memo) -> None:
+        before = self._memo.model_dump(mode="json")
+        self._memo = memo
+        changed = {
+            key: value
+            for key, value in memo.model_dump(mode="json").items()
+            if value != before[key] or key == "stage"
+        }
+        workflow.upsert_memo(changed)
+
+    def _search(self) -> None:
+        if self._stage_is_searchable:
+            workflow.upsert_search_attributes([_STAGE.value_set(self._state.current_stage)])

@@ -1,0 +1,74 @@
+"""Runs one activity as the table in `retries.py` says, and raises our exceptions, not Temporal's."""
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, is_cancelled_exception
+
+from runpermit.failures import unwrap
+from workflows.retries import Step, step_limits
+from workflows.steps import Timeouts, host_queue
+
+Task = TypeVar("Task")
+Answer = TypeVar("Answer")
+
+
+async def run_step(
+    step: Step,
+    activity: Callable[[Task], Awaitable[Answer]],
+    task: Task,
+    *,
+    timeouts: Timeouts,
+    summary: str,
+    host: str | None = None,
+    run_seconds: float | None = None,
+) -> Answer:
+    """The activity's answer. Raises PythonExecutorException; cancellation passes as it is.
+
+    With `host` it runs on that host's own queue. A cancelled step is waited for, so that nothing
+    goes on behind the workflow's back.
+    """
+    limits = step_limits(step, timeouts, run_seconds)
+    try:
+        return await workflow.execute_activity(
+            activity,
+            task,
+            task_queue=host_queue(host) if host else None,
+            start_to_close_timeout=limits.start_to_close,
+            schedule_to_start_timeout=limits.schedule_to_start,
+            schedule_to_close_timeout=limits.schedule_to_close,
+            heartbeat_timeout=limits.heartbeat,
+            retry_policy=limits.retry_policy,
+            cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+            summary=summary,
+        )
+    except ActivityError as failure:
+        if is_cancelled_exception(failure):
+            raise
+        raise unwrap(failure) from failure
+
+
+async def run_local_step(
+    step: Step,
+    activity: Callable[[Task], Awaitable[Answer]],
+    task: Task,
+    *,
+    timeouts: Timeouts,
+    summary: str,
+) -> Answer:
+    """As `run_step`, for what is pure and fast: without a trip over the server."""
+    limits = step_limits(step, timeouts)
+    try:
+        return await workflow.execute_local_activity(
+            activity,
+            task,
+            start_to_close_timeout=limits.start_to_close,
+            schedule_to_close_timeout=limits.schedule_to_close,
+            retry_policy=limits.retry_policy,
+            summary=summary,
+        )
+    except ActivityError as failure:
+        if is_cancelled_exception(failure):
+            raise
+        raise unwrap(failure) from failure

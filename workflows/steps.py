@@ -1,0 +1,220 @@
+"""The activities' typed interfaces and messages: what the workflow may ask of the outside.
+
+The functions here are names and types alone; `activities/` implements them under the same names.
+"""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from temporalio import activity
+
+from runpermit.limits import LimitsStatus
+from runpermit.models import (
+    AnalysisResult,
+    DecisionRecord,
+    ExecutionError,
+    ExecutionMode,
+    Isolation,
+    NotebookAttempt,
+    Plan,
+    PythonExecutionRequest,
+    PythonExecutionSuccess,
+    Stage,
+)
+from runpermit.models.wire import Message
+
+TASK_QUEUE = "runpermit"
+STAGE_ATTRIBUTE = "RunpermitStage"
+
+
+def host_queue(host: str) -> str:
+    """The task queue for what needs the folders and kernels of one host."""
+    return f"{TASK_QUEUE}@{host}"
+
+
+class Timeouts(Message):
+    """The deployment's time limits, in seconds; see the settings table in the README."""
+
+    run: float = 600
+    generation: float = 120
+    heartbeat: float = 15
+    retry: float = 300
+    host: float = 600
+
+
+class Folder(Message):
+    """Where an execution keeps everything, as its host sees it.
+
+    `suffix` is empty, or `-2`, `-3`, … where an execution continues in an earlier one's folder.
+    """
+
+    path: Path
+    link: str
+    suffix: str
+    request_sha256: str
+
+    @property
+    def attempts(self) -> Path:
+        """The notebooks of the way."""
+        return self.path / "attempts"
+
+    @property
+    def work(self) -> Path:
+        """The only part that the code can write."""
+        return self.path / "work"
+
+    @property
+    def figures(self) -> Path:
+        """The figures of the last run."""
+        return self.path / f"figures{self.suffix}"
+
+    @property
+    def notebook(self) -> Path:
+        """The final notebook."""
+        return self.path / f"notebook{self.suffix}.ipynb"
+
+    def link_to(self, file: Path) -> str:
+        """The URL of a file of this folder."""
+        return f"{self.link}/{file.relative_to(self.path).as_posix()}"
+
+
+class Deployment(Message):
+    """What the deployment says at the start of an execution: the workflow's only settings."""
+
+    host: str
+    folder: Folder
+    notebooks: list[NotebookAttempt]
+    writes_enabled: bool
+    control_system_type: str
+    approval_mode: str
+    assurance: str | None
+    question_expiry: float | None
+    timeouts: Timeouts
+    isolation: Isolation
+    limits: LimitsStatus
+    search_attributes: list[str]
+    web_ui: str
+    address: str
+    namespace: str
+    inputs: dict[str, str]
+    kernel_environment: str
+
+
+class PrepareTask(Message):
+    """`started_at` is the workflow's start, in UTC."""
+
+    request: PythonExecutionRequest
+    workflow_id: str
+    first_run_id: str
+    started_at: datetime
+
+
+class GenerateTask(Message):
+    """One program is wanted; `errors` tell what became of those before it."""
+
+    folder: Folder
+    attempt: int
+    errors: list[ExecutionError]
+    notebook: NotebookAttempt
+
+
+class GeneratedCode(Message):
+    """A program, and how its generator came to it."""
+
+    code: str
+    metadata: dict[str, Any] = {}
+
+
+class AnalyseTask(Message):
+    """A program to look at."""
+
+    code: str
+
+
+class Analysed(Message):
+    """What the analysis says, and the writes that it can see with their channels' limits."""
+
+    analysis: AnalysisResult
+    plan: Plan
+
+
+class NotebookTask(Message):
+    """One notebook on the way: the code as it stands at that stage."""
+
+    folder: Folder
+    notebook: NotebookAttempt
+    code: str
+    note: str = ""
+
+
+class ExecuteTask(Message):
+    """Run `code` once, `timeout` seconds at most."""
+
+    folder: Folder
+    code: str
+    attempt: int
+    mode: ExecutionMode
+    timeout: float
+    notebook: NotebookAttempt
+
+
+class ConcludeTask(Message):
+    """The end of an execution: what the final notebook tells."""
+
+    folder: Folder
+    workflow_id: str
+    first_run_id: str
+    stage: Stage
+    code: str | None
+    model: dict[str, Any]
+    attempt: int
+    plan: Plan | None
+    warnings: list[str]
+    decisions: list[DecisionRecord]
+    result: PythonExecutionSuccess | None
+    failure: str | None
+    wrote: bool
+    notebook: NotebookAttempt
+
+
+@activity.defn(name="prepare")
+async def prepare(task: PrepareTask) -> Deployment:
+    """Make the folder, store the request, tell the deployment. Idempotent."""
+    raise NotImplementedError
+
+
+@activity.defn(name="generate")
+async def generate(task: GenerateTask) -> GeneratedCode:
+    """Have the model write a program. Repeatable."""
+    raise NotImplementedError
+
+
+@activity.defn(name="analyse")
+async def analyse(task: AnalyseTask) -> Analysed:
+    """Parse a program and find the channels that it uses. Pure."""
+    raise NotImplementedError
+
+
+@activity.defn(name="write_notebook")
+async def write_notebook(task: NotebookTask) -> None:
+    """Write one notebook of the way. Idempotent."""
+    raise NotImplementedError
+
+
+@activity.defn(name="execute")
+async def execute(task: ExecuteTask) -> PythonExecutionSuccess:
+    """Run a program that reads. Repeatable."""
+    raise NotImplementedError
+
+
+@activity.defn(name="apply")
+async def apply(task: ExecuteTask) -> PythonExecutionSuccess:
+    """Run an approved program that writes. At most once: one attempt, never retried."""
+    raise NotImplementedError
+
+
+@activity.defn(name="conclude")
+async def conclude(task: ConcludeTask) -> None:
+    """Write the final notebook and free the folder. Idempotent."""
+    raise NotImplementedError
