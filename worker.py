@@ -149,6 +149,8 @@ def main() -> int:
     )
     arguments = parser.parse_args()
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")
+    # The interceptor has logged each failure already, in one line.
+    logging.getLogger("temporalio.activity").setLevel(logging.ERROR)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

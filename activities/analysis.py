@@ -6,7 +6,7 @@ from activities.analyser import analyse_code
 from activities.house import House
 from runpermit.limits import LimitsValidator
 from runpermit.models import AnalysisResult, ChannelUse, Plan, PlannedWrite
-from workflows.steps import AnalyseTask, Analysed
+from workflows.steps import Analysed, AnalyseTask
 
 
 class Analysis:

@@ -91,7 +91,8 @@ def load_request(folder: Folder) -> PythonExecutionRequest:
     request = PythonExecutionRequest.model_validate_json(content)
     if request.sha256 != folder.request_sha256:
         raise ContainerConfigurationError(
-            f"{path} was changed since the execution started. Nothing but Runpermit may write there."
+            f"{path} was changed since the execution started. Nothing but Runpermit may "
+            "write there."
         )
     return request
 

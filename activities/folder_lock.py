@@ -32,13 +32,13 @@ async def take(folder: Path, workflow_id: str, first_run_id: str, client: Client
     InvalidRequestError that names the holder where another execution runs in the folder.
     """
     present = _read(folder)
-    if present is not None and not _is(present, workflow_id, first_run_id):
-        if await _is_running(present, client):
-            raise InvalidRequestError(
-                f"existing_execution_folder: {folder} is in use by execution "
-                f"{present.workflow_id} until that ends.",
-                "existing_execution_folder",
-            )
+    others = present is not None and not _is(present, workflow_id, first_run_id)
+    if present is not None and others and await _is_running(present, client):
+        raise InvalidRequestError(
+            f"existing_execution_folder: {folder} is in use by execution "
+            f"{present.workflow_id} until that ends.",
+            "existing_execution_folder",
+        )
     with _guarded(folder):
         again = _read(folder)
         if again is not None and _is(again, workflow_id, first_run_id):

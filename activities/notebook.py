@@ -3,7 +3,6 @@
 import ast
 import base64
 from collections.abc import Iterable
-from pathlib import Path
 
 import nbformat
 from nbformat import v4

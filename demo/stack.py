@@ -172,7 +172,8 @@ def toml(settings: Mapping[str, Mapping[str, Any]]) -> str:
     lines = []
     for section, values in settings.items():
         lines.append(f"[{section}]")
-        lines += [f"{key} = {json.dumps(value)}" for key, value in values.items() if value is not None]
+        given = {key: value for key, value in values.items() if value is not None}
+        lines += [f"{key} = {json.dumps(value)}" for key, value in given.items()]
         lines.append("")
     return "\n".join(lines)
 
@@ -189,8 +190,8 @@ async def _recorded_model(
     directory: Path, environment: Mapping[str, str]
 ) -> AsyncIterator[dict[str, str]]:
     command = (sys.executable, "-m", "demo.model_server", "--port", "0", "--until-eof")
-    async with process("model", *command, directory=directory, environment=environment) as (_, line):
-        yield {"OPENAI_BASE_URL": line.split()[1], "OPENAI_API_KEY": _LOCAL_KEY}
+    async with process("model", *command, directory=directory, environment=environment) as started:
+        yield {"OPENAI_BASE_URL": started[1].split()[1], "OPENAI_API_KEY": _LOCAL_KEY}
 
 
 async def _ready_line(child: asyncio.subprocess.Process, word: str) -> str:

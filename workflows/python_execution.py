@@ -4,12 +4,11 @@ import asyncio
 from typing import Any
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+from temporalio.exceptions import FailureError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from runpermit.errors import (
         CodeAnalysisError,
-        DecisionRefusedError,
         InvalidRequestError,
         PythonExecutorException,
         ServiceUnavailableError,
@@ -17,9 +16,6 @@ with workflow.unsafe.imports_passed_through():
     )
     from runpermit.failures import to_application_error
     from runpermit.models import (
-        Channel,
-        Decision,
-        DecisionReceipt,
         ExecutionControlConfig,
         ExecutionMode,
         NotebookAttempt,
@@ -28,7 +24,6 @@ with workflow.unsafe.imports_passed_through():
         Plan,
         PythonExecutionContext,
         PythonExecutionRequest,
-        PythonExecutionState,
         PythonExecutionSuccess,
         PythonServiceResult,
         Severity,
@@ -36,11 +31,10 @@ with workflow.unsafe.imports_passed_through():
         Verb,
         accept_request,
     )
-    from runpermit.text import one_line
     from workflows import steps
     from workflows.approval import Question, approval_required
     from workflows.attempts import Attempts
-    from workflows.desk import ApprovalDesk
+    from workflows.conversation import Conversation
     from workflows.question import build_question, result_warnings
     from workflows.refusals import refuse_caller_retries, refuse_writes
     from workflows.retries import Step
@@ -50,16 +44,15 @@ with workflow.unsafe.imports_passed_through():
 
 
 @workflow.defn(name="PythonExecution")
-class PythonExecution:
+class PythonExecution(Conversation):
     """One request from start to result.
 
     Input of any shape ends with a typed error, and no message can make a workflow task fail.
     """
 
     def __init__(self) -> None:
-        self._state = PythonExecutionState()
+        super().__init__()
         self._board = StageBoard(self._state)
-        self._desk = ApprovalDesk()
         self._context = PythonExecutionContext()
         self._questions = 0
         self._plan: Plan | None = None
@@ -80,7 +73,7 @@ class PythonExecution:
         except PythonExecutorException as error:
             await self._end(_final_stage(error), error)
             raise to_application_error(error, non_retryable=True) from None
-        except (asyncio.CancelledError, ActivityError) as interruption:
+        except (asyncio.CancelledError, FailureError) as interruption:
             if not is_cancelled_exception(interruption):
                 raise
             stopped = self._stopped()
@@ -346,7 +339,7 @@ class PythonExecution:
                 error.folder_path = self._context.folder_path
                 try:
                     await self._conclude(stage, failure=error.message)
-                except (PythonExecutorException, ActivityError, asyncio.CancelledError) as second:
+                except (PythonExecutorException, FailureError, asyncio.CancelledError) as second:
                     # The first failure is the one to tell.
                     workflow.logger.error("no final notebook: %s", second)
         self._state.is_successful = error is None
@@ -380,64 +373,6 @@ class PythonExecution:
     def _notebook(self, kind: NotebookType, stage: str) -> NotebookAttempt:
         return next_notebook(self._context, self._deployment.folder, kind, stage, workflow.now())
 
-    @workflow.signal
-    def approve(self, *decision: Any) -> None:  # noqa: ANN401
-        """Approve the first revision. A later one, or one from another page: approve-<revision>."""
-        self._desk.receive(Verb.APPROVE, decision, Channel.SIGNAL)
-
-    @workflow.signal
-    def reject(self, *decision: Any) -> None:  # noqa: ANN401
-        """Refuse what waits; the execution ends."""
-        self._desk.receive(Verb.REJECT, decision, Channel.SIGNAL)
-
-    @workflow.signal
-    def revise(self, *decision: Any) -> None:  # noqa: ANN401
-        """Send the code back to the model, with your comment."""
-        self._desk.receive(Verb.REVISE, decision, Channel.SIGNAL)
-
-    @workflow.signal
-    def stop(self, *decision: Any) -> None:  # noqa: ANN401
-        """End the execution now, whatever it does."""
-        self._desk.receive(Verb.STOP, decision, Channel.SIGNAL)
-
-    @workflow.update
-    def decide(self, *decision: Any) -> DecisionReceipt:  # noqa: ANN401
-        """Say approve, reject, revise or stop, and be told at once whether it counted."""
-        verb = _verb(decision)
-        if verb is None:
-            raise _refused("it names no decision: say approve, reject, revise or stop")
-        record = self._desk.receive(verb, decision, Channel.UPDATE)
-        if not record.accepted:
-            raise _refused(record.reason)
-        return DecisionReceipt(
-            accepted=True,
-            verb=verb,
-            reason=record.reason,
-            number=record.number,
-            revision=record.revision,
-        )
-
-    @workflow.query(name="state")
-    def state(self) -> PythonExecutionState:
-        """Where the execution stands; at most 1 MB."""
-        self._state.decisions = list(self._desk.state.records)
-        return self._state.fitting()
-
-    @workflow.query
-    def pending_approval(self) -> PendingApproval | None:
-        """The question that waits, or nothing."""
-        return self._state.approval_interrupt_data
-
-    @workflow.query
-    def code(self) -> str | None:
-        """The program of the present attempt."""
-        return self._state.generated_code
-
-
-def _refused(reason: str) -> ApplicationError:
-    error = DecisionRefusedError(f"The decision did not count: {reason}.", reason)
-    return to_application_error(error, non_retryable=True)
-
 
 def _is_first_run() -> bool:
     # After a reset the old signals come again: they must not approve by themselves.
@@ -448,11 +383,3 @@ def _final_stage(error: PythonExecutorException) -> Stage:
     if isinstance(error, WorkflowError) and error.stage in {Stage.REJECTED, Stage.EXPIRED}:
         return Stage(error.stage)
     return Stage.FAILED
-
-
-def _verb(arguments: tuple[Any, ...]) -> Verb | None:
-    argument = arguments[0] if arguments else None
-    if isinstance(argument, Decision):
-        return argument.decision
-    said = argument.get("decision") if isinstance(argument, dict) else None
-    return Verb(said) if isinstance(said, str) and said in set(Verb) else None

@@ -23,7 +23,7 @@ def open_context(deployment: Deployment) -> PythonExecutionContext:
 def next_notebook(
     context: PythonExecutionContext, folder: Folder, kind: NotebookType, stage: str, now: datetime
 ) -> NotebookAttempt:
-    """The next notebook's number, place and link; it is recorded here and written by an activity."""
+    """The next notebook's number, place and link: recorded here, written by an activity."""
     number = context.get_next_attempt_number()
     final = kind in _FINAL
     path = folder.notebook if final else folder.attempts / f"{number:02d}_{stage}.ipynb"

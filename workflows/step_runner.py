@@ -1,10 +1,10 @@
-"""Runs one activity as the table in `retries.py` says, and raises our exceptions, not Temporal's."""
+"""Runs one activity as the table in `retries.py` says, and raises our own exceptions."""
 
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, is_cancelled_exception
+from temporalio.exceptions import FailureError, is_cancelled_exception
 
 from runpermit.failures import unwrap
 from workflows.retries import Step, step_limits
@@ -43,7 +43,7 @@ async def run_step(
             cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
             summary=summary,
         )
-    except ActivityError as failure:
+    except FailureError as failure:
         if is_cancelled_exception(failure):
             raise
         raise unwrap(failure) from failure
@@ -68,7 +68,7 @@ async def run_local_step(
             retry_policy=limits.retry_policy,
             summary=summary,
         )
-    except ActivityError as failure:
+    except FailureError as failure:
         if is_cancelled_exception(failure):
             raise
         raise unwrap(failure) from failure

@@ -1,4 +1,4 @@
-"""How messages become payloads: strict JSON outwards, and inwards nothing that can jam a workflow."""
+"""How messages become payloads: strict JSON outwards, and inwards nothing that can jam a task."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -25,7 +25,7 @@ def bounded(text: str, limit: int = ERROR_TEXT_BYTES) -> str:
 
 
 def visible(text: str, *, keep: str = "\n\t") -> str:
-    """`text` with control, bidirectional and invisible characters shown as escapes, but for `keep`."""
+    """`text` with control, bidirectional and invisible characters, but for `keep`, as escapes."""
     return "".join(
         char
         if char in keep
@@ -36,7 +36,7 @@ def visible(text: str, *, keep: str = "\n\t") -> str:
 
 
 def one_line(text: str, width: int) -> str:
-    """`text` on one visible line of at most `width` characters; a cut is marked with an ellipsis."""
+    """`text` on one visible line of at most `width` characters; an ellipsis marks a cut."""
     # Four times the width is enough to fill it, and keeps a line of 100 KB from being walked.
     line = visible(" ".join(text[: width * 4].split()), keep="")
     return line if len(line) <= width and len(text) <= width * 4 else line[: width - 1] + "…"
@@ -66,6 +66,6 @@ def preformatted(text: str) -> str:
 
 def _escape(char: str) -> str:
     code = ord(char)
-    if code < 0x100:
+    if code <= ord("\xff"):
         return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+    return f"\\u{code:04x}" if code <= ord("\uffff") else f"\\U{code:08x}"

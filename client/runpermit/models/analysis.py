@@ -1,5 +1,6 @@
 """What static analysis says of a program. It explains and chooses where to start; it protects
-nothing."""
+nothing.
+"""
 
 from enum import StrEnum
 from typing import Any

@@ -1,0 +1,92 @@
+"""What people and programs say to an execution, and what they can ask it."""
+
+from typing import Any
+
+from temporalio import workflow
+from temporalio.exceptions import ApplicationError
+
+from runpermit.errors import DecisionRefusedError
+from runpermit.failures import to_application_error
+from runpermit.models import (
+    Channel,
+    Decision,
+    DecisionReceipt,
+    PendingApproval,
+    PythonExecutionState,
+    Verb,
+)
+from workflows.desk import ApprovalDesk
+
+
+class Conversation:
+    """Signals, update and queries of the workflow. No handler raises on what a stranger sends."""
+
+    def __init__(self) -> None:
+        self._state = PythonExecutionState()
+        self._desk = ApprovalDesk()
+
+    @workflow.signal
+    def approve(self, *decision: Any) -> None:  # noqa: ANN401
+        """Approve the first revision. A later one, or one from another page: approve-<revision>."""
+        self._desk.receive(Verb.APPROVE, decision, Channel.SIGNAL)
+
+    @workflow.signal
+    def reject(self, *decision: Any) -> None:  # noqa: ANN401
+        """Refuse what waits; the execution ends."""
+        self._desk.receive(Verb.REJECT, decision, Channel.SIGNAL)
+
+    @workflow.signal
+    def revise(self, *decision: Any) -> None:  # noqa: ANN401
+        """Send the code back to the model, with your comment."""
+        self._desk.receive(Verb.REVISE, decision, Channel.SIGNAL)
+
+    @workflow.signal
+    def stop(self, *decision: Any) -> None:  # noqa: ANN401
+        """End the execution now, whatever it does."""
+        self._desk.receive(Verb.STOP, decision, Channel.SIGNAL)
+
+    @workflow.update
+    def decide(self, *decision: Any) -> DecisionReceipt:  # noqa: ANN401
+        """Say approve, reject, revise or stop, and be told at once whether it counted."""
+        verb = _verb(decision)
+        if verb is None:
+            raise _refused("it names no decision: say approve, reject, revise or stop")
+        record = self._desk.receive(verb, decision, Channel.UPDATE)
+        if not record.accepted:
+            raise _refused(record.reason)
+        return DecisionReceipt(
+            accepted=True,
+            verb=verb,
+            reason=record.reason,
+            number=record.number,
+            revision=record.revision,
+        )
+
+    @workflow.query(name="state")
+    def state(self) -> PythonExecutionState:
+        """Where the execution stands; at most 1 MB."""
+        self._state.decisions = list(self._desk.state.records)
+        return self._state.fitting()
+
+    @workflow.query
+    def pending_approval(self) -> PendingApproval | None:
+        """The question that waits, or nothing."""
+        return self._state.approval_interrupt_data
+
+    @workflow.query
+    def code(self) -> str | None:
+        """The program of the present attempt."""
+        return self._state.generated_code
+
+
+def _refused(reason: str) -> ApplicationError:
+    error = DecisionRefusedError(f"The decision did not count: {reason}.", reason)
+    return to_application_error(error, non_retryable=True)
+
+
+def _verb(arguments: tuple[Any, ...]) -> Verb | None:
+    argument = arguments[0] if arguments else None
+    if isinstance(argument, Decision):
+        return argument.decision
+    said = argument.get("decision") if isinstance(argument, dict) else None
+    return Verb(said) if isinstance(said, str) and said in set(Verb) else None
