@@ -18,6 +18,7 @@ ROOT = Path(__file__).parent.parent
 _START_SECONDS = 60.0
 _STOP_SECONDS = 10.0
 _LOCAL_KEY = "no-key-needed-here"
+_MODEL = "gpt-4.1-mini"  # a real endpoint's; the recorded programs answer to any name
 
 
 @dataclass
@@ -158,7 +159,7 @@ def demo_settings(
         },
         "approval": {"mode": "control_writes", "assurance": "claimed"},
         "limits": {"file": str(ROOT / "demo" / "limits.json")},
-        "generation": {"generator": "openai", "model": os.environ.get("OPENAI_MODEL", "recorded")},
+        "generation": {"generator": "openai", "model": os.environ.get("OPENAI_MODEL", _MODEL)},
         "kernels": {"isolation": "none"},
         "worker": {"host": "demo"},
     }

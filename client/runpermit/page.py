@@ -59,9 +59,9 @@ def write_lines(plan: Plan) -> list[str]:
     lines: list[str] = []
     for write in plan.writes[:_SHOWN_WRITES]:
         left = f"{_name(write)} → {_value(write)}"
-        lines.append(one_line(f"{left:<48} line {write.line:>4}", _WIDTH))
-        facts = [write.description, _limits(write)]
-        lines.append(one_line("    " + ", ".join(fact for fact in facts if fact), _WIDTH))
+        lines.append(f"{left:<{_WIDTH - 10}} line {write.line:>4}"[:_WIDTH])
+        facts = ", ".join(fact for fact in (write.description, _limits(write)) if fact)
+        lines.append(f"    {one_line(facts, _WIDTH - 4)}")
     if len(plan.writes) > _SHOWN_WRITES:
         lines.append(f"… and {len(plan.writes) - _SHOWN_WRITES} more, see the notebook")
     return [line for line in lines if line.strip()]

@@ -1,0 +1,38 @@
+"""What holds for all tests: missing tools are told by name, and CI allows no skip."""
+
+import os
+import shutil
+
+import pytest
+
+_TOOLS = {"chromium": "the Web UI tests", "ssh-keygen": "signed decisions"}
+
+
+def pytest_report_header() -> list[str]:
+    return [
+        f"missing: {tool} ({what} are skipped; apt-get install it)"
+        for tool, what in _TOOLS.items()
+        if shutil.which(tool) is None
+    ]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if not os.environ.get("RUNPERMIT_SOAK"):
+        items[:] = [item for item in items if item.get_closest_marker("soak") is None]
+    if shutil.which("chromium") is None:
+        for item in items:
+            if item.get_closest_marker("chromium") is not None:
+                item.add_marker(pytest.mark.skip(reason="chromium is missing"))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if os.environ.get("RUNPERMIT_ALLOW_NO_SKIP") and terminalreporter.stats.get("skipped"):
+        terminalreporter.section("skipped tests are not allowed here", red=True)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    skipped = reporter.stats.get("skipped") if reporter else None
+    if os.environ.get("RUNPERMIT_ALLOW_NO_SKIP") and skipped and session.exitstatus == 0:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
