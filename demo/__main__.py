@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from demo.agent import READ_AND_PLOT, STEP_AND_MEASURE
-from demo.stack import ROOT, Stack, running_stack
+from demo.stack import ROOT, running_stack
 from runpermit import (
     Execution,
     PendingApproval,
@@ -30,22 +30,18 @@ async def demo() -> None:
     model = _real_model()
     say("Starting Temporal, a storage ring (soft IOC), a model server and the worker …")
     if model is None:
-        say(
-            "The model's answers are recorded: set OPENAI_API_KEY or OPENAI_BASE_URL for a real one."
-        )
+        say("The model's answers are recorded. OPENAI_API_KEY or OPENAI_BASE_URL give a real one.")
     _fresh(_DIRECTORY)
     async with running_stack(_DIRECTORY, model=model) as stack:
         say(f"Temporal Web UI: {stack.web_ui}")
         say(f"Logs and executions: {_relative(stack.directory)}")
         client = await RunpermitClient.connect(stack.address)
-        await run(client, stack, "1. An agent wants to read and plot", READ_AND_PLOT)
-        await run(client, stack, "2. An agent wants to step a corrector", STEP_AND_MEASURE)
+        await run(client, "1. An agent wants to read and plot", READ_AND_PLOT)
+        await run(client, "2. An agent wants to step a corrector", STEP_AND_MEASURE)
         say("\nDone. Everything is being taken down again.")
 
 
-async def run(
-    client: RunpermitClient, stack: Stack, title: str, request: PythonExecutionRequest
-) -> None:
+async def run(client: RunpermitClient, title: str, request: PythonExecutionRequest) -> None:
     """One task from request to result, with all that happens between."""
     say(f"\n{title}\n{'─' * len(title)}\n“{request.user_query}”")
     execution = await client.start(request)
@@ -57,7 +53,7 @@ async def run(
         elif event.kind is ProgressKind.STAGE and event.stage is not None:
             say(f"   • {event.stage.replace('_', ' ')} {one_line(event.text, 200)}".rstrip())
         elif event.kind is ProgressKind.QUESTION and event.pending is not None:
-            await ask(client, stack, execution, event.pending)
+            await ask(client, execution, event.pending)
         elif event.kind is ProgressKind.NOTICE:
             say(f"   ! {visible(event.text)}")
     try:
@@ -66,9 +62,7 @@ async def run(
         say(f"   No result: {ended.message}")
 
 
-async def ask(
-    client: RunpermitClient, stack: Stack, execution: Execution, pending: PendingApproval
-) -> None:
+async def ask(client: RunpermitClient, execution: Execution, pending: PendingApproval) -> None:
     """Show what waits and how to answer; answer by the same signal where nobody can."""
     approve = f"approve-{pending.revision}"
     say(f"\n   IT WAITS FOR YOU: {question(pending.plan)}")

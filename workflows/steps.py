@@ -120,7 +120,7 @@ class GenerateTask(Message):
 
 
 class GeneratedCode(Message):
-    """A program, and how its generator came to it."""
+    """A program, and in JSON how it came about: generator, model, response id, token counts."""
 
     code: str
     metadata: dict[str, Any] = {}
