@@ -1,5 +1,7 @@
 """Analyse: what a program is, and what it would write, told from its text alone."""
 
+import asyncio
+
 from temporalio import activity
 
 from activities.analyser import analyse_code
@@ -23,7 +25,10 @@ class Analysis:
         """
         validator = self._house.limits.validator
         control = self._house.settings.control_system.execution_control()
-        analysis = analyse_code(task.code, validator=validator, control=control)
+        # A long program takes a while, and other executions go on meanwhile.
+        analysis = await asyncio.to_thread(
+            analyse_code, task.code, validator=validator, control=control
+        )
         return Analysed(analysis=analysis, plan=_plan(analysis, validator))
 
 

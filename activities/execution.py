@@ -10,9 +10,11 @@ from temporalio import activity
 from activities.folder import make_folders, write_whole
 from activities.heartbeat import StdoutTail, heartbeating
 from activities.house import House
+from activities.inputs import manifest
 from activities.notebook import attempt_notebook
 from kernels.interface import RunOutcome
-from runpermit.models import PythonExecutionSuccess
+from runpermit.errors import ContainerConfigurationError, WorkflowError
+from runpermit.models import PythonExecutionSuccess, Revision
 from runpermit.models.wire import RESULTS_BYTES
 from runpermit.text import bounded
 from workflows.steps import ExecuteTask
@@ -33,10 +35,44 @@ class Execution:
 
     @activity.defn(name="apply")
     async def apply(self, task: ExecuteTask) -> PythonExecutionSuccess:
-        """Run an approved program that writes. Scheduled with one attempt, so at most once."""
+        """Run an approved program that writes. Scheduled with one attempt, so at most once.
+
+        The settings are read again here: they may have changed while the question waited. Raises
+        ContainerConfigurationError where writes are not possible any more, WorkflowError where
+        what was approved is not what would run.
+        """
+        self._refuse_writes()
+        if task.approved is None:
+            raise WorkflowError("Nothing was approved: no write.", "applying")
         return await self._run(task)
 
+    def _refuse_writes(self) -> None:
+        control = self._house.settings.control_system
+        if not control.writes_enabled or control.type != "mock":
+            raise ContainerConfigurationError(
+                "control_system.writes_enabled and control_system.type of this worker do not allow "
+                f'writes any more: {control.writes_enabled}, "{control.type}".'
+            )
+
+    async def _refuse_changes(self, task: ExecuteTask, approved: Revision) -> None:
+        """Raise WorkflowError where code, inputs, limits or packages are not those approved."""
+        now = {
+            "code": task.code == approved.code,
+            "input files": await asyncio.to_thread(manifest, task.folder.work) == approved.inputs,
+            "limits database": self._house.limits.status().sha256 == approved.limits_sha256,
+            "kernel packages": self._house.kernel_environment == approved.kernel_environment,
+        }
+        changed = [name for name, same in now.items() if not same]
+        if changed:
+            raise WorkflowError(
+                f"Not run: since the approval of revision {approved.sha256[:6]} these changed: "
+                f"{', '.join(changed)}. Start the execution again.",
+                "applying",
+            )
+
     async def _run(self, task: ExecuteTask) -> PythonExecutionSuccess:
+        if task.approved is not None:
+            await self._refuse_changes(task, task.approved)
         tail = StdoutTail()
         async with (
             heartbeating(tail),

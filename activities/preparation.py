@@ -1,9 +1,6 @@
 """Prepare: the folder, the stored request, and the deployment's word for the workflow."""
 
-import hashlib
 import json
-import os
-import stat
 from pathlib import Path
 
 from temporalio import activity
@@ -13,7 +10,6 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from activities.folder import (
-    disk,
     existing_folder_path,
     make_folders,
     new_folder_path,
@@ -21,12 +17,12 @@ from activities.folder import (
 )
 from activities.folder_lock import take
 from activities.house import House
+from activities.inputs import manifest
 from runpermit.config import check_settings
 from runpermit.errors import ContainerConfigurationError
 from runpermit.models import NotebookAttempt, NotebookType
 from workflows.steps import STAGE_ATTRIBUTE, Deployment, Folder, PrepareTask, Timeouts
 
-_LISTED_INPUTS = 200
 _TYPES = {
     "generation": NotebookType.CODE_GENERATION_ATTEMPT,
     "approval": NotebookType.PRE_EXECUTION,
@@ -76,7 +72,7 @@ class Preparation:
             web_ui=settings.links.web_ui,
             address=self._house.address,
             namespace=client.namespace,
-            inputs=_manifest(folder.work),
+            inputs=manifest(folder.work),
             kernel_environment=self._house.kernel_environment,
         )
 
@@ -138,29 +134,3 @@ def _earlier_notebooks(folder: Folder) -> list[NotebookAttempt]:
                 )
             )
     return found
-
-
-def _manifest(work: Path) -> dict[str, str]:
-    """The sha256 of every input file; one digest over all where they are many."""
-    digests: dict[str, str] = {}
-    with disk(work):
-        for path in sorted(work.rglob("*")):
-            digest = _digest(path)
-            if digest is not None:
-                digests[path.relative_to(work).as_posix()] = digest
-    if len(digests) <= _LISTED_INPUTS:
-        return digests
-    whole = hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
-    return {f"{len(digests)} files": whole}
-
-
-def _digest(path: Path) -> str | None:
-    """The sha256 of a regular file; links and devices, which code may have left, are no inputs."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError:
-        return None
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return None
-        return hashlib.file_digest(file, "sha256").hexdigest()

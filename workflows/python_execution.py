@@ -26,6 +26,7 @@ with workflow.unsafe.imports_passed_through():
         PythonExecutionRequest,
         PythonExecutionSuccess,
         PythonServiceResult,
+        Revision,
         Severity,
         Stage,
         Verb,
@@ -56,6 +57,7 @@ class PythonExecution(Conversation):
         self._context = PythonExecutionContext()
         self._questions = 0
         self._plan: Plan | None = None
+        self._approved_revision: Revision | None = None
         # Set by the first steps of the lifecycle, before anything reads them.
         self._request: PythonExecutionRequest
         self._deployment: steps.Deployment
@@ -138,6 +140,7 @@ class PythonExecution(Conversation):
 
     async def _code(self) -> str:
         given = self._attempts.begin()
+        self._approved_revision = None
         if given is not None:
             return given
         self._board.enter(Stage.GENERATING)
@@ -234,7 +237,9 @@ class PythonExecution(Conversation):
             )
         if answer.verb is Verb.REVISE:
             self._attempts.revise(answer)
-        return self._state.approved
+            return False
+        self._approved_revision = pending.binds
+        return True
 
     async def _run_code(
         self, code: str, seen: steps.Analysed, mode: ExecutionMode
@@ -247,6 +252,7 @@ class PythonExecution(Conversation):
         task = steps.ExecuteTask(
             folder=self._deployment.folder,
             code=code,
+            approved=self._approved_revision,
             attempt=attempt,
             mode=mode,
             timeout=seconds,

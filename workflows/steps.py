@@ -20,6 +20,7 @@ from runpermit.models import (
     Plan,
     PythonExecutionRequest,
     PythonExecutionSuccess,
+    Revision,
     Stage,
 )
 from runpermit.models.wire import Message
@@ -149,10 +150,11 @@ class NotebookTask(Message):
 
 
 class ExecuteTask(Message):
-    """Run `code` once, `timeout` seconds at most."""
+    """Run `code` once, `timeout` seconds at most; `approved` is what a person said yes to."""
 
     folder: Folder
     code: str
+    approved: Revision | None
     attempt: int
     mode: ExecutionMode
     timeout: float

@@ -8,7 +8,6 @@ from runpermit.limits import ChannelLimitsConfig
 from runpermit.models import ExecutionError, PythonExecutionRequest
 from workflows.steps import GeneratedCode
 
-
 __all__ = ["CodeGenerator", "GeneratedCode", "GenerationTask"]
 
 

@@ -53,7 +53,7 @@ class StrictPayloadConverter(CompositePayloadConverter):
     ) -> list[Any]:
         """One value for each payload."""
         hints = list(type_hints or [])
-        hints += [Any] * (len(payloads) - len(hints))  # type: ignore[list-item]
+        hints += [Any] * (len(payloads) - len(hints))
         return [self._value(payload, hint) for payload, hint in zip(payloads, hints, strict=False)]
 
     def _value(self, payload: Payload, hint: type) -> Any:  # noqa: ANN401

@@ -1,0 +1,1 @@
+"""How code runs: `interface` says what every way offers, `local` is the plain process."""

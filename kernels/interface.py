@@ -1,0 +1,72 @@
+"""What every way of running code offers: sandbox, pool, remote endpoint, or the plain process."""
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from runpermit.errors import PythonExecutorException
+from runpermit.models import ExecutionMode, Isolation
+
+
+class Figure(NamedTuple):
+    """One image: a plain file name, unique in its run, and PNG or JPEG content."""
+
+    name: str
+    content: bytes
+
+
+@dataclass(frozen=True)
+class RunOutcome:
+    """What came of one run of one program.
+
+    stdout: what it printed to stdout and stderr, head and tail where it was much.
+    results: its `results`, as JSON; None where it failed.
+    execution_time: seconds, of the code alone.
+    error: None is success; otherwise the error that the execution goes on with.
+    left_out: what could not be collected, one sentence each.
+    """
+
+    stdout: str
+    results: dict[str, Any] | None
+    figures: tuple[Figure, ...]
+    execution_time: float
+    error: PythonExecutorException | None
+    left_out: tuple[str, ...] = ()
+
+
+class Kernel(Protocol):
+    """A fresh Python process for one program."""
+
+    async def run(
+        self,
+        code: str,
+        *,
+        timeout: float,
+        attempt: int,
+        on_stdout: Callable[[str], None],
+    ) -> RunOutcome:
+        """Run `code` for at most `timeout` seconds; `on_stdout` gets its output as it comes.
+
+        A failure of the code, and of the kernel meanwhile, is the outcome's `error`. Cancelling
+        kills the kernel. Raises ContainerConnectivityError where the kernel ended before the code
+        began, and RuntimeError at a second call: a kernel runs one program.
+        """
+        ...
+
+
+class Kernels(Protocol):
+    """Where kernels come from."""
+
+    @property
+    def isolation(self) -> Isolation:
+        """What stands between the code and the host."""
+        ...
+
+    def session(self, mode: ExecutionMode, work: Path) -> AbstractAsyncContextManager[Kernel]:
+        """Open a kernel with `work` as its working folder; on leaving it and its children end.
+
+        Raises ContainerConnectivityError where none can be started.
+        """
+        ...

@@ -1,0 +1,37 @@
+"""What code can import: interpreter and packages of the kernels, as a name a permit binds."""
+
+import hashlib
+import subprocess
+
+from runpermit.errors import ContainerConfigurationError
+
+_LIST = """\
+import platform
+from importlib.metadata import distributions
+print("python", platform.python_version())
+for line in sorted({f"{d.metadata['Name']}=={d.version}" for d in distributions()}):
+    print(line)
+"""
+
+
+def kernel_packages(python: str) -> list[str]:
+    """The interpreter's version, then its packages as `name==version`.
+
+    Raises ContainerConfigurationError where `python` does not run.
+    """
+    try:
+        done = subprocess.run(
+            [python, "-I", "-c", _LIST], capture_output=True, text=True, check=True, timeout=60
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise ContainerConfigurationError(
+            f"kernels.python = {python} does not run: {error}. Name a Python with ipykernel and "
+            "pyepics."
+        ) from None
+    return done.stdout.splitlines()
+
+
+def environment_name(packages: list[str]) -> str:
+    """One line that changes when any package does."""
+    digest = hashlib.sha256("\n".join(packages).encode()).hexdigest()
+    return f"{packages[0]}, {len(packages) - 1} packages, {digest[:12]}"

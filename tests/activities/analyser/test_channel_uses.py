@@ -1,0 +1,113 @@
+from collections.abc import Callable
+
+import pytest
+
+from runpermit.models.analysis import AnalysisResult
+from runpermit.models.modes import ExecutionMode
+
+Analyse = Callable[..., AnalysisResult]
+
+WRITES = {
+    "write_channel": ("write_channel('A', 42)", [("A", 42)]),
+    "write_channels": ("write_channels({'A': 1, 'B': [1, 2]})", [("A", 1), ("B", [1, 2])]),
+    "connector": ("connector.write_channel('A', -1)", [("A", -1)]),
+    "caput without import": ("caput('A', 42)", [("A", 42)]),
+    "PV put": ("import epics\nepics.PV('A').put(1)", [("A", 1)]),
+    "value assigned": ("pv = PV('A')\npv.value = 1", [("A", 1)]),
+    "value of a free pv": ("pv.value = 1", [(None, 1)]),
+    "alias": ("from epics import caput as w; w('A', 2)", [("A", 2)]),
+    "getattr": ("import epics\ngetattr(epics, 'ca' + 'put')('A', 1)", [("A", 1)]),
+    "star": ("from epics import *\ncaput_many(['A', 'B'], [1, 2])", [("A", 1), ("B", 2)]),
+    "f-string in a loop": (
+        "for i in range(1, 4):\n    caput(f'H{i}:SP', i * 2)",
+        [("H1:SP", 2), ("H2:SP", 4), ("H3:SP", 6)],
+    ),
+    "dict of PVs": (
+        "pvs = {n: PV(n) for n in ('A', 'B')}\nfor p in pvs.values():\n    p.put(3)",
+        [("A", 3), ("B", 3)],
+    ),
+    "helper keeps channel and value together": (
+        "def s(n, v):\n    caput(n, v)\ns('A', 1)\ns('B', 200)",
+        [("A", 1), ("B", 200)],
+    ),
+    "object": (
+        "class C:\n    def __init__(self, n):\n        self.pv = PV(n)\n"
+        "    def go(self):\n        self.pv.put(5)\nC('A').go()",
+        [("A", 5)],
+    ),
+    "clamped before": ("x = 150\nif x > 100:\n    x = 100\ncaput('A', x)", [("A", 100)]),
+    "motor": ("from epics import Motor\nm = Motor('M')\nm.move(3)", [("M.VAL", 3)]),
+    "bound method": ("f = PV('A').put\nf(3)", [("A", 3)]),
+    "never called": ("def f():\n    caput('A', 1)", [("A", 1)]),
+    "lambda": ("lambda: caput('A', 1)", [("A", 1)]),
+    "after return": ("def f():\n    return\n    caput('A', 1)", [("A", None)]),
+    "ruled out": ("if False:\n    caput('A', 1)", [("A", None)]),
+    "empty loop": ("for _ in []:\n    caput('A', 1)", [("A", 1)]),
+    "handed on": ("map(caput, ['A'], [1])", [(None, None)]),
+    "shadowed": ("def write_channel(*a): ...\nwrite_channel('A', 1)", [("A", 1)]),
+    "computed": ("caput('A', caget('B'))", [("A", None)]),
+    "parameter": ("import epics\ndef f(p):\n    p.put(1)", [(None, 1)]),
+    "later round": ("f = caget\nwhile q:\n    f('A', 1)\n    f = caput", [("A", 1)]),
+    "tango": ("import tango\ntango.DeviceProxy('a/b').write_attribute('c', 3)", [("a/b/c", 3)]),
+    "p4p": ("from p4p.client.thread import Context\nContext('pva').put('A', 1)", [("A", 1)]),
+    "lone surrogate": ("caput('A', '\\ud800')", [("A", None)]),
+}
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_a_write_is_found_with_channel_and_value(name: str, analyse: Analyse) -> None:
+    code, expected = WRITES[name]
+    result = analyse(code)
+    assert [(use.channel, use.value) for use in result.writes] == expected
+    assert result.execution_mode is ExecutionMode.WRITE_ACCESS
+    result.model_dump_json()
+
+
+READS = {
+    "read_channel": "read_channel('A')",
+    "caget": "from epics import caget as g; g('A')",
+    "PV get": "PV('A').get()",
+    "PV value": "x = PV('A').value",
+    "callback": "PV('A').add_callback(print)",
+    "camonitor": "camonitor('A')",
+    "camonitor at birth": "PV('A', callback=print)",
+}
+
+
+@pytest.mark.parametrize("name", READS)
+def test_a_read_is_no_write(name: str, analyse: Analyse) -> None:
+    result = analyse(READS[name])
+    assert [use.channel for use in result.reads] == ["A"]
+    assert not result.has_epics_writes
+    assert result.execution_mode is ExecutionMode.READ_ONLY
+
+
+NEITHER = {
+    "pure": "x = 1 + 1",
+    "dict": "d = {}\nd.get('k')",
+    "queue": "queue.put(x)",
+    "queue beside epics": "import epics, queue\nq = queue.Queue()\nq.put(1)",
+    "comment": "x = 1  # write_channel(x)",
+    "text": "s = 'caput'",
+    "numpy": "import numpy as np\nnp.put([0], [0], [1])",
+    "own class": "class A:\n    def put(self, x):\n        self.value = x\nA().put(1)",
+}
+
+
+@pytest.mark.parametrize("name", NEITHER)
+def test_neither_read_nor_write(name: str, analyse: Analyse) -> None:
+    result = analyse(NEITHER[name])
+    assert not result.reads
+    assert not result.writes
+
+
+def test_writes_found_while_disabled_stay_read_only(analyse: Analyse) -> None:
+    result = analyse("caput('A', 1)", writes=False)
+    assert result.has_epics_writes
+    assert result.execution_mode is ExecutionMode.READ_ONLY
+
+
+def test_lists_are_cut_at_200_and_say_so(analyse: Analyse) -> None:
+    result = analyse("".join(f"caput('A{i}', 1)\n" for i in range(300)))
+    assert len(result.writes) == 200
+    assert any("cut" in issue for issue in result.issues)

@@ -1,0 +1,112 @@
+from collections.abc import Callable
+
+import pytest
+
+from runpermit.models.analysis import AnalysisResult, Severity
+
+Analyse = Callable[..., AnalysisResult]
+
+REFUSED = [
+    "exec('x')",
+    "e = eval\ne('x')",
+    "compile('x', '', 'exec')",
+    "__import__('epics')",
+    "import importlib\nimportlib.import_module('epics')",
+    "import os\nos.system('x')",
+    "import os\ngetattr(os, 'sys' + 'tem')('x')",
+    "from os import *\nsystem('x')",
+    "import pathlib\npathlib.os.system('x')",
+    "import subprocess",
+    "from multiprocessing import Process",
+    "import ctypes",
+    "import socket",
+    "import urllib.request",
+    "import pickle\npickle.loads(b'')",
+    "import epics\ngetattr(epics, name)('A')",
+    "globals()['x']",
+    "import epics\nepics.__dict__['caput']",
+    "().__class__.__base__.__subclasses__()",
+    "import sys\nsys.modules['epics']",
+    "get_ipython().system('x')",
+    "import signal",
+    "import os\nos._exit(0)",
+    "import p4p",
+    "import caproto",
+    "import PyTango",
+    "import epics\nepics.caput = print",
+    "import os\nos.environ['EPICS_CA_ADDR_LIST'] = 'x'",
+    "import epics\nobject.__setattr__(epics.PV('A'), 'value', 1)",
+]
+
+
+@pytest.mark.parametrize("code", REFUSED)
+def test_code_that_leaves_sight_is_refused_with_line_and_way_out(
+    code: str, analyse: Analyse
+) -> None:
+    result = analyse(code)
+    assert result.severity is Severity.ERROR
+    assert any(issue.startswith("line ") for issue in result.issues)
+    assert len(result.recommendations) >= 2
+
+
+FINE = [
+    "import re\nre.compile('x')",
+    "model.eval()",
+    "model_eval(1)",
+    "import ast\nast.literal_eval('1')",
+    "import urllib.parse",
+    "from scipy import signal\nsignal.welch([1])",
+    "import os\nos.path.join('a')\nos.environ['MPLBACKEND'] = 'Agg'",
+    "print(type(x).__name__)",
+    "import epics\nepics.ca.DEFAULT_CONNECTION_TIMEOUT = 5",
+    "import any_library",
+    "x = '\\d'",
+]
+
+
+@pytest.mark.parametrize("code", FINE)
+def test_harmless_code_raises_no_alarm(code: str, analyse: Analyse) -> None:
+    result = analyse(f"{code}\nresults = {{}}")
+    assert result.issues == []
+
+
+WARNED = [
+    "open('a', 'w')",
+    "import shutil\nshutil.rmtree('a')",
+    "import time\ntime.sleep(61)",
+    "while True:\n    x = 1",
+    "import pandas as pd\npd.eval('1')",
+    "df.eval('a + b')",
+]
+
+
+@pytest.mark.parametrize("code", WARNED)
+def test_doubtful_code_is_warned_of(code: str, analyse: Analyse) -> None:
+    result = analyse(f"{code}\nresults = {{}}")
+    assert result.severity is Severity.WARNING
+    assert len(result.issues) == 1
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "results = {}",
+        "(results := {})",
+        "for results in x: pass",
+        "import json as results",
+        "with x as results: pass",
+        "def f():\n    global results\n    results = {}",
+        "a, (results, b) = x",
+    ],
+)
+def test_any_binding_of_results_will_do(code: str, analyse: Analyse) -> None:
+    assert not any("results" in issue for issue in analyse(code).issues)
+
+
+@pytest.mark.parametrize("code", ["x = 1", "results['a'] = 1", "def f():\n    results = {}"])
+def test_missing_results_are_warned_of(code: str, analyse: Analyse) -> None:
+    assert any("results" in issue for issue in analyse(code).issues)
+
+
+def test_imports_are_listed(analyse: Analyse) -> None:
+    assert analyse("import os.path\nfrom numpy import fft").imports == ["numpy", "os.path"]
