@@ -2,6 +2,7 @@
 
 import ast
 import base64
+import json
 from collections.abc import Iterable
 
 import nbformat
@@ -18,11 +19,13 @@ RERUN_VARIABLE = "RUNPERMIT_RERUN_WRITES"
 
 _GUARD = f"""\
 import os as _os
+
 if _os.environ.get("{RERUN_VARIABLE}") != "1":
     raise RuntimeError(
         "This code wrote to the machine. Running it here would write again, without gate or "
         "limits. If that is what you want, start Jupyter with {RERUN_VARIABLE}=1."
     )
+
 """
 
 _FIRST_CELL = """\
@@ -48,9 +51,6 @@ def write_channel(name, value):
 def write_channels(values):
     for name, value in values.items():
         write_channel(name, value)
-
-def plan(channel, low, high, max_writes):
-    pass
 
 _context = Path("work/context.json")
 context = json.loads(_context.read_text()) if _context.exists() else {{}}"""
@@ -90,6 +90,8 @@ def final_notebook(
         name = f"results{task.folder.suffix}.json"
         load = f'results_of_the_run = json.loads(Path("{name}").read_text())\nresults_of_the_run'
         cells += [v4.new_markdown_cell("## Results, as they were"), v4.new_code_cell(load)]
+        shown = json.dumps(task.result.results, indent=1, ensure_ascii=False)
+        cells[-1].outputs = _outputs(shown, [])
     return _text(cells)
 
 
