@@ -102,6 +102,8 @@ def guarded(code: str) -> str:
     `__future__` imports, which must come first. Code that can't be parsed is returned behind a
     guard as well.
     """
+    # As the parser counts lines: a lone carriage return ends one, too.
+    code = code.replace("\r\n", "\n").replace("\r", "\n")
     try:
         body = ast.parse(code).body
     except (SyntaxError, ValueError, RecursionError, MemoryError):

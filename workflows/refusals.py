@@ -36,7 +36,8 @@ def refuse_writes(deployment: Deployment, info: workflow.Info) -> None:
         raise ContainerConfigurationError(
             f"The code writes to the control system, and the limits can't be read: {limits.error}"
         )
-    if info.execution_timeout is not None or info.run_timeout is not None:
+    # Temporal's own CLI sends 0 for none.
+    if info.execution_timeout or info.run_timeout:
         raise ContainerConfigurationError(
             "The code writes to the control system, and the workflow was started with a run or "
             "execution timeout, which could end it in the middle of a write. Start it without; "
