@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -127,6 +128,8 @@ def _relative(path: Path) -> Path:
 
 def main() -> int:
     """Run the demo; the exit status."""
+    # As on Ctrl-C: whoever ends the demo, everything is taken down.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         asyncio.run(demo())
     except KeyboardInterrupt:

@@ -5,12 +5,14 @@ and the model come last, cut and labelled. Kept below 8 KB, since the Web UI sen
 """
 
 import shlex
+from collections import Counter
 from urllib.parse import quote
 
 from runpermit.models import PendingApproval, Plan, PlannedWrite, Stage
 from runpermit.text import fenced, markdown, one_line, preformatted
 
 _WIDTH = 60
+_ASKED_WRITES = 3
 _SHOWN_WRITES = 30
 _SHOWN_CODE = 3000
 
@@ -20,10 +22,11 @@ def question(plan: Plan) -> str:
     writes = plan.writes
     if not writes:
         return "Run this code? It only reads."
-    shown = [f"{_name(write)} → {_value(write)}" for write in writes[:3]]
-    more = f" and {len(writes) - 3} more" if len(writes) > 3 else ""  # noqa: PLR2004
+    times = Counter(f"{_name(write)} → {_value(write)}" for write in writes)
+    shown = [f"{what} ({count} ×)" if count > 1 else what for what, count in times.items()]
+    more = f" and {len(shown) - _ASKED_WRITES} more" if len(shown) > _ASKED_WRITES else ""
     count = "1 write" if len(writes) == 1 else f"{len(writes)} writes"
-    return f"{count} seen in the code: {'; '.join(shown)}{more}"
+    return f"{count} seen in the code: {'; '.join(shown[:_ASKED_WRITES])}{more}"
 
 
 def approval_page(pending: PendingApproval) -> str:
@@ -31,22 +34,22 @@ def approval_page(pending: PendingApproval) -> str:
     revision = pending.revision
     expiry = f"{pending.expires_at:%Y-%m-%d %H:%M:%S} UTC" if pending.expires_at else "never"
     parts = [
-        f"## Approve? {markdown(question(pending.plan), 200)}",
+        f"### Approve? {markdown(question(pending.plan), 200)}",
         f"**Revision {revision}** (number {pending.number}) · asked "
         f"{pending.asked_at:%Y-%m-%d %H:%M:%S} UTC · expires {expiry}",
-        "\n".join(f"⚠️ {markdown(warning, 300)}  " for warning in pending.warnings),
+        "\n".join(f"⚠️ {markdown(warning, 300)}" for warning in pending.warnings),
     ]
     if pending.plan.writes:
         parts.append(fenced("\n".join(write_lines(pending.plan))))
     parts += [
-        "### To answer",
+        "#### To answer",
         f"**More Actions → Send a Signal →** choose `approve-{revision}`, `reject-{revision}` or "
         f"`revise-{revision}` **→ Submit**, without input. The page does not refresh by itself: "
         "press R.",
         fenced("\n".join(commands(pending))),
-        "### Why (the requester's words)",
-        f"Asked for: {markdown(pending.user_query, 400)}  \n"
-        f"Task: {markdown(pending.task_objective, 400)}  \n"
+        "#### Why (the requester's words)",
+        f"Asked for: {markdown(pending.user_query, 400)}\n"
+        f"Task: {markdown(pending.task_objective, 400)}\n"
         f"Requester: {markdown(pending.requester or 'not named', 128)}",
         _findings(pending),
         _code(pending),
@@ -119,7 +122,7 @@ def _limits(write: PlannedWrite) -> str:
 
 def _findings(pending: PendingApproval) -> str:
     return "\n".join(
-        f"Analysis: {markdown(issue, 200)}  " for issue in pending.analysis_issues[:10]
+        f"Analysis: {markdown(issue, 200)}" for issue in pending.analysis_issues[:10]
     )
 
 
@@ -129,7 +132,7 @@ def _code(pending: PendingApproval) -> str:
     shown = code if len(code) <= _SHOWN_CODE else code[:_SHOWN_CODE]
     rest = "" if shown is code else " (only its beginning: the whole is in the notebook below)"
     return (
-        f"### Code, {lines} lines{rest}\n\n<details open><summary>show or hide</summary>"
+        f"#### Code, {lines} lines{rest}\n\n<details open><summary>show or hide</summary>"
         f"<pre>{preformatted(shown)}</pre></details>\n\n"
         f"Notebook: {markdown(pending.notebook_path, 300)}"
     )
