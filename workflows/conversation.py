@@ -65,8 +65,8 @@ class Conversation:
     @workflow.query(name="state")
     def state(self) -> PythonExecutionState:
         """Where the execution stands; at most 1 MB."""
-        self._state.decisions = list(self._desk.state.records)
-        return self._state.fitting()
+        decisions = list(self._desk.state.records)
+        return self._state.model_copy(update={"decisions": decisions}).fitting()
 
     @workflow.query
     def pending_approval(self) -> PendingApproval | None:
