@@ -4,7 +4,7 @@ import os
 import socket
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import (
@@ -20,8 +20,16 @@ from runpermit.models import ApprovalMode, Assurance, ExecutionControlConfig, Is
 
 FILE_NAME = "runpermit.toml"
 PREFIX = "RUNPERMIT_"
-# Names with the prefix that are no settings.
-_OTHER_VARIABLES = {"RUNPERMIT_CONFIG", "RUNPERMIT_RERUN_WRITES"}
+_SYSTEM_FOLDER = Path("/etc/runpermit")
+# Names with the prefix that are no settings; the last two are for the tests.
+_OTHER_VARIABLES = {
+    "RUNPERMIT_CONFIG",
+    "RUNPERMIT_RERUN_WRITES",
+    "RUNPERMIT_ALLOW_NO_SKIP",
+    "RUNPERMIT_SOAK",
+}
+# At most a year: beyond some thousands of them, Temporal and datetime overflow.
+_Seconds = Annotated[float, Field(gt=0, le=366 * 24 * 3600)]
 
 
 class Section(BaseModel):
@@ -65,7 +73,7 @@ class ApprovalSettings(Section):
 
     mode: ApprovalMode = ApprovalMode.CONTROL_WRITES
     assurance: Assurance | None = None
-    question_expiry: float | None = Field(default=None, gt=0)
+    question_expiry: _Seconds | None = None
 
 
 class LimitsSettings(Section):
@@ -83,7 +91,7 @@ class GenerationSettings(Section):
     base_url: str | None = None
     model: str | None = None
     temperature: float | None = Field(default=None, ge=0, le=2)
-    timeout: float = Field(default=120, gt=0)
+    timeout: _Seconds = 120
 
 
 class KernelsSettings(Section):
@@ -99,10 +107,10 @@ class TimeoutsSettings(Section):
     `host`: how long a step waits for the worker of its host.
     """
 
-    run: float = Field(default=600, gt=0)
-    heartbeat: float = Field(default=15, ge=1)
-    retry: float = Field(default=300, gt=0)
-    host: float = Field(default=600, gt=0)
+    run: _Seconds = 600
+    heartbeat: _Seconds = Field(default=15, ge=1)
+    retry: _Seconds = 300
+    host: _Seconds = 600
 
 
 class WorkerSettings(Section):
@@ -156,7 +164,7 @@ def find_settings_file(path: Path | None = None) -> Path | None:
                 f"Settings file {named} does not exist. Correct --config or RUNPERMIT_CONFIG."
             )
         return named
-    candidates = (Path.cwd() / FILE_NAME, Path("/etc/runpermit") / FILE_NAME)
+    candidates = (Path.cwd() / FILE_NAME, _SYSTEM_FOLDER / FILE_NAME)
     return next((file for file in candidates if file.is_file()), None)
 
 
@@ -166,19 +174,13 @@ def load_settings(path: Path | None = None) -> Settings:
     Raises ContainerConfigurationError that names file, key and reason.
     """
     file = find_settings_file(path)
-    where = str(file) if file else "environment"
+    where = f"{file} or the environment" if file else "the environment"
     try:
         values = TomlConfigSettingsSource(Settings, file)() if file else {}
         _refuse_unknown_variables()
         settings = Settings(**values)
     except ValidationError as invalid:
-        lines = [
-            f"{'.'.join(str(part) for part in error['loc'])}: {error['msg']}"
-            for error in invalid.errors(
-                include_url=False, include_context=False, include_input=False
-            )
-        ]
-        raise ContainerConfigurationError(f"Settings in {where}: " + "; ".join(lines)) from None
+        raise ContainerConfigurationError(f"Settings in {where}: {_reasons(invalid)}") from None
     except (ValueError, OSError) as broken:  # TOML and the parsing of variables
         raise ContainerConfigurationError(f"Settings in {where}: {broken}") from None
     return _anchored(settings, file.resolve().parent if file else Path.cwd())
@@ -216,15 +218,18 @@ def check_settings(settings: Settings) -> list[str]:
 class PythonExecutorConfig:
     """The executor's essential settings from a settings mapping (the reference's class).
 
-    `configurable` has the sections of `runpermit.toml`; what is missing takes its default.
-    Raises ContainerConfigurationError on an unknown or wrong key.
+    `configurable` has the sections of `runpermit.toml`; RUNPERMIT_SECTION__NAME overrides it, and
+    what is missing takes its default. Raises ContainerConfigurationError on an unknown or wrong
+    key.
     """
 
     def __init__(self, configurable: dict[str, Any] | None = None) -> None:
         try:
-            self.settings = Settings.model_validate(configurable or {})
+            self.settings = Settings(**(configurable or {}))
         except ValidationError as invalid:
-            raise ContainerConfigurationError(f"configurable: {invalid}") from None
+            raise ContainerConfigurationError(f"configurable: {_reasons(invalid)}") from None
+        except ValueError as broken:  # the parsing of variables
+            raise ContainerConfigurationError(f"configurable: {broken}") from None
         self.execution_timeout_seconds = self.settings.timeouts.run
 
     @cached_property
@@ -240,6 +245,14 @@ class PythonExecutorConfig:
 def limits_file(limits: LimitsSettings) -> LimitsFile:
     """The limits database that these settings name, reloaded when it changes."""
     return LimitsFile(limits.file, enabled=limits.enabled, allow_unlisted=limits.allow_unlisted)
+
+
+def _reasons(invalid: ValidationError) -> str:
+    """Keys and reasons, without the values: a secret in the wrong place must not be shown."""
+    return "; ".join(
+        f"{'.'.join(str(part) for part in error['loc'])}: {error['msg']}"
+        for error in invalid.errors(include_url=False, include_context=False, include_input=False)
+    )
 
 
 def _anchored(settings: Settings, base: Path) -> Settings:

@@ -1,0 +1,5 @@
+"""`python -m runpermit.cli`."""
+
+from runpermit.cli import main
+
+main()

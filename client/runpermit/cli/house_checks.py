@@ -1,0 +1,124 @@
+"""The doctor's look at this host: settings, limits, model, folders, isolation."""
+
+import os
+from pathlib import Path
+
+from runpermit.cli.checks import Check, Verdict
+from runpermit.config import (
+    Settings,
+    check_settings,
+    find_settings_file,
+    limits_file,
+    load_settings,
+)
+from runpermit.errors import ContainerConfigurationError
+from runpermit.models import Isolation
+
+_KEY = "OPENAI_API_KEY"
+
+
+def check_house(config: Path | None) -> list[Check]:
+    """All checks that need no server; only the first where the settings do not load."""
+    try:
+        file = find_settings_file(config)
+        settings = load_settings(config)
+    except ContainerConfigurationError as error:
+        return [
+            Check(
+                name="settings",
+                verdict=Verdict.FAIL,
+                found=error.message,
+                remedy="Correct the file or the variable; the worker refuses to start with it.",
+            )
+        ]
+    found = str(file) if file else "no runpermit.toml found: all defaults"
+    return [
+        Check(name="settings", verdict=Verdict.OK if file else Verdict.WARN, found=found),
+        *(
+            Check(name="settings", verdict=Verdict.FAIL, found=problem)
+            for problem in check_settings(settings)
+        ),
+        _writes(settings),
+        _limits(settings),
+        _model(settings),
+        _root(settings.executions.root),
+        _isolation(settings),
+    ]
+
+
+def _writes(settings: Settings) -> Check:
+    control = settings.control_system
+    if not control.writes_enabled:
+        return Check(name="writes", verdict=Verdict.OK, found="disabled: code can only read")
+    found = f"enabled, control system {control.type}, approval {settings.approval.mode}"
+    return Check(name="writes", verdict=Verdict.WARN, found=found)
+
+
+def _limits(settings: Settings) -> Check:
+    status = limits_file(settings.limits).status()
+    if not status.enabled:
+        return Check(
+            name="limits",
+            verdict=Verdict.WARN,
+            found="checking is disabled: nothing bounds what is written",
+            remedy="Set [limits] enabled = true and file.",
+        )
+    if status.error is not None:
+        writes = settings.control_system.writes_enabled
+        return Check(
+            name="limits",
+            verdict=Verdict.FAIL if writes else Verdict.WARN,
+            found=status.error,
+            remedy="Until then every write is refused; `runpermit limits check FILE` explains.",
+        )
+    return Check(
+        name="limits", verdict=Verdict.OK, found=f"{status.channels} channels in {status.path}"
+    )
+
+
+def _model(settings: Settings) -> Check:
+    generation = settings.generation
+    if generation.generator != "openai":
+        return Check(name="model", verdict=Verdict.OK, found=f"generator {generation.generator}")
+    missing = [
+        what
+        for what, given in (("generation.model", generation.model), (_KEY, os.environ.get(_KEY)))
+        if not given
+    ]
+    if missing:
+        return Check(
+            name="model",
+            verdict=Verdict.FAIL,
+            found=f"{' and '.join(missing)} not set: no code can be generated",
+            remedy="Set generation.model in runpermit.toml, the key in the worker's environment.",
+        )
+    endpoint = generation.base_url or "api.openai.com"
+    return Check(
+        name="model", verdict=Verdict.OK, found=f"{generation.model} at {endpoint}, key present"
+    )
+
+
+def _root(root: Path) -> Check:
+    existing = next(folder for folder in (root, *root.parents) if folder.exists())
+    if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK):
+        made = "" if existing == root else ", made when it is first needed"
+        return Check(name="executions", verdict=Verdict.OK, found=f"{root}{made}")
+    return Check(
+        name="executions",
+        verdict=Verdict.FAIL,
+        found=f"{existing} is not a folder that this user can write",
+        remedy="Change [executions] root, or its owner.",
+    )
+
+
+def _isolation(settings: Settings) -> Check:
+    isolation = settings.kernels.isolation
+    if isolation is Isolation.NONE:
+        return Check(
+            name="isolation",
+            verdict=Verdict.WARN,
+            found="none: code runs with the rights of the worker's user",
+            remedy="For a demo machine only.",
+        )
+    found = f"{isolation} is asked for, which this version does not probe"
+    return Check(name="isolation", verdict=Verdict.WARN, found=found)

@@ -1,0 +1,77 @@
+"""See what waits for an operator."""
+
+import typer
+from rich.table import Table
+
+from runpermit.cli.exits import ExitCode
+from runpermit.cli.outcome import report_now
+from runpermit.cli.question import question_text
+from runpermit.cli.session import ExecutionId, Session, add_command
+from runpermit.text import one_line, visible
+from runpermit.waiting import WaitingExecution
+
+
+async def pending(session: Session) -> int:
+    """List the executions that wait for an answer.
+
+    Oldest first. Needs no worker.
+    """
+    client = await session.client()
+    waiting = await client.pending()
+    output = session.output
+    if output.as_json:
+        rows = [{**w.model_dump(mode="json"), "revision": w.revision} for w in waiting]
+        output.document({"pending": rows})
+        return ExitCode.DONE
+    if not waiting:
+        output.answer("Nothing waits.")
+        return ExitCode.DONE
+    output.table(_table(waiting))
+    output.answer(f"Look at one: {session.command('show', waiting[0].id)}")
+    return ExitCode.DONE
+
+
+async def show(session: Session, execution_id: ExecutionId) -> int:
+    """Show the question that waits, whole.
+
+    Writes, warnings, the code that will run, and the commands that answer.
+    """
+    client = await session.client()
+    execution = client.handle(execution_id)
+    question = await execution.pending_approval()
+    output = session.output
+    if question is None:
+        if not output.as_json:
+            output.note("Nothing waits for an answer.")
+            await report_now(session, execution)
+        else:
+            output.document({"id": execution.id, "pending": None})
+        return ExitCode.DONE
+    if output.as_json:
+        shown = {**question.model_dump(mode="json"), "sha256": question.sha256}
+        output.document({"id": execution.id, "pending": shown})
+    else:
+        output.answer(question_text(question, session.options))
+    return ExitCode.DONE
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands."""
+    add_command(app, "pending", pending, ["pending", "pending --json --address control:7233"])
+    add_command(app, "show", show, ["show scan-42"])
+
+
+def _table(waiting: list[WaitingExecution]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("ID", overflow="fold")
+    table.add_column("REVISION", no_wrap=True)
+    table.add_column("STARTED (UTC)", no_wrap=True)
+    table.add_column("QUESTION", overflow="fold")
+    for one in waiting:
+        table.add_row(
+            visible(one.id, keep=""),
+            one_line(one.revision, 6),
+            f"{one.started_at:%m-%d %H:%M:%S}",
+            one_line(one.question, 200),
+        )
+    return table

@@ -1,0 +1,60 @@
+"""How an execution ended, or where it stands: printed, and as an exit code."""
+
+import json
+
+from temporalio.client import WorkflowExecutionStatus
+
+from runpermit.cli.exits import ExitCode, of_outcome
+from runpermit.cli.session import Session
+from runpermit.errors import PythonExecutorException
+from runpermit.execution import Execution
+from runpermit.models import PythonServiceResult
+from runpermit.waiting import memo_of
+
+
+async def report_end(session: Session, execution: Execution) -> int:
+    """Wait for the end and print the result, or the error with which the execution ended."""
+    try:
+        result = await execution.result()
+    except PythonExecutorException as error:
+        code = of_outcome(error)
+        session.output.failure(error, code, execution.id)
+        return code
+    if session.output.as_json:
+        session.output.document(
+            {"id": execution.id, "status": "succeeded", "result": result.model_dump(mode="json")}
+        )
+    else:
+        session.output.answer(_result_text(result))
+    return ExitCode.DONE
+
+
+async def report_now(session: Session, execution: Execution) -> int:
+    """Print where the execution stands without waiting; needs no worker."""
+    described = await execution.describe()
+    if described.status is not WorkflowExecutionStatus.RUNNING:
+        return await report_end(session, execution)
+    memo = memo_of(await described.memo())
+    stage = memo.stage.value if memo else None
+    follow = session.command("watch", execution.id)
+    if session.output.as_json:
+        session.output.document({"id": execution.id, "status": "running", "stage": stage})
+    else:
+        session.output.answer(f"{execution.id}: {stage or 'running'}")
+        session.output.note(f"Follow it: {follow}")
+    return ExitCode.WAITING
+
+
+def _result_text(result: PythonServiceResult) -> str:
+    success = result.execution_result
+    facts = [
+        ("notebook", success.notebook_path),
+        ("folder", success.folder_path),
+        *(("figure", path) for path in success.figure_paths),
+        ("ran", f"{success.execution_time:.2f} s, attempt {result.generation_attempt}, "
+                f"isolation {result.isolation}"),
+    ]  # fmt: skip
+    lines = [json.dumps(success.results, indent=2)]
+    lines += [f"{label:<9} {text}" for label, text in facts]
+    lines += [f"warning   {warning}" for warning in result.analysis_warnings]
+    return "\n".join(lines)

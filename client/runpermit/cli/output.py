@@ -1,0 +1,70 @@
+"""What the commands print: one JSON document, or text for people. All foreign text is escaped."""
+
+import json
+import sys
+from typing import Any
+
+from rich.console import Console, RenderableType
+
+from runpermit.cli.exits import ExitCode
+from runpermit.errors import CodeRuntimeError, PythonExecutorException
+from runpermit.failures import to_wire
+from runpermit.text import visible
+
+
+class Output:
+    """Answers go to stdout, everything else to stderr; colours only on a terminal."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self.as_json = as_json
+        self._out = Console(markup=False, highlight=False, emoji=False, soft_wrap=True)
+        self._err = Console(stderr=True, markup=False, highlight=False, emoji=False, soft_wrap=True)
+
+    def document(self, value: dict[str, Any]) -> None:
+        """Print `value` as the one JSON document; escaped to ASCII, so safe on any terminal."""
+        sys.stdout.write(json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+    def answer(self, text: str, style: str | None = None) -> None:
+        """Print text to stdout."""
+        self._out.print(visible(text), style=style)
+
+    def table(self, table: RenderableType) -> None:
+        """Print a table whose cells the caller has escaped."""
+        self._out.print(table, soft_wrap=False)
+
+    def note(self, text: str, style: str | None = None, end: str = "\n") -> None:
+        """Print text to stderr."""
+        self._err.print(visible(text), style=style, end=end)
+
+    def failure(
+        self, error: PythonExecutorException, code: ExitCode, execution_id: str | None = None
+    ) -> None:
+        """Print an error: of the command, or that with which an execution ended."""
+        if self.as_json:
+            wire = to_wire(error).model_dump(mode="json")
+            described = {"type": wire.pop("error"), **wire, "exit_code": int(code)}
+            named = {"id": execution_id} if execution_id else {}
+            self.document({**named, "error": described})
+            return
+        self.note(f"{type(error).__name__}: {error.message}", style="bold red")
+        if isinstance(error, CodeRuntimeError):
+            self.note(error.traceback_info)
+        if error.folder_path:
+            self.note(f"Folder: {error.folder_path}")
+
+    def usage_error(self, message: str) -> None:
+        """Print what is wrong with the arguments."""
+        if self.as_json:
+            self._plain_error("UsageError", message, ExitCode.USAGE)
+        else:
+            self.note(f"{message}\nTry 'runpermit COMMAND --help'.", style="bold red")
+
+    def crash(self, bug: Exception) -> None:
+        """Print a bug of ours as JSON; its traceback stands on stderr."""
+        if self.as_json:
+            self._plain_error(type(bug).__name__, str(bug), ExitCode.FAILED)
+
+    def _plain_error(self, kind: str, message: str, code: ExitCode) -> None:
+        self.document(
+            {"error": {"type": kind, "message": message, "category": None, "exit_code": int(code)}}
+        )

@@ -1,0 +1,50 @@
+"""Tells the events of an execution on stderr as they come."""
+
+from runpermit.cli.question import question_text
+from runpermit.cli.session import Session
+from runpermit.execution import Execution
+from runpermit.progress import ProgressEvent, ProgressKind
+from runpermit.text import one_line
+
+
+class Teller:
+    """One line an event, but stdout as it was printed, and a question whole."""
+
+    def __init__(self, session: Session, execution: Execution) -> None:
+        self._session = session
+        self._execution = execution
+        self._in_line = False
+
+    async def tell(self, event: ProgressEvent) -> None:
+        """Print one event."""
+        output = self._session.output
+        if event.kind is ProgressKind.STDOUT:
+            output.note(event.text, style="dim", end="")
+            self._in_line = not event.text.endswith("\n")
+            return
+        if self._in_line:
+            output.note("")
+            self._in_line = False
+        time = f"{event.at.astimezone():%H:%M:%S} " if event.at else ""
+        if event.kind is ProgressKind.STAGE:
+            note = f"  {one_line(event.text, 300)}" if event.text else ""
+            output.note(f"{time}{event.stage}{note}", style="cyan")
+        elif event.kind is ProgressKind.ATTEMPT:
+            output.note(f"{time}attempt {event.attempt}", style="cyan")
+        elif event.kind is ProgressKind.NOTICE:
+            output.note(f"! {one_line(event.text, 500)}", style="yellow")
+        elif event.kind is ProgressKind.QUESTION:
+            self._ask(event)
+        elif event.stage is None:
+            output.note(f"{time}{one_line(event.text, 500)}", style="yellow")
+
+    def _ask(self, event: ProgressEvent) -> None:
+        output = self._session.output
+        if event.pending is None:
+            show = self._session.command("show", self._execution.id)
+            output.note(f"An approval waits: {show}", style="bold yellow")
+            return
+        output.note("")
+        output.note(question_text(event.pending, self._session.options))
+        output.note("")
+        output.note("Waiting for the answer …", style="bold yellow")

@@ -1,0 +1,212 @@
+"""One execution, seen from outside: ask, follow, answer, wait for its result."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+from pydantic import ValidationError
+from temporalio.client import (
+    Client,
+    WorkflowExecutionDescription,
+    WorkflowExecutionStatus,
+    WorkflowFailureError,
+    WorkflowUpdateFailedError,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
+)
+from temporalio.exceptions import TerminatedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from runpermit.connection import is_outage, temporal_errors
+from runpermit.errors import DecisionRefusedError, InvalidRequestError, ServiceUnavailableError
+from runpermit.failures import unwrap
+from runpermit.following import follow
+from runpermit.models import (
+    Decision,
+    DecisionReceipt,
+    PendingApproval,
+    PythonExecutionState,
+    PythonServiceResult,
+    Verb,
+)
+from runpermit.progress import ProgressEvent
+
+_CALL = timedelta(seconds=10)
+_DECISION = timedelta(seconds=15)
+_RECONNECT_SECONDS = 1.0
+# What a query comes back with where Temporal is there and no worker takes it.
+_NO_WORKER = {
+    RPCStatusCode.FAILED_PRECONDITION,
+    RPCStatusCode.DEADLINE_EXCEEDED,
+    RPCStatusCode.CANCELLED,
+}
+
+
+class Execution:
+    """One execution by its id. Made by RunpermitClient.start and RunpermitClient.handle.
+
+    What is asked of the workflow (`state`, `pending_approval`, `code`, and the answers) raises
+    ServiceUnavailableError where no worker answers, InvalidRequestError where there is no such
+    execution.
+    """
+
+    def __init__(self, temporal: Client, id: str) -> None:  # noqa: A002  (Temporal's word)
+        self.id = id
+        self._temporal = temporal
+        self._handle = temporal.get_workflow_handle(id, result_type=PythonServiceResult)
+
+    async def state(self) -> PythonExecutionState:
+        """Everything about the execution."""
+        state: PythonExecutionState = await self._query("state", PythonExecutionState)
+        return state
+
+    async def pending_approval(self) -> PendingApproval | None:
+        """The question that waits for an operator, or None."""
+        pending: PendingApproval | None = await self._query(
+            "pending_approval", PendingApproval | None
+        )
+        return pending
+
+    async def code(self) -> str | None:
+        """The latest program, or None before there is one."""
+        code: str | None = await self._query("code", str | None)
+        return code
+
+    async def describe(self) -> WorkflowExecutionDescription:
+        """What Temporal itself knows: status, memo, running activities. Needs no worker."""
+        with temporal_errors(self._temporal, self.id):
+            return await self._handle.describe(rpc_timeout=_CALL)
+
+    def progress(self) -> AsyncIterator[ProgressEvent]:
+        """What happens, as it happens, from the beginning of the execution to its end.
+
+        Every stage once, attempts, growing stdout, questions. Goes on through outages of Temporal
+        and of the workers. Raises InvalidRequestError where there is no such execution.
+        """
+        return follow(self)
+
+    async def approve(
+        self, operator: str, sha256: str, comment: str | None = None
+    ) -> DecisionReceipt:
+        """Approve the revision with that sha256 (64 hex digits), and no other.
+
+        Raises DecisionRefusedError where it does not count: another revision waits, or none.
+        """
+        return await self._decide(Verb.APPROVE, operator, comment, sha256)
+
+    async def reject(self, operator: str, reason: str) -> DecisionReceipt:
+        """End the execution without running what waits. Raises DecisionRefusedError."""
+        return await self._decide(Verb.REJECT, operator, reason)
+
+    async def revise(self, operator: str, comment: str) -> DecisionReceipt:
+        """Send what waits back to the generator, with `comment`. Raises DecisionRefusedError."""
+        return await self._decide(Verb.REVISE, operator, comment)
+
+    async def stop(self, operator: str, reason: str) -> None:
+        """End the execution at whatever stage. Durable, even while no worker answers.
+
+        Raises DecisionRefusedError where it has ended already.
+        """
+        decision = _decision(Verb.STOP, operator, reason)
+        with temporal_errors(self._temporal, self.id):
+            try:
+                await self._handle.signal("stop", decision, rpc_timeout=_CALL)
+            except RPCError as error:
+                await self._refuse_if_ended(error)
+                raise
+
+    async def result(self) -> PythonServiceResult:
+        """Wait for the end, through outages of Temporal; the result, or the execution's error.
+
+        Raises the exception of runpermit.errors with which the execution ended: rejected, expired
+        and stopped are WorkflowError with that `stage`.
+        """
+        while True:
+            with temporal_errors(self._temporal, self.id):
+                try:
+                    result: PythonServiceResult = await self._handle.result()
+                except WorkflowFailureError as failure:
+                    if not await self._was_reset(failure):
+                        raise unwrap(failure) from failure
+                except RPCError as error:
+                    if not is_outage(error):
+                        raise
+                else:
+                    return result
+            await asyncio.sleep(_RECONNECT_SECONDS)
+
+    async def _was_reset(self, failure: WorkflowFailureError) -> bool:
+        """Whether the run that we waited for was ended by a reset, and another one goes on."""
+        if not isinstance(failure.cause, TerminatedError):
+            return False
+        described = await self._handle.describe(rpc_timeout=_CALL)
+        return described.status is WorkflowExecutionStatus.RUNNING
+
+    async def _query(self, name: str, kind: Any) -> Any:  # noqa: ANN401  (a type expression)
+        with temporal_errors(self._temporal, self.id):
+            try:
+                return await self._handle.query(name, result_type=kind, rpc_timeout=_CALL)
+            except RPCError as error:
+                if error.status in _NO_WORKER:
+                    raise ServiceUnavailableError(
+                        f"No worker answers for execution {self.id} ({error.message}). Start one, "
+                        "or look at `runpermit doctor`; the execution itself is safe in Temporal.",
+                        "worker",
+                    ) from error
+                raise
+
+    async def _decide(
+        self, verb: Verb, operator: str, comment: str | None, sha256: str | None = None
+    ) -> DecisionReceipt:
+        decision = _decision(verb, operator, comment, sha256)
+        with temporal_errors(self._temporal, self.id):
+            try:
+                receipt: DecisionReceipt = await self._handle.execute_update(
+                    "decide", decision, result_type=DecisionReceipt, rpc_timeout=_DECISION
+                )
+            except WorkflowUpdateFailedError as failure:
+                raise _refused(failure) from failure
+            except WorkflowUpdateRPCTimeoutOrCancelledError as unanswered:
+                if isinstance(unanswered.__cause__, asyncio.CancelledError):
+                    raise unanswered.__cause__ from None
+                raise ServiceUnavailableError(
+                    f"{verb} was sent to execution {self.id}, and no worker answered in "
+                    f"{_DECISION.seconds} s. It may or may not have arrived: look at the state "
+                    "before sending it again.",
+                    "worker",
+                ) from unanswered
+            except RPCError as error:
+                await self._refuse_if_ended(error)
+                raise
+            else:
+                return receipt
+
+    async def _refuse_if_ended(self, error: RPCError) -> None:
+        """Raise DecisionRefusedError if `error` only says that the execution is closed."""
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            return
+        described = await self._handle.describe(rpc_timeout=_CALL)
+        status = described.status.name.lower() if described.status else "closed"
+        raise DecisionRefusedError(
+            f"Execution {self.id} has ended ({status}): nothing can be decided any more.",
+            "the execution has ended",
+        ) from error
+
+
+def _decision(
+    verb: Verb, operator: str, comment: str | None, sha256: str | None = None
+) -> Decision:
+    try:
+        return Decision(decision=verb, operator=operator, comment=comment, sha256=sha256)
+    except ValidationError as invalid:
+        first = invalid.errors(include_url=False, include_context=False, include_input=False)[0]
+        field = ".".join(str(part) for part in first["loc"]) or "decision"
+        raise InvalidRequestError(f"{field}: {first['msg']}.", field) from None
+
+
+def _refused(failure: WorkflowUpdateFailedError) -> DecisionRefusedError:
+    """Whatever failed the update, the decision does not count."""
+    error = unwrap(failure)
+    if isinstance(error, DecisionRefusedError):
+        return error
+    return DecisionRefusedError(f"The decision does not count: {error.message}", error.message)

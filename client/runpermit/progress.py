@@ -1,0 +1,111 @@
+"""What an execution tells while it goes on, worked out from successive looks at it (pure)."""
+
+from datetime import datetime
+from enum import StrEnum
+
+from runpermit.models import PendingApproval, PythonExecutionState, RunProgress, Stage
+from runpermit.models.wire import Message
+
+
+class ProgressKind(StrEnum):
+    """What a ProgressEvent is about."""
+
+    STAGE = "stage"
+    ATTEMPT = "attempt"
+    STDOUT = "stdout"
+    QUESTION = "question"
+    NOTICE = "notice"
+    END = "end"
+
+
+class ProgressEvent(Message):
+    """One thing that happened.
+
+    stage: `stage` was reached, `text` is its note. attempt: program number `attempt` is made.
+    stdout: `text` was printed by the code. question: an operator is asked; `pending` is the
+    question, None where it is too large to travel with the state. notice:
+    `text` tells of an outage, or its end. end: nothing follows; `stage` is the final one, where
+    it is known, `text` the reason of a failure.
+    """
+
+    kind: ProgressKind
+    stage: Stage | None = None
+    attempt: int = 0
+    at: datetime | None = None
+    text: str = ""
+    pending: PendingApproval | None = None
+
+
+class Tracker:
+    """Remembers what was told, so that nothing is told twice."""
+
+    def __init__(self) -> None:
+        self._stages = 0
+        self._attempt = 0
+        self._step: tuple[str, int] | None = None
+        self._tail = ""
+
+    def look(self, state: PythonExecutionState) -> list[ProgressEvent]:
+        """What is new in `state`."""
+        events = []
+        news = state.stages[self._stages :]
+        for change in news:
+            if change.attempt > self._attempt:
+                self._attempt = change.attempt
+                events.append(
+                    ProgressEvent(kind=ProgressKind.ATTEMPT, attempt=change.attempt, at=change.at)
+                )
+            if change.stage is Stage.SUCCEEDED:
+                events += self._rest_of_stdout(state)
+            events.append(
+                ProgressEvent(
+                    kind=ProgressKind.STAGE,
+                    stage=change.stage,
+                    attempt=change.attempt,
+                    at=change.at,
+                    text=change.note,
+                )
+            )
+        self._stages = max(self._stages, len(state.stages))
+        if news and news[-1].stage is Stage.AWAITING_APPROVAL:
+            events.append(
+                ProgressEvent(
+                    kind=ProgressKind.QUESTION,
+                    stage=Stage.AWAITING_APPROVAL,
+                    attempt=news[-1].attempt,
+                    at=news[-1].at,
+                    pending=state.approval_interrupt_data,
+                )
+            )
+        return events
+
+    def hear(self, step: tuple[str, int], progress: RunProgress) -> list[ProgressEvent]:
+        """What a running step printed since its last heartbeat; `step` is its id and try."""
+        if step != self._step:
+            self._step, self._tail = step, ""
+        new = _added(self._tail, progress.stdout_tail)
+        self._tail = progress.stdout_tail
+        return self._printed(new)
+
+    def _rest_of_stdout(self, state: PythonExecutionState) -> list[ProgressEvent]:
+        """What the last run printed after its last heartbeat."""
+        if state.execution_result is None:
+            return []
+        stdout = state.execution_result.execution_result.stdout
+        told = stdout.rfind(self._tail)
+        return self._printed(stdout[told + len(self._tail) :]) if told >= 0 else []
+
+    def _printed(self, text: str) -> list[ProgressEvent]:
+        if not text:
+            return []
+        return [ProgressEvent(kind=ProgressKind.STDOUT, attempt=self._attempt, text=text)]
+
+
+def _added(before: str, now: str) -> str:
+    """What `now`, the tail of a growing text, has beyond `before`, an earlier tail of it."""
+    if now.startswith(before):
+        return now[len(before) :]
+    for length in range(min(len(before), len(now)), 0, -1):
+        if before.endswith(now[:length]):
+            return now[length:]
+    return f"\n…\n{now}"

@@ -1,0 +1,41 @@
+"""What lists know of an execution without any worker: its memo."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from pydantic import ValidationError
+
+from runpermit.models import Memo, Stage
+from runpermit.models.approval import SHOWN_DIGITS
+from runpermit.models.wire import Message
+
+
+class WaitingExecution(Message):
+    """An execution that waits for an operator, as visibility and memo tell of it.
+
+    The texts come from the worker's host through Temporal: show them as foreign text.
+    """
+
+    id: str
+    run_id: str
+    started_at: datetime
+    attempt: int
+    question: str
+    first_writes: list[str]
+    sha256: str
+    host: str
+
+    @property
+    def revision(self) -> str:
+        """The digits of the revision that people see."""
+        return self.sha256[:SHOWN_DIGITS]
+
+
+def memo_of(raw: Mapping[str, Any]) -> Memo | None:
+    """The memo in what Temporal kept; None where it can't be read. Others' keys are passed over."""
+    known = {key: value for key, value in raw.items() if key in Memo.model_fields}
+    try:
+        return Memo.model_validate({"stage": Stage.PREPARING, **known})
+    except ValidationError:
+        return None
