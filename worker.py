@@ -30,9 +30,9 @@ from kernels.local import LocalKernels
 from kernels.packages import environment_name, kernel_packages
 from runpermit.config import Settings, check_settings, limits_file, load_settings
 from runpermit.errors import ContainerConfigurationError
+from runpermit.names import STAGE_ATTRIBUTE, TASK_QUEUE, host_queue
 from runpermit.payloads import data_converter
 from workflows.python_execution import PythonExecution
-from workflows.steps import STAGE_ATTRIBUTE, TASK_QUEUE, host_queue
 
 log = structlog.get_logger()
 
@@ -110,7 +110,12 @@ async def serve(settings: Settings) -> int:
         for line in wrong:
             print(f"runpermit worker: {line}", file=sys.stderr)
         return EXIT_CONFIGURATION
-    config = ClientConfig.load_client_connect_config()
+    try:
+        config = ClientConfig.load_client_connect_config()
+    except (RuntimeError, ValueError) as broken:
+        raise ContainerConfigurationError(
+            f"Temporal's own settings (temporal.toml, TEMPORAL_*) can't be read: {broken}"
+        ) from None
     address = config.setdefault("target_host", "localhost:7233")
     try:
         client = await Client.connect(**config, data_converter=data_converter)

@@ -1,7 +1,9 @@
 """Prepare: the folder, the stored request, and the deployment's word for the workflow."""
 
+import asyncio
 import json
 from pathlib import Path
+from urllib.parse import quote
 
 from temporalio import activity
 from temporalio.api.enums.v1 import IndexedValueType
@@ -21,7 +23,8 @@ from activities.inputs import manifest
 from runpermit.config import check_settings
 from runpermit.errors import ContainerConfigurationError
 from runpermit.models import NotebookAttempt, NotebookType
-from workflows.steps import STAGE_ATTRIBUTE, Deployment, Folder, PrepareTask, Timeouts
+from runpermit.names import STAGE_ATTRIBUTE
+from workflows.steps import Deployment, Folder, PrepareTask, Timeouts
 
 _TYPES = {
     "generation": NotebookType.CODE_GENERATION_ATTEMPT,
@@ -72,7 +75,7 @@ class Preparation:
             web_ui=settings.links.web_ui,
             address=self._house.address,
             namespace=client.namespace,
-            inputs=manifest(folder.work),
+            inputs=await asyncio.to_thread(manifest, folder.work),
             kernel_environment=self._house.kernel_environment,
         )
 
@@ -102,7 +105,7 @@ class Preparation:
         base = self._house.settings.links.notebooks.rstrip("/")
         root = self._house.settings.executions.root.resolve()
         below = path.resolve().relative_to(root).as_posix()
-        return f"{base}/{below}" if base else path.as_uri()
+        return f"{base}/{quote(below)}" if base else path.as_uri()
 
 
 async def _registered(client: Client) -> list[str]:

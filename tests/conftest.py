@@ -2,9 +2,13 @@
 
 import os
 import shutil
+import sys
+from pathlib import Path
 
 import pytest
 
+# Temporal's servers come from PyPI and lie beside the interpreter, activated or not.
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 _TOOLS = {"chromium": "the Web UI tests", "ssh-keygen": "signed decisions"}
 
 

@@ -70,7 +70,7 @@ def decide(desk: Desk, message: Incoming) -> tuple[Desk, DecisionRecord]:
         accepted=refusal is None,
         reason=refusal or "counted",
         operator=decision.operator,
-        comment=decision.comment or (unusable if message.verb is Verb.STOP else None),
+        comment=_comment(decision, refusal) or (unusable if message.verb is Verb.STOP else None),
         sha256=decision.sha256,
         revision=message.revision or (question.revision if question and not refusal else None),
         number=question.number if question else None,
@@ -104,6 +104,11 @@ def _read(message: Incoming) -> tuple[Decision, str | None]:
     if decision.decision is not None and decision.decision is not message.verb:
         return nothing, f"it says {decision.decision}, but was sent as {message.verb}"
     return decision, None
+
+
+def _comment(decision: Decision, refusal: str | None) -> str | None:
+    """Whole where it counted; cut elsewhere, or strangers could outgrow Temporal's 2 MiB."""
+    return one_line(decision.comment, 300) if decision.comment and refusal else decision.comment
 
 
 def _refusal(desk: Desk, message: Incoming, decision: Decision, unusable: str | None) -> str | None:

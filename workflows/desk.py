@@ -49,8 +49,8 @@ class ApprovalDesk:
             )
         except TimeoutError:
             pass  # an answer in the same task still counts
-        finally:
-            self._withdraw()
+        # Not in a `finally`: that would also run as an evicted workflow is thrown away.
+        self._withdraw()
         answer = self.state.answer
         self.state = Desk(stop=self.state.stop, records=self.state.records)
         return answer

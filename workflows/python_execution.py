@@ -32,6 +32,7 @@ with workflow.unsafe.imports_passed_through():
         Verb,
         accept_request,
     )
+    from runpermit.names import WORKFLOW
     from workflows import steps
     from workflows.approval import Question, approval_required
     from workflows.attempts import Attempts
@@ -44,7 +45,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.step_runner import run_local_step, run_step
 
 
-@workflow.defn(name="PythonExecution")
+@workflow.defn(name=WORKFLOW)
 class PythonExecution(Conversation):
     """One request from start to result.
 

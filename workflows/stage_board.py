@@ -4,9 +4,10 @@ from temporalio import workflow
 from temporalio.common import SearchAttributeKey
 
 from runpermit.models import Memo, PendingApproval, PythonExecutionState, Stage, StageChange
+from runpermit.names import STAGE_ATTRIBUTE
 from runpermit.page import approval_page, progress_page, question
 from runpermit.text import one_line
-from workflows.steps import STAGE_ATTRIBUTE, Deployment
+from workflows.steps import Deployment
 
 _STAGE = SearchAttributeKey.for_keyword(STAGE_ATTRIBUTE)
 

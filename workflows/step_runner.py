@@ -9,8 +9,9 @@ from temporalio import workflow
 from temporalio.exceptions import FailureError, is_cancelled_exception
 
 from runpermit.failures import unwrap
+from runpermit.names import host_queue
 from workflows.retries import Step, step_limits
-from workflows.steps import Timeouts, host_queue
+from workflows.steps import Timeouts
 
 Task = TypeVar("Task")
 Answer = TypeVar("Answer")

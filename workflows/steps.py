@@ -25,14 +25,6 @@ from runpermit.models import (
 )
 from runpermit.models.wire import Message
 
-TASK_QUEUE = "runpermit"
-STAGE_ATTRIBUTE = "RunpermitStage"
-
-
-def host_queue(host: str) -> str:
-    """The task queue for what needs the folders and kernels of one host."""
-    return f"{TASK_QUEUE}@{host}"
-
 
 class Timeouts(Message):
     """The deployment's time limits, in seconds; see the settings table in the README."""

@@ -13,11 +13,10 @@ from runpermit.connection import connect, temporal_errors
 from runpermit.errors import InvalidRequestError
 from runpermit.execution import Execution
 from runpermit.models import PythonExecutionRequest, PythonServiceResult, Stage, accept_request
+from runpermit.names import TASK_QUEUE, WORKFLOW
 from runpermit.text import visible
 from runpermit.waiting import WaitingExecution, memo_of
 
-WORKFLOW = "PythonExecution"
-TASK_QUEUE = "runpermit"
 _ID_BYTES = 200
 _RUNNING = f"WorkflowType = '{WORKFLOW}' AND ExecutionStatus = 'Running'"
 

@@ -14,6 +14,7 @@ from runpermit.serialization import make_json_serializable
 from runpermit.text import ERROR_TEXT_BYTES, bounded
 
 DETAILS_BYTES = 32 * 1024
+_KEPT_ITEMS = 20
 _CLASSES: dict[str, type[PythonExecutorException]] = {
     name: value
     for name, value in vars(errors).items()
@@ -47,25 +48,34 @@ def to_wire(error: PythonExecutorException) -> ErrorDetails:
         folder_path=str(error.folder_path) if error.folder_path else None,
         cause=to_wire(cause) if isinstance(cause, PythonExecutorException) else None,
     )
-    if len(details.model_dump_json().encode()) <= DETAILS_BYTES:
-        return details
-    return details.model_copy(
-        update={
-            "technical_details": {"left_out": f"over {DETAILS_BYTES} bytes"},
-            "fields": {name: _bounded_value(value, 2048) for name, value in details.fields.items()},
-            "cause": None,
-        }
-    )
+    # JSON escapes make a control character six bytes: the second, smaller limit fits even those.
+    for limit in (2048, 512):
+        if len(details.model_dump_json().encode()) <= DETAILS_BYTES:
+            break
+        fields = {name: _bounded_value(value, limit) for name, value in details.fields.items()}
+        details = details.model_copy(
+            update={
+                "message": bounded(details.message, limit),
+                "fields": fields,
+                "technical_details": {"left_out": f"over {DETAILS_BYTES} bytes"},
+                "cause": None,
+            }
+        )
+    return details
 
 
 def from_wire(details: ErrorDetails) -> PythonExecutorException:
     """The exception that `details` describe, of its own class."""
     kind = _CLASSES.get(details.error)
+    plain = PythonExecutorException(
+        details.message, details.category, details.technical_details, _path(details)
+    )
     if kind is None or kind is PythonExecutorException:
-        return PythonExecutorException(
-            details.message, details.category, details.technical_details, _path(details)
-        )
-    error = kind(**details.fields)
+        return plain
+    try:
+        error = kind(**details.fields)
+    except (TypeError, ValueError, LookupError):  # another version's fields, or forged ones
+        return plain
     error.message = details.message
     error.args = (details.message,)
     error.technical_details = details.technical_details
@@ -170,8 +180,11 @@ def _path(details: ErrorDetails) -> Path | None:
 def _bounded_value(value: Any, limit: int = ERROR_TEXT_BYTES) -> Any:  # noqa: ANN401
     if isinstance(value, str):
         return bounded(value, limit)
+    if isinstance(value, list | tuple | dict) and limit == 0:
+        return "…"
     if isinstance(value, list | tuple):
-        return [_bounded_value(item, limit // 4) for item in value[-20:]]
+        return [_bounded_value(item, limit // 4) for item in value[-_KEPT_ITEMS:]]
     if isinstance(value, dict):
-        return {str(key)[:80]: _bounded_value(item, limit // 4) for key, item in value.items()}
+        items = list(value.items())[:_KEPT_ITEMS]
+        return {bounded(str(key), 80): _bounded_value(item, limit // 4) for key, item in items}
     return make_json_serializable(value)

@@ -5,6 +5,7 @@ and the model come last, cut and labelled. Kept below 8 KB, since the Web UI sen
 """
 
 import shlex
+import textwrap
 from collections import Counter
 from urllib.parse import quote
 
@@ -46,7 +47,7 @@ def approval_page(pending: PendingApproval) -> str:
         f"**More Actions → Send a Signal →** choose `approve-{revision}`, `reject-{revision}` or "
         f"`revise-{revision}` **→ Submit**, without input. The page does not refresh by itself: "
         "press R.",
-        fenced("\n".join(commands(pending))),
+        fenced("\n".join(_folded(command) for command in commands(pending))),
         "#### Why (the requester's words)",
         f"Asked for: {markdown(pending.user_query, 400)}\n"
         f"Task: {markdown(pending.task_objective, 400)}\n"
@@ -101,6 +102,14 @@ def progress_page(stage: Stage, attempt: int, note: str, failures: list[str]) ->
     return "\n\n".join(lines)
 
 
+def _folded(command: str) -> str:
+    """A command in lines that the page can show, which a shell still takes as one."""
+    wrapper = textwrap.TextWrapper(
+        _WIDTH - 2, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
+    )
+    return " \\\n".join(wrapper.wrap(command))
+
+
 def _name(write: PlannedWrite) -> str:
     return one_line(write.channel, 40) if write.channel else "a channel that the code computes"
 
@@ -121,9 +130,7 @@ def _limits(write: PlannedWrite) -> str:
 
 
 def _findings(pending: PendingApproval) -> str:
-    return "\n".join(
-        f"Analysis: {markdown(issue, 200)}" for issue in pending.analysis_issues[:10]
-    )
+    return "\n".join(f"Analysis: {markdown(issue, 200)}" for issue in pending.analysis_issues[:10])
 
 
 def _code(pending: PendingApproval) -> str:

@@ -45,6 +45,9 @@ def main() -> NoReturn:
     The process ends without the interpreter's own clean-up, in which Temporal's core crashes now
     and then (sdk-python #300) and would replace the code by a signal's.
     """
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal whose encoding lacks a character gets its escape, not a crash.
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     code = _run(sys.argv[1:])
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):

@@ -12,7 +12,8 @@ def question_text(pending: PendingApproval, options: str) -> str:
     is whole, since it is what runs.
     """
     expiry = f"{pending.expires_at:%Y-%m-%d %H:%M:%S} UTC" if pending.expires_at else "never"
-    answers = commands(pending.model_copy(update={"cli_options": options}))
+    offered = commands(pending.model_copy(update={"cli_options": options}))
+    answers = [line for line in offered if not line.startswith("runpermit show")]
     parts = [
         f"Approve? {question(pending.plan)}",
         f"Execution {visible(pending.binds.workflow_id, keep='')}\n"

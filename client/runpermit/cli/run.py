@@ -141,9 +141,9 @@ async def _follow(session: Session, execution: Execution) -> int:
         async for event in execution.progress():
             await teller.tell(event)
     except asyncio.CancelledError:
+        stop = session.command("stop", execution.id, "--reason '…'")
         session.output.note(
-            f"\nThe execution goes on. {session.command('watch', execution.id)}\n"
-            f"To end it: {session.command('stop', execution.id, '--reason', '…')}"
+            f"\nThe execution goes on. {session.command('watch', execution.id)}\nTo end it: {stop}"
         )
         raise
     return await report_end(session, execution)

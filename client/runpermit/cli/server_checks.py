@@ -10,11 +10,11 @@ from temporalio.service import RPCError
 
 from runpermit.cli.checks import Check, Verdict
 from runpermit.cli.session import Session
-from runpermit.client import TASK_QUEUE, RunpermitClient
+from runpermit.client import RunpermitClient
 from runpermit.connection import temporal_errors
 from runpermit.errors import PythonExecutorException
+from runpermit.names import STAGE_ATTRIBUTE, TASK_QUEUE
 
-_ATTRIBUTE = "RunpermitStage"
 _CALL = timedelta(seconds=5)
 # A worker asks for work at least once a minute; Temporal lists it for minutes after its end.
 _FRESH = timedelta(seconds=90)
@@ -76,12 +76,14 @@ async def _attribute(client: RunpermitClient, options: str) -> Check:
         return Check(
             name="stage search", verdict=Verdict.WARN, found=f"can't be asked: {error.message}"
         )
-    if _ATTRIBUTE in known.custom_attributes:
-        return Check(name="stage search", verdict=Verdict.OK, found=f"{_ATTRIBUTE} is registered")
-    create = f"temporal operator search-attribute create --name {_ATTRIBUTE} --type Keyword"
+    if STAGE_ATTRIBUTE in known.custom_attributes:
+        return Check(
+            name="stage search", verdict=Verdict.OK, found=f"{STAGE_ATTRIBUTE} is registered"
+        )
+    create = f"temporal operator search-attribute create --name {STAGE_ATTRIBUTE} --type Keyword"
     return Check(
         name="stage search",
         verdict=Verdict.WARN,
-        found=f"{_ATTRIBUTE} is not registered: the Web UI can't list by stage",
+        found=f"{STAGE_ATTRIBUTE} is not registered: the Web UI can't list by stage",
         remedy=f"{create} {options}".strip(),
     )

@@ -1,0 +1,108 @@
+"""The tracker: successive looks become events, each once."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from runpermit.models import (
+    Isolation,
+    PythonExecutionState,
+    PythonExecutionSuccess,
+    PythonServiceResult,
+    RunProgress,
+    Stage,
+    StageChange,
+)
+from runpermit.progress import ProgressEvent, ProgressKind, Tracker
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+STEP = ("activity-1", 1)
+
+
+def state(*stages: Stage, attempt: int = 1, stdout: str | None = None) -> PythonExecutionState:
+    result = None
+    if stdout is not None:
+        result = PythonServiceResult(
+            execution_result=PythonExecutionSuccess(
+                results={},
+                stdout=stdout,
+                execution_time=1,
+                folder_path=Path("/x"),
+                notebook_path=Path("/x/n"),
+                notebook_link="",
+            ),
+            generated_code="",
+            isolation=Isolation.NONE,
+        )
+    return PythonExecutionState(
+        stages=[StageChange(stage=s, attempt=attempt, at=NOW) for s in stages],
+        current_stage=stages[-1],
+        generation_attempt=attempt,
+        execution_result=result,
+    )
+
+
+def kinds(events: list[ProgressEvent]) -> list[str]:
+    return [e.stage.value if e.kind is ProgressKind.STAGE and e.stage else e.kind for e in events]
+
+
+def printed(events: list[ProgressEvent]) -> str:
+    return "".join(e.text for e in events if e.kind is ProgressKind.STDOUT)
+
+
+def heard(tracker: Tracker, tail: str, step: tuple[str, int] = STEP) -> str:
+    return printed(tracker.hear(step, RunProgress(elapsed=1, stdout_tail=tail)))
+
+
+def test_each_stage_is_told_once_in_order_with_its_attempt() -> None:
+    tracker = Tracker()
+    first = tracker.look(state(Stage.GENERATING, Stage.ANALYSING))
+    again = tracker.look(state(Stage.GENERATING, Stage.ANALYSING))
+    more = tracker.look(state(Stage.GENERATING, Stage.ANALYSING, Stage.EXECUTING))
+    assert kinds(first) == ["attempt", "generating", "analysing"]
+    assert again == []
+    assert kinds(more) == ["executing"]
+
+
+def test_a_question_is_told_once_and_a_second_one_again() -> None:
+    tracker = Tracker()
+    asking = state(Stage.AWAITING_APPROVAL)
+    assert kinds(tracker.look(asking)) == ["attempt", "awaiting_approval", "question"]
+    assert tracker.look(asking) == []
+    again = state(Stage.AWAITING_APPROVAL, Stage.GENERATING, Stage.AWAITING_APPROVAL)
+    assert kinds(tracker.look(again)) == ["generating", "awaiting_approval", "question"]
+
+
+def test_a_question_that_was_answered_meanwhile_is_not_asked() -> None:
+    events = Tracker().look(state(Stage.AWAITING_APPROVAL, Stage.EXECUTING))
+    assert kinds(events) == ["attempt", "awaiting_approval", "executing"]
+
+
+@pytest.mark.parametrize(
+    ("tails", "expected"),
+    [
+        (["a\n", "a\nb\n"], ["a\n", "b\n"]),
+        (["abcd", "cdef"], ["abcd", "ef"]),
+        (["abcd", "abcd"], ["abcd", ""]),
+        (["abcd", "wxyz"], ["abcd", "\n…\nwxyz"]),
+        (["", "a"], ["", "a"]),
+    ],
+)
+def test_stdout_is_told_as_it_grows(tails: list[str], expected: list[str]) -> None:
+    tracker = Tracker()
+    assert [heard(tracker, tail) for tail in tails] == expected
+
+
+def test_the_next_try_of_a_step_prints_anew() -> None:
+    tracker = Tracker()
+    assert heard(tracker, "a\n") == "a\n"
+    assert heard(tracker, "a\n", ("activity-1", 2)) == "a\n"
+
+
+def test_what_was_printed_after_the_last_heartbeat_is_told_before_success() -> None:
+    tracker = Tracker()
+    heard(tracker, "a\n")
+    events = tracker.look(state(Stage.SUCCEEDED, stdout="a\nb\n"))
+    assert kinds(events) == ["attempt", "stdout", "succeeded"]
+    assert printed(events) == "b\n"
