@@ -1,15 +1,25 @@
 """Static analysis of a generated program: parsed, with names resolved, never matched as text.
 
 It chooses where a program starts, explains it and gives feedback. It protects nothing: that is the
-business of gate and sandbox. What it is known not to see: control objects that come out of
-containers or calls which it can't follow under other method names than `put` and `move` or
-attributes other than `value`; what a library of the site does inside; code that a file or the
-network brings in by an import of a module that the program wrote itself.
+business of gate and sandbox. One pass over the tree follows names to what they are bound to;
+function bodies come last, with anything for their parameters. What touches the control system
+and can't be resolved counts as a write, with the channel None.
+
+What it does not see:
+
+- `def ramp(name, value): caput(name, value)` is one write without channel or value, whatever the
+  calls `ramp("A", 1)` say; so is `self.pv.put(1)`.
+- `pvs = site_library.magnets()`, then `pvs[0].put(1)`: what a library of the site gives or does
+  inside counts as no control object, so this is no write.
+- `if False: caput("A", 500)` and whatever follows a `return` count as if they ran. Values that
+  branches or a loop's conditions choose are not judged: `x = 500`, then `if ok: x = 1`.
+- `x = 1`, then a call of a function that says `global x`, then `caput("A", x)` shows 1; and a list
+  changed through a second name for it shows what it held before.
 """
 
 from activities.analyser.findings import MAX_LISTED, Findings
+from activities.analyser.program import Program
 from activities.analyser.source import parse, too_deep
-from activities.analyser.statements import Program
 from runpermit.errors import ChannelLimitsViolationError
 from runpermit.limits import LimitsValidator, ViolationType
 from runpermit.models.analysis import AnalysisResult, Severity

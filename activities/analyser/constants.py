@@ -1,268 +1,209 @@
 """Arithmetic and text on constants, of small things only: what could grow large is unknown."""
 
-# ruff: noqa: PLR0911
-
 import ast
+import itertools
 import operator
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from activities.analyser.values import (
-    MAX_ITEMS,
+    CONTAINERS,
+    MAX_ALTERNATIVES,
     UNKNOWN,
-    Constant,
-    Items,
-    NotKnownError,
-    Value,
-    python_value,
+    Binding,
+    Constants,
+    one_of,
 )
 
-MAX_TEXT = 1000
-MAX_RANGE = 200
+_MAX_TEXT = 1000
+_MAX_ITEMS = 1000
 _INT_BITS = 64
-
+_SMALL = (float, Binding)
+_SCALARS = (str, int, float, complex, bytes, type(None))
 # What a program's own mistake raises while its constants are computed.
 _MISTAKES = (ArithmeticError, TypeError, ValueError, LookupError, AttributeError)
+# Widths of text that would be long, and widths that are themselves computed.
+_WIDE = re.compile(r"\d{4,}|%[^a-zA-Z%]*\*|\{[^{}]*\{")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
-_BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
+
+def _size(value: object) -> int:
+    """How many items `value` holds; more than are kept where it is too large itself."""
+    if isinstance(value, str):
+        fits = len(value) <= _MAX_TEXT and (value.isascii() or not _SURROGATE.search(value))
+    elif isinstance(value, int):
+        fits = value.bit_length() <= _INT_BITS
+    elif value is None or isinstance(value, _SMALL):
+        return 1
+    elif not isinstance(value, CONTAINERS):
+        return _MAX_ITEMS + 1
+    else:
+        size = 1
+        for part in (*value, *value.values()) if isinstance(value, dict) else value:
+            size += _size(part)
+            if size > _MAX_ITEMS:
+                break
+        return size
+    return 1 if fits else _MAX_ITEMS + 1
+
+
+def constant(value: object) -> Binding:
+    """`value` as a constant if it is small."""
+    return Constants((value,)) if _size(value) <= _MAX_ITEMS else UNKNOWN
+
+
+def fold(function: Callable[..., Any], *operands: Binding) -> Binding:
+    """`function` of constants, for each of their alternatives; what fails is unknown."""
+    known: list[Constants] = []
+    varying: list[Constants] = []
+    certain = True
+    for one in operands:
+        if not isinstance(one, Constants):
+            return UNKNOWN
+        known.append(one)
+        certain &= one.certain
+        if len(one.values) > 1:
+            varying.append(one)
+    try:
+        results = [function(*given) for given in _rounds(known, varying)]
+    except _MISTAKES:
+        return UNKNOWN
+    for result in results:
+        if _size(result) > _MAX_ITEMS:
+            return UNKNOWN
+    sources = {id(one.source): one.source for one in varying}
+    return one_of(results, sources.popitem()[1] if len(sources) == 1 else None, certain=certain)
+
+
+def _rounds(known: list[Constants], varying: list[Constants]) -> list[tuple[Any, ...]]:
+    """What goes together: alternatives of one source one by one, of two sources all of them."""
+    if not varying:
+        return [tuple([one.values[0] for one in known])]
+    sources = {id(one.source): one.source for one in varying}
+    if len(varying) == 1 or (len(sources) == 1 and varying[0].source is not None):
+        count = len(varying[0].values)
+        columns = (one.values if len(one.values) > 1 else one.values * count for one in known)
+        return list(zip(*columns, strict=True))
+    ways = len(varying[0].values) * len(varying[1].values)
+    if len(varying) == len(sources) == 2 and None not in sources.values():  # noqa: PLR2004
+        return list(itertools.product(*(one.values for one in known if ways <= MAX_ALTERNATIVES)))
+    raise ValueError
+
+
+def pack(make: Callable[..., Any], parts: Sequence[Binding]) -> Binding:
+    """A container of `parts`, whatever they are."""
+    return fold(make, *(p if isinstance(p, Constants) else Constants((p,)) for p in parts))
+
+
+def elements(value: Binding) -> list[Any] | None:
+    """What iterating over `value` gives, or None where that isn't known."""
+    if not isinstance(value, Constants):
+        return None
+    if not all(isinstance(one, (*CONTAINERS, str)) for one in value.values):
+        return None
+    return list(itertools.chain.from_iterable(value.values))
+
+
+def items(owner: Constants) -> list[Any]:
+    """All that a subscript of `owner` can give."""
+    found: list[Any] = []
+    for one in owner.values:
+        if isinstance(one, list | tuple | dict):
+            found += one.values() if isinstance(one, dict) else one
+    return found
+
+
+def part(count: int, index: int, value: object) -> Any:  # noqa: ANN401
+    """One of `count` parts into which `value` is unpacked."""
+    if not isinstance(value, list | tuple) or len(value) != count:
+        raise TypeError
+    return value[index]
+
+
+def arithmetic(op: ast.operator) -> Callable[[Any, Any], Any]:
+    """The function behind an operator."""
+    return _OPERATORS.get(type(op), not_followed)
+
+
+def not_followed(*_: object) -> Any:  # noqa: ANN401
+    """Anything that isn't computed here."""
+    raise ValueError
+
+
+def _multiply(left: Any, right: Any) -> Any:  # noqa: ANN401
+    for one, times in ((left, right), (right, left)):
+        if isinstance(one, str | bytes | list | tuple) and len(one) * times > _MAX_TEXT:
+            raise ValueError
+    return left * right
+
+
+def _modulo(left: Any, right: Any) -> Any:  # noqa: ANN401
+    if isinstance(left, str):
+        _check_format(left, *(right if isinstance(right, tuple) else (right,)))
+    return left % right
+
+
+def _check_format(template: str, *given: object) -> None:
+    if _WIDE.search(template) or not all(isinstance(one, _SCALARS) for one in given):
+        raise ValueError
+
+
+_OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
+    ast.Mult: _multiply,
     ast.Div: operator.truediv,
-    ast.FloorDiv: operator.floordiv,
-    ast.Mod: operator.mod,
-    ast.Pow: operator.pow,
+    ast.Mod: _modulo,
 }
-_UNARY: dict[type[ast.unaryop], Callable[[Any], Any]] = {
-    ast.USub: operator.neg,
-    ast.UAdd: operator.pos,
-    ast.Not: operator.not_,
-    ast.Invert: operator.invert,
-}
-_COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
-    ast.Eq: operator.eq,
-    ast.NotEq: operator.ne,
-    ast.Lt: operator.lt,
-    ast.LtE: operator.le,
-    ast.Gt: operator.gt,
-    ast.GtE: operator.ge,
-    ast.Is: operator.is_,
-    ast.IsNot: operator.is_not,
-    ast.In: lambda left, right: left in right,
-    ast.NotIn: lambda left, right: left not in right,
-}
-_FUNCTIONS: dict[str, Callable[..., Any]] = {
+
+
+def formatted(conversion: int, value: object, spec: str) -> str:
+    """One field of an f-string."""
+    _check_format(spec, value)
+    return format(repr(value) if conversion == ord("r") else value, spec)
+
+
+def concatenated(*texts: str) -> str:
+    """The parts of an f-string, put together."""
+    return "".join(texts)
+
+
+def _format(template: str, *given: object, **named: object) -> str:
+    _check_format(template, *given, *named.values())
+    return template.format(*given, **named)
+
+
+def _range(*bounds: int) -> list[int]:
+    found = range(*bounds)
+    if len(found) > MAX_ALTERNATIVES:
+        raise ValueError
+    return list(found)
+
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {
     "abs": abs,
-    "bool": bool,
-    "chr": chr,
+    "dict": dict,
+    "enumerate": lambda values, start=0: list(enumerate(values, start)),
     "float": float,
     "int": int,
     "len": len,
+    "list": list,
     "max": max,
     "min": min,
-    "ord": ord,
-    "range": range,
-    "reversed": lambda values: list(reversed(values)),
-    "round": round,
+    "range": _range,
+    # Rounding an integer to a negative number of digits takes as long as that number is large.
+    "round": lambda value, digits=None: round(float(value), digits),
+    "set": set,
     "sorted": sorted,
-    "str": str,
-    "sum": sum,
+    "str": lambda value: formatted(-1, value, ""),
+    "tuple": tuple,
+    "zip": lambda *columns, strict=False: list(zip(*columns, strict=strict)),
 }
-_CONVERSIONS: dict[int, Callable[[Any], str]] = {ord("s"): str, ord("r"): repr, ord("a"): ascii}
-_TEXT_METHODS = frozenset(
-    [
-        "capitalize",
-        "casefold",
-        "endswith",
-        "lower",
-        "lstrip",
-        "partition",
-        "removeprefix",
-        "removesuffix",
-        "rpartition",
-        "rsplit",
-        "rstrip",
-        "split",
-        "splitlines",
-        "startswith",
-        "strip",
-        "swapcase",
-        "title",
-        "upper",
-    ]
-)
-_WIDE = re.compile(r"\d{4,}|%[^a-zA-Z%]*\*|\{[^{}]*\{")
-
-
-def small(value: object) -> Value:
-    """`value` as a constant if it is small and can cross the wire as text; else unknown."""
-    if isinstance(value, list | tuple | range | set | frozenset):
-        if len(value) > (MAX_RANGE if isinstance(value, range) else MAX_ITEMS):
-            return UNKNOWN
-        return Items([small(item) for item in value])
-    if isinstance(value, str):
-        return Constant(value) if len(value) <= MAX_TEXT and _encodes(value) else UNKNOWN
-    if isinstance(value, int):
-        return Constant(value) if value.bit_length() <= _INT_BITS else UNKNOWN
-    if isinstance(value, bytes):
-        return Constant(value) if len(value) <= MAX_TEXT else UNKNOWN
-    if value is None or isinstance(value, float | complex):
-        return Constant(value)
-    return UNKNOWN
-
-
-def _encodes(text: str) -> bool:
-    """Whether UTF-8 can hold `text`; it can't hold a lone surrogate."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def unary(op: ast.unaryop, operand: Value) -> Value:
-    """`-x`, `not x` and the like."""
-    return _compute(_UNARY[type(op)], operand)
-
-
-def binary(op: ast.operator, left: Value, right: Value) -> Value:
-    """`left op right` for numbers, text and lists."""
-    function = _BINARY.get(type(op))
-    if isinstance(left, Items) and isinstance(right, Items) and isinstance(op, ast.Add):
-        if len(left.items) + len(right.items) > MAX_ITEMS:
-            return Items([*left.items, *right.items][:MAX_ITEMS], open=True)
-        return Items([*left.items, *right.items], open=left.open or right.open)
-    if isinstance(left, Items) and isinstance(right, Constant) and isinstance(op, ast.Mult):
-        times = right.value if isinstance(right.value, int) else MAX_ITEMS
-        fits = len(left.items) * times <= MAX_ITEMS and not left.open
-        return Items(left.items * times) if fits else UNKNOWN
-    if function is None or not (isinstance(left, Constant) and _plain(right)):
-        return UNKNOWN
-    if isinstance(op, ast.Mult | ast.Pow) and _grows(op, left, right):
-        return UNKNOWN
-    if isinstance(op, ast.Mod) and isinstance(left.value, str | bytes):
-        return percent(left, right)
-    return _compute(function, left, right)
-
-
-def percent(template: Constant, values: Value) -> Value:
-    """`"%d" % value`."""
-    if not isinstance(template.value, str) or _WIDE.search(template.value):
-        return UNKNOWN
-    try:
-        given = python_value(values)
-    except NotKnownError:
-        return UNKNOWN
-    return _try(operator.mod, template.value, tuple(given) if isinstance(given, list) else given)
-
-
-def formatted(value: Value, conversion: int, spec: str) -> str | None:
-    """One field of an f-string, or None where it is not known."""
-    if not isinstance(value, Constant) or _WIDE.search(spec):
-        return None
-    shown = value.value
-    if conversion in _CONVERSIONS:
-        shown = _CONVERSIONS[conversion](shown)
-    try:
-        return format(shown, spec)
-    except _MISTAKES:
-        return None
-
-
-def compare(op: ast.cmpop, left: Value, right: Value) -> bool | None:
-    """`left op right`, or None where it is not known."""
-    result = _compute(_COMPARISONS[type(op)], left, right)
-    return bool(result.value) if isinstance(result, Constant) else None
-
-
-def truth(value: Value) -> bool | None:
-    """Whether `value` counts as true, or None where it is not known."""
-    return bool(value.value) if isinstance(value, Constant) else None
-
-
-def call(name: str, args: list[Value]) -> Value:
-    """The builtin `name` of constants."""
-    function = _FUNCTIONS.get(name)
-    if function is None:
-        return UNKNOWN
-    if name == "len" and len(args) == 1 and isinstance(args[0], Items) and not args[0].open:
-        return Constant(len(args[0].items))
-    return _compute(function, *args)
-
-
-def text_method(text: str, name: str, args: list[Value], keywords: dict[str, Value]) -> Value:
-    """`text.name(*args)`."""
-    try:
-        given = [python_value(arg) for arg in args]
-        named = {key: python_value(value) for key, value in keywords.items()}
-    except NotKnownError:
-        return UNKNOWN
-    if name == "format":
-        return UNKNOWN if _WIDE.search(text) else _try(text.format, *given, **named)
-    if name == "join" and len(given) == 1 and isinstance(given[0], list):
-        size = sum(len(str(item)) + len(text) for item in given[0])
-        return _try(text.join, given[0]) if size <= MAX_TEXT else UNKNOWN
-    if name == "replace" and all(isinstance(item, str) for item in given[:2]):
-        size = len(text) * max([len(item) for item in given[:2]] + [1])
-        return _try(text.replace, *given) if size <= MAX_TEXT * 10 else UNKNOWN
-    if name == "zfill" and given and isinstance(given[0], int) and given[0] <= MAX_TEXT:
-        return _try(text.zfill, given[0])
-    if name in _TEXT_METHODS:
-        return _try(getattr(text, name), *given, **named)
-    return UNKNOWN
-
-
-def subscript(owner: Constant | Items, index: Value) -> Value | None:
-    """`owner[index]`, or None where the index is not known."""
-    if not isinstance(index, Constant):
-        return None
-    held = owner.items if isinstance(owner, Items) else owner.value
-    try:
-        found = held[index.value]
-    except _MISTAKES:
-        return None
-    return found if isinstance(owner, Items) else small(found)
-
-
-def sliced(owner: Value, bounds: list[Value]) -> Value:
-    """`owner[a:b:c]`."""
-    try:
-        where = slice(*(python_value(bound) for bound in bounds))
-        if isinstance(owner, Items):
-            return Items(owner.items[where], open=owner.open)
-        return small(owner.value[where]) if isinstance(owner, Constant) else UNKNOWN
-    except (NotKnownError, *_MISTAKES):
-        return UNKNOWN
-
-
-def _plain(value: Value) -> bool:
-    return isinstance(value, Constant | Items)
-
-
-def _grows(op: ast.operator, left: Constant, right: Value) -> bool:
-    """Whether the result could be large."""
-    if not isinstance(right, Constant):
-        return True
-    pair = (left.value, right.value)
-    if isinstance(op, ast.Pow):
-        return isinstance(pair[1], int) and abs(pair[1]) > _INT_BITS
-    if any(isinstance(one, str | bytes) for one in pair):
-        times = [one for one in pair if isinstance(one, int)]
-        return not times or times[0] > MAX_TEXT
-    return False
-
-
-def _compute(function: Callable[..., Any], *values: Value) -> Value:
-    try:
-        given = [python_value(value) for value in values]
-    except NotKnownError:
-        return UNKNOWN
-    return _try(function, *given)
-
-
-def _try(function: Callable[..., Any], *args: object, **named: object) -> Value:
-    try:
-        return small(function(*args, **named))
-    except _MISTAKES:
-        return UNKNOWN
+METHODS: dict[str, Callable[..., Any]] = {
+    "format": _format,
+    "get": lambda owner, *key: owner.get(*key),
+    "items": lambda owner: list(owner.items()),
+    "keys": list,
+    "values": lambda owner: list(owner.values()),
+}

@@ -1,21 +1,11 @@
 """What the analysis collects, bounded, with nothing listed twice."""
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from activities.analyser.channels import Use
 from activities.analyser.risks import Risk
-from activities.analyser.values import (
-    UNKNOWN,
-    Constant,
-    Handle,
-    Items,
-    NotKnownError,
-    Value,
-    alternatives,
-    python_value,
-)
+from activities.analyser.values import UNKNOWN, Binding, Constants, Use, bindings_in
 from runpermit.models.analysis import ChannelUse, Severity
 from runpermit.models.wire import non_json_values
 
@@ -25,32 +15,11 @@ _ORDER = list(Severity)
 
 @dataclass(frozen=True, slots=True)
 class ConstantWrite:
-    """A write whose channel and value stand in the code, for the limits."""
+    """A write whose channel and value are certain, for the limits."""
 
     channel: str
     value: Any
     line: int
-
-
-def channels_of(value: Value | None) -> list[str | None]:
-    """The channels that an argument names; None for each that is computed."""
-    found: dict[str | None, None] = {}
-    for one in alternatives(value) if value is not None else ():
-        if isinstance(one, Constant) and isinstance(one.value, str):
-            found[one.value] = None
-        elif isinstance(one, Handle):
-            found[one.channel] = None
-        elif isinstance(one, Items) and one.items:
-            found.update((name, None) for item in one.items for name in _single(item))
-            if one.open:
-                found[None] = None
-        else:
-            found[None] = None
-    return list(found) or [None]
-
-
-def _single(value: Value) -> list[str | None]:
-    return [None] if isinstance(value, Items) else channels_of(value)
 
 
 @dataclass
@@ -66,7 +35,7 @@ class Findings:
     constant_writes: list[ConstantWrite] = field(default_factory=list)
     assigns_results: bool = False
     uses_control: bool = False
-    _doubtful: list[tuple[str, int, str | None, Value | None]] = field(default_factory=list)
+    _doubtful: list[tuple[str, int, Binding]] = field(default_factory=list)
     _seen: set[tuple[object, ...]] = field(default_factory=set)
     _cut: bool = False
 
@@ -83,73 +52,56 @@ class Findings:
         """Note that `what` on `line` is a risk."""
         self.issue(f"line {line}: `{what}` {risk.why}.", risk.severity, risk.instead)
 
-    def use(
-        self,
-        use: Use,
-        call: str,
-        line: int,
-        channel: str | None = None,
-        value: Value | None = None,
+    def uses(
+        self, use: Use, call: str, line: int, channel: Binding, value: Binding = UNKNOWN
     ) -> None:
-        """Note one read, or one write of `value` (None: not known)."""
-        try:
-            known, plain = (True, python_value(value)) if value is not None else (False, None)
-        except NotKnownError:
-            known, plain = False, None
-        key = (use, call, line, channel, known, repr(plain))
+        """Note a use of each channel that `channel` can be, with the value that it takes."""
+        certain = isinstance(channel, Constants) and channel.certain
+        for name, given in _pairs(channel, value):
+            self._use(use, call, line, name, given, certain=certain)
+
+    def _use(
+        self, use: Use, call: str, line: int, name: object, value: Binding, *, certain: bool
+    ) -> None:
+        channel = name if isinstance(name, str) else None
+        plain = None
+        known = isinstance(value, Constants) and value.certain and len(value.values) == 1
+        if known and isinstance(value, Constants):
+            (plain,) = value.values
+            known = not any(bindings_in(plain))
+        key = (use, call, line, channel, repr(plain) if known else UNKNOWN)
         if key in self._seen:
             return
         listed = self.writes if use is Use.WRITE else self.reads
-        if len(self._seen) >= MAX_LISTED * 10 and listed:
-            self._cut = True
-            return
-        self._seen.add(key)
-        if use is Use.WRITE and known and channel is not None:
-            self.constant_writes.append(ConstantWrite(channel, plain, line))
         if len(listed) >= MAX_LISTED:
             self._cut = True
+        if len(self._seen) >= MAX_LISTED * 10 and listed:
             return
-        shown = known and not any(True for _ in non_json_values(plain))
-        listed.append(
-            ChannelUse(
-                call=call,
-                line=line,
-                channel=channel,
-                value=plain if shown else None,
-                value_known=shown,
+        self._seen.add(key)
+        if use is Use.WRITE and known and certain and channel is not None:
+            self.constant_writes.append(ConstantWrite(channel, plain, line))
+        if len(listed) < MAX_LISTED:
+            shown = known and not any(True for _ in non_json_values(plain))
+            listed.append(
+                ChannelUse(
+                    call=call,
+                    line=line,
+                    channel=channel,
+                    value=plain if shown else None,
+                    value_known=shown,
+                )
             )
-        )
 
-    def uses(
-        self, use: Use, call: str, line: int, channels: Value | None, value: Value | None
-    ) -> None:
-        """Note a use of each channel that `channels` can be, with each value it can take.
-
-        Values count only where it is certain which channel they belong to.
-        """
-        if isinstance(channels, Items) and isinstance(value, Items) and not channels.open:
-            if len(channels.items) == len(value.items):
-                for channel, one in zip(channels.items, value.items, strict=True):
-                    self.uses(use, call, line, _name_alone(channel), one)
-                return
-            value = None
-        names = channels_of(channels)
-        values = alternatives(value) if value is not None else ()
-        certain = all(_is_known(one) for one in values) and (len(names) == 1 or len(values) == 1)
-        for name in names:
-            for given in values if certain and values else (None,):
-                self.use(use, call, line, name, given)
-
-    def doubtful_write(self, call: str, line: int, value: Value | None) -> None:
+    def doubtful_write(self, call: str, line: int, value: Binding) -> None:
         """Note what is a write if the program uses a control library at all."""
         if len(self._doubtful) < MAX_LISTED:
-            self._doubtful.append((call, line, None, value))
+            self._doubtful.append((call, line, value))
 
     def close(self) -> None:
         """Decide what was left open, once the whole program is read."""
         if self.uses_control:
-            for call, line, _channel, value in self._doubtful:
-                self.use(Use.WRITE, call, line, None, value)
+            for call, line, value in self._doubtful:
+                self.uses(Use.WRITE, call, line, UNKNOWN, value)
         if self._cut:
             self.issues.setdefault(
                 f"The lists are cut: at most {MAX_LISTED} issues, reads and writes are shown."
@@ -160,19 +112,38 @@ class Findings:
         return sorted(self.imports)[:MAX_LISTED]
 
 
-def _name_alone(value: Value) -> Value:
-    return UNKNOWN if isinstance(value, Items) else value
+def _pairs(channel: Binding, value: Binding) -> Iterator[tuple[object, Binding]]:
+    """Channels with their values; a value counts only where it is certain which it belongs to."""
+    if not isinstance(channel, Constants):
+        yield None, value
+        return
+    if not isinstance(value, Constants):
+        values: tuple[Binding, ...] = (value,)
+    else:
+        values = tuple(Constants((one,), None, value.certain) for one in value.values)
+    names = channel.values
+    aligned = isinstance(value, Constants) and value.source is channel.source is not None
+    if len(values) == 1:
+        values *= len(names)
+    elif len(names) == 1 and not isinstance(names[0], list | tuple):
+        names *= len(values)
+    elif not aligned:
+        values = (UNKNOWN,) * len(names)
+    for name, one in zip(names, values, strict=True):
+        if isinstance(name, list | tuple):
+            yield from _many(name, one)
+        else:
+            yield name, one
 
 
-def _is_known(value: Value) -> bool:
-    return known_values([value])
-
-
-def known_values(values: Iterable[Value]) -> bool:
-    """Whether all `values` are constants."""
-    try:
-        for value in values:
-            python_value(value)
-    except NotKnownError:
-        return False
-    return True
+def _many(names: list[object] | tuple[object, ...], value: Binding) -> Iterator[Any]:
+    """The channels of a list, with the values of another of the same length."""
+    given = value.values[0] if isinstance(value, Constants) else None
+    if not isinstance(given, list | tuple) or len(given) != len(names):
+        given = [UNKNOWN] * len(names)
+    certain = isinstance(value, Constants) and value.certain
+    for name, one in zip(names, given, strict=True):
+        single = one if isinstance(one, Binding) else Constants((one,), None, certain)
+        yield name, single
+    if not names:
+        yield None, UNKNOWN

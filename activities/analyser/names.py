@@ -1,81 +1,62 @@
-"""What a name stands for: scopes, and what becomes of them where the program branches."""
+"""What a name stands for: scopes, and what is left of them after branches."""
 
-from activities.analyser.values import Class, Value, join, widen
-
-Changes = dict[str, Value]
+from activities.analyser.values import UNKNOWN, Binding, join
 
 
 class Scope:
-    """The names of a module, function or class.
+    """The names of a module, function, class or comprehension.
 
-    Branches are layers on top, which are taken off and merged: the cost is what a branch changes,
-    never all names.
+    `now` follows the statements in order. A function runs at some other time, and so sees what
+    its outer names `ever` stood for; what is `inline` runs where it stands.
     """
 
-    def __init__(self, parent: "Scope | None" = None, owner: Class | None = None) -> None:
+    def __init__(
+        self, parent: "Scope | None" = None, *, inline: bool = False, is_class: bool = False
+    ) -> None:
         self.parent = parent
-        self.owner = owner
-        self.elsewhere: dict[str, Scope] = {}
-        self.stars: list[str] = []
-        self._layers: list[Changes] = [{}]
+        self.inline = inline
+        self.is_class = is_class
+        self.now: dict[str, Binding] = {}
+        self.ever: dict[str, Binding] = {}
+        self.outer: dict[str, Scope] = {}
 
-    @property
-    def module(self) -> "Scope":
-        """The outermost scope."""
-        return self.parent.module if self.parent else self
-
-    def bind(self, name: str, value: Value) -> None:
+    def bind(self, name: str, value: Binding) -> None:
         """Let `name` stand for `value`, in the scope that `global` or `nonlocal` chose."""
-        if name in self.elsewhere:
-            self.elsewhere[name].bind(name, value)
-        else:
-            self._layers[-1][name] = value
+        if name in self.outer:
+            # Nobody knows when the function runs that says `global`.
+            self.outer[name].bind(name, join(self.outer[name].ever.get(name, UNKNOWN), value))
+            return
+        self.now[name] = value
+        before = self.ever.get(name)
+        self.ever[name] = value if before is None else join(before, value)
 
-    def own(self, name: str) -> Value | None:
-        """What `name` stands for here."""
-        for layer in reversed(self._layers):
-            if name in layer:
-                return layer[name]
-        return None
-
-    def find(self, name: str) -> Value | None:
+    def find(self, name: str) -> Binding | None:
         """What `name` stands for here or further out; None where nothing binds it."""
-        scope: Scope | None = self.elsewhere.get(name, self)
-        while scope:
-            if (value := scope.own(name)) is not None:
-                return value
+        value = self.now.get(name)
+        scope, now = self, True
+        while value is None and scope.parent:
+            now = now and scope.inline
             scope = scope.parent
-        return None
+            value = (scope.now if now else scope.ever).get(name)
+        return value
 
-    def all_stars(self) -> list[str]:
-        """The modules that were imported with a star, here or further out."""
-        return self.stars + (self.parent.all_stars() if self.parent else [])
-
-    def declare_elsewhere(self, name: str, *, to_module: bool) -> None:
+    def declare_outer(self, name: str, *, to_module: bool) -> None:
         """`global name` or `nonlocal name`."""
-        scope = self.module if to_module else self.parent
-        while scope and not to_module and scope.parent and scope.own(name) is None:
+        scope = self
+        while scope.parent:
             scope = scope.parent
-        if scope and scope is not self:
-            self.elsewhere[name] = scope
+            if not to_module and name in scope.ever:
+                break
+        if scope is not self:
+            self.outer[name] = scope
 
-    def branch(self) -> None:
-        """Begin a branch."""
-        self._layers.append({})
 
-    def end_branch(self) -> Changes:
-        """End the branch and tell what it bound; nothing of it holds until it is merged."""
-        return self._layers.pop()
-
-    def merge(self, *ways: Changes) -> None:
-        """Go on after exactly one of `ways` was taken; {} is the way that changed nothing."""
-        for name in {name: None for way in ways for name in way}:
-            before = self.own(name)
-            found = [way.get(name, before) for way in ways]
-            self._layers[-1][name] = join(*(value for value in found if value is not None))
-
-    def repeat(self, changes: Changes) -> None:
-        """Go on after `changes` happened any number of times."""
-        for name, value in changes.items():
-            before = self.own(name)
-            self._layers[-1][name] = widen(join(value, before) if before is not None else value)
+def merged(ways: list[dict[str, Binding]]) -> dict[str, Binding]:
+    """The names after one of `ways` was taken."""
+    after = ways[0]
+    for way in ways[1:]:
+        for name, value in way.items():
+            before = after.get(name)
+            if before is not value:
+                after[name] = value if before is None else join(before, value)
+    return after

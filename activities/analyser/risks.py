@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 
+from activities.analyser.values import words
 from runpermit.models.analysis import Severity
 
 _CHANNELS = "Use read_channel, write_channel(s) or pyepics."
@@ -94,54 +95,21 @@ _TABLE: dict[Risk, str] = {
 _RISKS = {path: risk for risk, paths in _TABLE.items() for path in paths.split()}
 
 # Modules that others import and so hand on: `pathlib.os.system`.
-_HANDED_ON = frozenset(
-    ["os", "sys", "posix", "subprocess", "ctypes", "builtins", "socket", "importlib"]
-)
+_HANDED_ON = words("os sys posix subprocess ctypes builtins socket importlib")
 
 # Attributes through which any object leads to the interpreter.
-_INSIDE_NAMES = frozenset(
-    [
-        "__dict__",
-        "__subclasses__",
-        "__globals__",
-        "__builtins__",
-        "__getattribute__",
-        "__mro__",
-        "__bases__",
-        "__base__",
-        "__code__",
-        "__loader__",
-        "__spec__",
-        "__import__",
-        "__self__",
-        "__func__",
-        "__wrapped__",
-        "__closure__",
-        "__reduce_ex__",
-        "__setattr__",
-        "__delattr__",
-        "fset",
-        "__set__",
-        "__class_getitem__",
-        "f_globals",
-        "f_locals",
-        "f_builtins",
-        "f_back",
-        "gi_frame",
-        "cr_frame",
-        "ag_frame",
-        "tb_frame",
-        "mro",
-        "libca",
-        "libCom",
-    ]
-) - {"__class_getitem__"}
+INSIDE_NAMES = words(
+    "__dict__ __subclasses__ __globals__ __builtins__ __getattribute__ __mro__ __bases__ "
+    "__base__ __code__ __loader__ __spec__ __import__ __self__ __func__ __wrapped__ "
+    "__closure__ __reduce_ex__ __setattr__ __delattr__ __set__ fset f_globals f_locals "
+    "f_builtins f_back gi_frame cr_frame ag_frame tb_frame mro libca libCom"
+)
 
 # Methods that change files, on whatever object has them.
-_FILE_METHODS = frozenset(["write_text", "write_bytes", "unlink", "symlink_to", "hardlink_to"])
+FILE_METHODS = words("write_text write_bytes unlink symlink_to hardlink_to")
 
 # Of these an attribute that is computed can be anything.
-_POWERFUL = frozenset(["os", "sys", "builtins", "importlib", "posix", "types", "gc", "inspect"])
+_POWERFUL = words("os sys builtins importlib posix types gc inspect")
 
 
 def canonical(path: str) -> str:
@@ -160,16 +128,6 @@ def risk_of(path: str) -> Risk | None:
             return _RISKS[path]
         path = path.rpartition(".")[0]
     return None
-
-
-def risk_of_attribute(name: str) -> Risk | None:
-    """What is wrong with the attribute `name` of any object."""
-    return _INSIDES if name in _INSIDE_NAMES else None
-
-
-def risk_of_method(name: str) -> Risk | None:
-    """What is wrong with calling the method `name` of any object."""
-    return _FILE if name in _FILE_METHODS else None
 
 
 def is_powerful(path: str) -> bool:

@@ -52,7 +52,8 @@ def test_junk_raises_nothing_but_syntax_errors(analyse: Analyse, code: str) -> N
 
 
 HOSTILE = {
-    "numbers": "x = 10**10**10\ny = 'a' * 10**10\nz = [0] * 10**10\nw = 1 << 10**9",
+    "numbers": "x = 10**10**10\ny = 'a' * 10**10\nz = [0] * 10**10\nw = 1 << 10**9\n"
+    "v = round(5, -(10**9))",
     "formats": "a = '%1000000000d' % 1\nb = f'{1:>1000000000}'\nc = '{:>{}}'.format(1, 10**9)",
     "text methods": "a = 'a'.zfill(10**9)\nb = 'a'.ljust(10**9)\nc = list(range(10**9))",
     "long range": "for i in range(10**9):\n    caput(f'A{i}', i)",
