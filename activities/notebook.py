@@ -52,7 +52,10 @@ def write_channels(values):
     for name, value in values.items():
         write_channel(name, value)
 
-_context = Path("work/context.json")
+# The code ran in this folder.
+if Path("work").is_dir():
+    os.chdir("work")
+_context = Path("context.json")
 context = json.loads(_context.read_text()) if _context.exists() else {{}}"""
 
 
@@ -88,7 +91,7 @@ def final_notebook(
             cells[-1].outputs = _outputs(task.result.stdout, figures)
     if task.result is not None:
         name = f"results{task.folder.suffix}.json"
-        load = f'results_of_the_run = json.loads(Path("{name}").read_text())\nresults_of_the_run'
+        load = f'results_of_the_run = json.loads(Path("../{name}").read_text())\nresults_of_the_run'
         cells += [v4.new_markdown_cell("## Results, as they were"), v4.new_code_cell(load)]
         shown = json.dumps(task.result.results, indent=1, ensure_ascii=False)
         cells[-1].outputs = _outputs(shown, [])
@@ -159,7 +162,7 @@ def _decision(record: DecisionRecord) -> str:
     comment = f": {record.comment}" if record.comment else ""
     shown = f" {record.revision}" if record.revision else ""
     return (
-        f"{record.at:%Y-%m-%d %H:%M:%S} UTC {record.verb}{shown} by {who} "
+        f"{record.at:%Y-%m-%d %H:%M:%S} UTC {record.verb or 'no decision'}{shown} by {who} "
         f"({record.assurance}, not verified){counted}{comment}"
     )
 

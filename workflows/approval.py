@@ -28,9 +28,12 @@ class Question:
 
 @dataclass(frozen=True)
 class Incoming:
-    """One signal or update as it arrived; `revision` comes from the name of the signal."""
+    """One signal or update as it arrived; `revision` comes from the name of the signal.
 
-    verb: Verb
+    `verb` is None where an update named none.
+    """
+
+    verb: Verb | None
     arguments: tuple[Any, ...]
     at: datetime
     via: Channel
@@ -113,6 +116,8 @@ def _comment(decision: Decision, refusal: str | None) -> str | None:
 
 def _refusal(desk: Desk, message: Incoming, decision: Decision, unusable: str | None) -> str | None:
     """Why `message` does not count, or None."""
+    if message.verb is None:
+        return "it names no decision: say approve, reject, revise or stop"
     if desk.ended:
         return "the execution has ended"
     if message.verb is Verb.STOP:

@@ -49,10 +49,8 @@ class Conversation:
     def decide(self, *decision: Any) -> DecisionReceipt:  # noqa: ANN401
         """Say approve, reject, revise or stop, and be told at once whether it counted."""
         verb = _verb(decision)
-        if verb is None:
-            raise _refused("it names no decision: say approve, reject, revise or stop")
         record = self._desk.receive(verb, decision, Channel.UPDATE)
-        if not record.accepted:
+        if verb is None or not record.accepted:
             raise _refused(record.reason)
         return DecisionReceipt(
             accepted=True,

@@ -1,6 +1,7 @@
 """The desk at which an execution asks: keeps the pure state, offers the signals of a question."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
@@ -23,7 +24,7 @@ class ApprovalDesk:
         self._offered: list[str] = []
 
     def receive(
-        self, verb: Verb, arguments: tuple[Any, ...], via: Channel, revision: str | None = None
+        self, verb: Verb | None, arguments: tuple[Any, ...], via: Channel, revision: str | None = None
     ) -> DecisionRecord:
         """Record one message; a stop that counts ends the work at once."""
         message = Incoming(verb, arguments, workflow.now(), via, revision)
@@ -41,14 +42,12 @@ class ApprovalDesk:
         """The decision on `question`, or None where it expired; `expiry` in seconds."""
         self.state = Desk(question=question, stop=self.state.stop, records=self.state.records)
         self._offer(question)
-        try:
+        with contextlib.suppress(TimeoutError):  # an answer in the same task still counts
             await workflow.wait_condition(
                 lambda: self.state.answer is not None,
                 timeout=timedelta(seconds=expiry) if expiry else None,
                 timeout_summary=summary,
             )
-        except TimeoutError:
-            pass  # an answer in the same task still counts
         # Not in a `finally`: that would also run as an evicted workflow is thrown away.
         self._withdraw()
         answer = self.state.answer

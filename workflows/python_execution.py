@@ -356,11 +356,13 @@ class PythonExecution(Conversation):
     def _stopped(self) -> WorkflowError:
         stop = self._desk.state.stop
         if stop is None:
-            return WorkflowError("Stopped: the execution was cancelled in Temporal.", Stage.STOPPED)
-        who = stop.operator or "an unnamed operator"
-        return WorkflowError(
-            f"Stopped by {who}: {stop.comment or 'no reason was given'}", Stage.STOPPED
-        )
+            message = "Stopped: the execution was cancelled in Temporal."
+        else:
+            who = stop.operator or "an unnamed operator"
+            message = f"Stopped by {who}: {stop.comment or 'no reason was given'}."
+        if self._state.request is not None and self._attempts.may_have_written:
+            message += " It was running and could write: look at the machine."
+        return WorkflowError(message, Stage.STOPPED)
 
     def _next_question(
         self, code: str, seen: steps.Analysed, mode: ExecutionMode, notebook: NotebookAttempt

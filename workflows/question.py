@@ -17,9 +17,7 @@ from runpermit.models import (
 from runpermit.page import page_link
 from workflows.steps import Analysed, Deployment
 
-UNGATED = (
-    "UNGATED: this version enforces no limits while the code runs. Only constants were checked."
-)
+UNGATED = "UNGATED: no limits are enforced while the code runs."
 
 
 def build_question(
@@ -68,17 +66,15 @@ def warnings(deployment: Deployment, plan: Plan, mode: ExecutionMode) -> list[st
     found = []
     if mode is ExecutionMode.WRITE_ACCESS:
         found.append(UNGATED)
-        found.append("Nothing was rehearsed: these are the writes that can be seen in the code.")
+        found.append("Nothing was rehearsed: writes as seen in the code.")
     computed = sum(1 for write in plan.writes if not write.value_known or write.channel is None)
     if computed:
-        found.append(
-            f"{computed} of {len(plan.writes)} writes get their channel or value as it runs."
-        )
+        found.append(f"{computed} of {len(plan.writes)} writes are computed as it runs.")
     if mode is ExecutionMode.WRITE_ACCESS and not deployment.limits.enabled:
         found.append("LIMITS OFF: limits.enabled = false in runpermit.toml.")
     if deployment.isolation is Isolation.NONE:
-        found.append("Isolation none: the code runs as the worker's own user, without a sandbox.")
-    found.append("approver not verified: whoever can send a signal can approve (claimed).")
+        found.append("Isolation none: no sandbox, the worker's own user.")
+    found.append("approver not verified: any signal can approve.")
     return found
 
 

@@ -84,7 +84,7 @@ def step_limits(step: Step, timeouts: Timeouts, run_seconds: float | None = None
     return Limits(
         start_to_close=one_try,
         schedule_to_start=host if on_host else None,
-        schedule_to_close=one_try + retry + (host if on_host else timedelta()),
+        schedule_to_close=one_try + (max(retry, host) if on_host else retry),
         heartbeat=timedelta(seconds=timeouts.heartbeat) if long else None,
         retry_policy=_ONCE if step is Step.APPLY else infrastructure,
     )

@@ -35,7 +35,9 @@ class StageBoard:
         self._change(stage, note)
         failures = [error.error_message for error in self._state.error_chain]
         attempt = self._state.generation_attempt
-        workflow.set_current_details(progress_page(stage, attempt, note, failures))
+        workflow.set_current_details(
+            progress_page(stage, attempt, note, failures, self._facts(stage))
+        )
         self._publish(
             Memo(
                 stage=stage,
@@ -65,6 +67,17 @@ class StageBoard:
             )
         )
         self._search()
+
+    def _facts(self, stage: Stage) -> list[str]:
+        """Who decided, and at the end where everything lies."""
+        facts = []
+        answer, folder = self._state.approval_result, self._state.execution_folder
+        if answer is not None:
+            who = answer.operator or "an unnamed operator"
+            facts.append(f"{answer.verb} of revision {answer.revision} by {who}, not verified")
+        if stage.is_final and folder is not None and folder.notebook_attempts:
+            facts.append(f"Notebook: {folder.notebook_attempts[-1].notebook_path}")
+        return facts
 
     def _change(self, stage: Stage, note: str) -> None:
         self._state.current_stage = stage

@@ -1,8 +1,7 @@
 """Runs one activity as the table in `retries.py` says, and raises our own exceptions."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from temporalio import workflow
@@ -33,8 +32,8 @@ async def run_step(
     goes on behind the workflow's back.
     """
     limits = step_limits(step, timeouts, run_seconds)
-    with _own_failures():
-        answer = await workflow.execute_activity(
+    return await _typed(
+        workflow.execute_activity(
             activity,
             task,
             task_queue=host_queue(host) if host else None,
@@ -46,7 +45,7 @@ async def run_step(
             cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
             summary=summary,
         )
-    return answer
+    )
 
 
 async def run_local_step(
@@ -59,8 +58,8 @@ async def run_local_step(
 ) -> Answer:
     """As `run_step`, for what is pure and fast: without a trip over the server."""
     limits = step_limits(step, timeouts)
-    with _own_failures():
-        answer = await workflow.execute_local_activity(
+    return await _typed(
+        workflow.execute_local_activity(
             activity,
             task,
             start_to_close_timeout=limits.start_to_close,
@@ -68,23 +67,24 @@ async def run_local_step(
             retry_policy=limits.retry_policy,
             summary=summary,
         )
-    return answer
+    )
 
 
-@contextmanager
-def _own_failures() -> Iterator[None]:
-    """Raise our own exceptions, and a cancellation even where the step ended all the same."""
+async def _typed(step: Awaitable[Answer]) -> Answer:
+    """The answer of `step`, our own exceptions, or a cancellation though the step ended."""
     before = _cancel_requests()
     try:
-        yield
+        answer = await step
     except FailureError as failure:
         if is_cancelled_exception(failure):
             raise
         if _cancel_requests() == before:
             raise unwrap(failure) from failure
+        raise asyncio.CancelledError from failure
     # A step that is deaf to cancellation gives its answer; whoever said stop wants no next step.
     if _cancel_requests() > before:
         raise asyncio.CancelledError
+    return answer
 
 
 def _cancel_requests() -> int:

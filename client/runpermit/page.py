@@ -5,7 +5,6 @@ and the model come last, cut and labelled. Kept below 8 KB, since the Web UI sen
 """
 
 import shlex
-import textwrap
 from collections import Counter
 from urllib.parse import quote
 
@@ -15,7 +14,9 @@ from runpermit.text import fenced, markdown, one_line, preformatted
 _WIDTH = 60
 _ASKED_WRITES = 3
 _SHOWN_WRITES = 30
-_SHOWN_CODE = 3000
+_PAGE_BYTES = 8000
+# From what reads well to what fits whatever is in it: writes, words and code shown, commands.
+_SIZES = ((_SHOWN_WRITES, 400, 3000, 3), (20, 200, 1000, 3), (10, 80, 300, 3), (4, 40, 100, 1))
 
 
 def question(plan: Plan) -> str:
@@ -32,6 +33,15 @@ def question(plan: Plan) -> str:
 
 def approval_page(pending: PendingApproval) -> str:
     """The page of a waiting approval, in the Markdown that the Temporal Web UI can show."""
+    page = ""
+    for size in _SIZES:
+        page = _page(pending, *size)
+        if len(page.encode()) <= _PAGE_BYTES:
+            break
+    return page
+
+
+def _page(pending: PendingApproval, writes: int, words: int, code: int, answers: int) -> str:
     revision = pending.revision
     expiry = f"{pending.expires_at:%Y-%m-%d %H:%M:%S} UTC" if pending.expires_at else "never"
     parts = [
@@ -41,45 +51,44 @@ def approval_page(pending: PendingApproval) -> str:
         "\n".join(f"⚠️ {markdown(warning, 300)}" for warning in pending.warnings),
     ]
     if pending.plan.writes:
-        parts.append(fenced("\n".join(write_lines(pending.plan))))
+        parts.append(fenced("\n".join(write_lines(pending.plan, writes))))
     parts += [
         "#### To answer",
         f"**More Actions → Send a Signal →** choose `approve-{revision}`, `reject-{revision}` or "
         f"`revise-{revision}` **→ Submit**, without input. The page does not refresh by itself: "
         "press R.",
-        fenced("\n".join(_folded(command) for command in commands(pending))),
+        fenced("\n".join(" \\\n    ".join(parts) for parts in _commands(pending)[:answers])),
         "#### Why (the requester's words)",
-        f"Asked for: {markdown(pending.user_query, 400)}\n"
-        f"Task: {markdown(pending.task_objective, 400)}\n"
+        f"Asked for: {markdown(pending.user_query, words)}\n"
+        f"Task: {markdown(pending.task_objective, words)}\n"
         f"Requester: {markdown(pending.requester or 'not named', 128)}",
-        _findings(pending),
-        _code(pending),
+        _findings(pending, words),
+        _code(pending, words, code),
     ]
     return "\n\n".join(part for part in parts if part)
 
 
-def write_lines(plan: Plan) -> list[str]:
-    """The writes as aligned plain text of at most 60 characters, two lines each."""
+def write_lines(plan: Plan, shown: int = _SHOWN_WRITES) -> list[str]:
+    """The writes as aligned plain text of at most 60 characters, two lines each or three."""
     lines: list[str] = []
-    for write in plan.writes[:_SHOWN_WRITES]:
-        left = f"{_name(write)} → {_value(write)}"
-        lines.append(f"{left:<{_WIDTH - 10}} line {write.line:>4}"[:_WIDTH])
+    for write in plan.writes[:shown]:
+        name, value = _name(write), f"→ {_value(write)}"
+        together = f"{name} {value}"
+        fits = len(together) < _WIDTH - 10
+        place = f"line {write.line}"
+        lines.append(f"{together if fits else name:<{_WIDTH - 10}}{place:>10}"[:_WIDTH])
+        if not fits:
+            lines.append(f"    {value}")
         facts = ", ".join(fact for fact in (write.description, _limits(write)) if fact)
         lines.append(f"    {one_line(facts, _WIDTH - 4)}")
-    if len(plan.writes) > _SHOWN_WRITES:
-        lines.append(f"… and {len(plan.writes) - _SHOWN_WRITES} more, see the notebook")
+    if len(plan.writes) > shown:
+        lines.append(f"… and {len(plan.writes) - shown} more, see the notebook")
     return [line for line in lines if line.strip()]
 
 
 def commands(pending: PendingApproval) -> list[str]:
     """The commands that answer, with the address that they need."""
-    target = f"{shlex.quote(pending.binds.workflow_id)} {pending.cli_options}".strip()
-    return [
-        f"runpermit show {target}",
-        f"runpermit approve {target} --sha256 {pending.revision}",
-        f"runpermit reject {target} --reason '…'",
-        f"runpermit stop {target} --reason '…'",
-    ]
+    return [" ".join(parts) for parts in _commands(pending)]
 
 
 def page_link(web_ui: str, namespace: str, workflow_id: str, run_id: str) -> str:
@@ -88,26 +97,41 @@ def page_link(web_ui: str, namespace: str, workflow_id: str, run_id: str) -> str
     return "{}/namespaces/{}/workflows/{}/{}/user-metadata".format(web_ui.rstrip("/"), *parts)
 
 
-def progress_page(stage: Stage, attempt: int, note: str, failures: list[str]) -> str:
+def progress_page(
+    stage: Stage, attempt: int, note: str, failures: list[str], facts: list[str]
+) -> str:
     """The page while nothing waits, and after the end: where it stands, and why."""
-    lines = [f"## {stage.replace('_', ' ')}"]
-    if attempt:
-        lines.append(f"Attempt {attempt}")
-    if note:
-        lines.append(markdown(note, 1000))
-    lines += [
-        f"Attempt {number} failed: {markdown(failure, 300)}"
-        for number, failure in enumerate(failures[-5:], max(1, len(failures) - 4))
+    page = ""
+    for words in (1000, 500, 150):
+        lines = [f"## {stage.replace('_', ' ')}"]
+        if attempt:
+            lines.append(f"Attempt {attempt}")
+        if note:
+            lines.append(markdown(note, words))
+        lines += [markdown(fact, words) for fact in facts]
+        lines += [
+            f"Attempt {number} failed: {markdown(failure, words * 3 // 10)}"
+            for number, failure in enumerate(failures[-5:], max(1, len(failures) - 4))
+        ]
+        page = "\n\n".join(lines)
+        if len(page.encode()) <= _PAGE_BYTES:
+            break
+    return page
+
+
+def _commands(pending: PendingApproval) -> list[tuple[str, str]]:
+    """What is said to which execution, and the options."""
+    target = shlex.quote(pending.binds.workflow_id)
+    options = {
+        "approve": f"--sha256 {pending.revision}",
+        "reject": "--reason '…'",
+        "revise": "--comment '…'",
+        "stop": "--reason '…'",
+    }
+    return [
+        (f"runpermit {verb} {target}", f"{option} {pending.cli_options}".strip())
+        for verb, option in options.items()
     ]
-    return "\n\n".join(lines)
-
-
-def _folded(command: str) -> str:
-    """A command in lines that the page can show, which a shell still takes as one."""
-    wrapper = textwrap.TextWrapper(
-        _WIDTH - 2, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
-    )
-    return " \\\n".join(wrapper.wrap(command))
 
 
 def _name(write: PlannedWrite) -> str:
@@ -129,17 +153,18 @@ def _limits(write: PlannedWrite) -> str:
     return f"limits {low} … {high} {one_line(write.units, 8)}".strip()
 
 
-def _findings(pending: PendingApproval) -> str:
-    return "\n".join(f"Analysis: {markdown(issue, 200)}" for issue in pending.analysis_issues[:10])
+def _findings(pending: PendingApproval, words: int) -> str:
+    issues = pending.analysis_issues[: words // 40]
+    return "\n".join(f"Analysis: {markdown(issue, words // 2)}" for issue in issues)
 
 
-def _code(pending: PendingApproval) -> str:
-    code = pending.code
+def _code(pending: PendingApproval, words: int, most: int) -> str:
+    code = pending.code.rstrip("\n")
     lines = code.count("\n") + 1
-    shown = code if len(code) <= _SHOWN_CODE else code[:_SHOWN_CODE]
+    shown = code if len(code) <= most else code[:most]
     rest = "" if shown is code else " (only its beginning: the whole is in the notebook below)"
     return (
         f"#### Code, {lines} lines{rest}\n\n<details open><summary>show or hide</summary>"
         f"<pre>{preformatted(shown)}</pre></details>\n\n"
-        f"Notebook: {markdown(pending.notebook_path, 300)}"
+        f"Notebook: {markdown(pending.notebook_path, min(300, 3 * words))}"
     )

@@ -146,9 +146,12 @@ class Channel(StrEnum):
 
 
 class DecisionRecord(Message):
-    """One decision as it was received: counted or not, and why not."""
+    """One decision as it was received: counted or not, and why not.
 
-    verb: Verb
+    `verb` is None where the message named none.
+    """
+
+    verb: Verb | None
     at: datetime
     via: Channel
     accepted: bool

@@ -58,7 +58,7 @@ class PythonExecutionRequest(Message):
     expected_results: dict[str, Any] = {}
     capability_prompts: list[str] = []
     execution_folder_name: Name
-    retries: int = Field(default=3, ge=1, le=20)
+    retries: int = Field(default=3, ge=1, le=20, strict=True)
     planning_mode: PlanningMode = PlanningMode.GENERATOR_DRIVEN
     structured_plan: StructuredPlan | None = None
     capability_context_data: dict[str, Any] | None = None
@@ -67,7 +67,7 @@ class PythonExecutionRequest(Message):
     session_context: dict[str, Any] | None = None
     execution_folder_path: str | None = None
     requester: Person | None = None
-    timeout_seconds: float | None = Field(default=None, gt=0)
+    timeout_seconds: Annotated[float, Field(gt=0, strict=True)] | None = None
 
     @property
     def sha256(self) -> str:

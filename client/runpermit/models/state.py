@@ -111,10 +111,13 @@ class PythonExecutionState(BaseModel):
         """This state in at most 1 MB: what the folder holds as well is left out first."""
         droppable: tuple[dict[str, Any], ...] = (
             {"capability_context_data": None},
-            {"error_chain": [_shorter(error) for error in self.error_chain]},
+            {"error_chain": [_shorter(error, 2048) for error in self.error_chain]},
             {"approval_interrupt_data": None},
             {"execution_result": None},
             {"request": None},
+            {"error_chain": [_shorter(error, 256) for error in self.error_chain]},
+            {"analysis_result": None},
+            {"generated_code": None},
         )
         state = self
         for update in droppable:
@@ -130,11 +133,13 @@ def _shortened(traceback: str) -> str:
     return f"{traceback[:_KEPT_TRACEBACK]}\n...\n{traceback[-_KEPT_TRACEBACK:]}"
 
 
-def _shorter(error: ExecutionError) -> ExecutionError:
+def _shorter(error: ExecutionError, limit: int) -> ExecutionError:
     return error.model_copy(
         update={
-            "failed_code": bounded(error.failed_code or "", 2048) or None,
-            "traceback": bounded(error.traceback or "", 2048) or None,
+            "error_message": bounded(error.error_message, limit),
+            "failed_code": bounded(error.failed_code or "", limit) or None,
+            "traceback": bounded(error.traceback or "", limit) or None,
+            "analysis_issues": [bounded(issue, limit) for issue in error.analysis_issues[:5]],
         }
     )
 

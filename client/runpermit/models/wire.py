@@ -44,7 +44,7 @@ def non_json_values(value: Any, at: str = "", depth: int = 0) -> Iterator[tuple[
             yield at, f"{value} is not JSON"
     elif isinstance(value, dict):
         for key, item in value.items():
-            if not isinstance(key, str):
+            if not isinstance(key, str) or not _is_utf8(key):
                 yield at, f"key {key!r} is not text"
             yield from non_json_values(item, f"{at}.{key}" if at else str(key), depth + 1)
     elif isinstance(value, list | tuple):
@@ -52,3 +52,11 @@ def non_json_values(value: Any, at: str = "", depth: int = 0) -> Iterator[tuple[
             yield from non_json_values(item, f"{at}[{index}]", depth + 1)
     elif not isinstance(value, str | int | bool | type(None)):
         yield at, f"a {type(value).__name__} is not JSON"
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

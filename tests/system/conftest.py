@@ -1,0 +1,344 @@
+"""One stack for the whole session; what must differ gets a namespace and a worker of its own."""
+
+import asyncio
+import dataclasses
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
+
+from demo.model_server import ModelServer
+from demo.stack import ROOT, Stack, demo_settings, running_stack, running_worker, toml
+from runpermit.errors import PythonExecutorException
+from runpermit.failures import unwrap
+from runpermit.models import (
+    PendingApproval,
+    PythonExecutionState,
+    PythonServiceResult,
+    Stage,
+)
+from runpermit.payloads import data_converter
+
+CANARY = "sk-canary-5e1f0c7a9d"  # the model key of every worker; it must turn up nowhere
+
+READ_CURRENT = 'results = {"current": float(read_channel("SR:BEAM:CURRENT"))}'
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.system)
+            if isinstance(item, pytest.Function) and asyncio.iscoroutinefunction(item.function):
+                item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+
+
+@dataclass
+class Eventually:
+    """Waits until a condition holds."""
+
+    async def __call__(
+        self, what: Callable[[], Any], *, within: float = 30.0, every: float = 0.1
+    ) -> Any:
+        """The first true answer of `what`, which may be a coroutine function."""
+        deadline = time.monotonic() + within
+        while True:
+            answer = what()
+            if isinstance(answer, Awaitable):
+                answer = await answer
+            if answer:
+                return answer
+            assert time.monotonic() < deadline, f"not within {within} s; at last: {answer!r}"
+            await asyncio.sleep(every)
+
+
+@dataclass
+class House:
+    """One namespace of the Temporal server, and how its tests speak to it."""
+
+    name: str
+    stack: Stack
+    client: Client
+    worker_pid: int = 0
+    started: int = field(default=0, init=False)
+
+    async def start(
+        self,
+        code: str | None = None,
+        *,
+        id: str = "",  # noqa: A002  (Temporal's word)
+        **fields: Any,
+    ) -> WorkflowHandle:
+        """Start an execution: given code, or none and then the recorded model's."""
+        request = {
+            "user_query": "a system test",
+            "task_objective": "see how it works",
+            "execution_folder_name": "system_test",
+            **({"approved_code": code} if code is not None else {}),
+            **fields,
+        }
+        return await self.start_raw([request], id=id)
+
+    async def start_raw(self, inputs: list[Any], *, id: str = "") -> WorkflowHandle:  # noqa: A002  (Temporal's word)
+        """Start the workflow with any inputs at all."""
+        self.started += 1
+        return await self.client.start_workflow(
+            "PythonExecution",
+            args=inputs,
+            id=id or f"{self.name}-{self.started}",
+            task_queue="runpermit",
+        )
+
+    async def result(self, handle: WorkflowHandle) -> PythonServiceResult:
+        """The result, or the exception that a caller gets."""
+        typed = self.client.get_workflow_handle(handle.id, result_type=PythonServiceResult)
+        try:
+            return await typed.result()
+        except WorkflowFailureError as failure:
+            raise unwrap(failure) from failure
+
+    async def failure(self, handle: WorkflowHandle) -> PythonExecutorException:
+        """The exception with which it ends."""
+        with pytest.raises(PythonExecutorException) as raised:
+            await self.result(handle)
+        return raised.value
+
+    async def run(self, code: str | None = None, **fields: Any) -> PythonServiceResult:
+        """Start and wait."""
+        return await self.result(await self.start(code, **fields))
+
+    async def run_to_failure(self, code: str | None = None, **fields: Any) -> Any:
+        """Start and wait for the exception."""
+        return await self.failure(await self.start(code, **fields))
+
+    async def state(self, handle: WorkflowHandle) -> PythonExecutionState:
+        """What the query `state` answers."""
+        state: PythonExecutionState = await handle.query("state", result_type=PythonExecutionState)
+        return state
+
+    async def reach(
+        self, handle: WorkflowHandle, stage: Stage, within: float = 30.0
+    ) -> PythonExecutionState:
+        """Wait until it is at `stage`; another end than that fails at once."""
+        deadline = time.monotonic() + within
+        while True:
+            state = await self.state(handle)
+            if state.current_stage is stage:
+                return state
+            assert not state.current_stage.is_final, f"{state.current_stage} {state.failure_reason}"
+            assert time.monotonic() < deadline, f"still {state.current_stage}"
+            await asyncio.sleep(0.1)
+
+    async def question(self, handle: WorkflowHandle) -> PendingApproval:
+        """Wait until something waits for approval."""
+        state = await self.reach(handle, Stage.AWAITING_APPROVAL)
+        assert state.approval_interrupt_data is not None
+        return state.approval_interrupt_data
+
+    async def histories(self) -> dict[str, Any]:
+        """The whole history of every execution of this namespace, by workflow id."""
+        found = {}
+        async for listed in self.client.list_workflows():
+            handle = self.client.get_workflow_handle(listed.id, run_id=listed.run_id)
+            events = [event async for event in handle.fetch_history_events()]
+            found[listed.id] = events
+        return found
+
+    def kernels(self) -> list[int]:
+        """The kernel processes of this house's worker."""
+        found = []
+        mark = f"JPY_PARENT_PID={self.worker_pid}".encode()
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                if mark in (process / "environ").read_bytes().split(b"\0"):
+                    found.append(int(process.name))
+            except OSError:
+                continue
+        return found
+
+
+@dataclass(frozen=True)
+class Ring:
+    """The IOC, as a Channel Access client in a process of its own sees it."""
+
+    port: int
+
+    def get(self, *channels: str) -> list[Any]:
+        """The values of channels."""
+        code = (
+            "import json, sys, epics\n"
+            "print(json.dumps([epics.caget(name, timeout=5) for name in sys.argv[1:]]))"
+        )
+        environment = os.environ | {
+            "EPICS_CA_NAME_SERVERS": f"127.0.0.1:{self.port}",
+            "EPICS_CA_ADDR_LIST": "",
+            "EPICS_CA_AUTO_ADDR_LIST": "NO",
+        }
+        done = subprocess.run(
+            [sys.executable, "-c", code, *channels],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        values: list[Any] = json.loads(done.stdout.splitlines()[-1])
+        assert None not in values, channels
+        return values
+
+    def puts(self) -> list[int]:
+        """How many puts each setpoint of the ring received since its start."""
+        correctors = [f"SR:HCM{number}:PUTS" for number in range(1, 7)]
+        return [int(v) for v in self.get(*correctors, "SR:MODE:PUTS", "SR:OPERATOR:NOTE:PUTS")]
+
+
+@pytest.fixture(scope="session")
+def eventually() -> Eventually:
+    return Eventually()
+
+
+@pytest.fixture(scope="session")
+def canary() -> str:
+    return CANARY
+
+
+@pytest.fixture(scope="session")
+def read_current() -> str:
+    return READ_CURRENT
+
+
+@pytest.fixture(scope="session")
+def recorded_model() -> Iterator[ModelServer]:
+    with ModelServer() as server:
+        yield server
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def stack(
+    tmp_path_factory: pytest.TempPathFactory, recorded_model: ModelServer
+) -> AsyncIterator[Stack]:
+    model = {"OPENAI_BASE_URL": recorded_model.base_url, "OPENAI_API_KEY": CANARY}
+    async with running_stack(tmp_path_factory.mktemp("stack"), model=model, worker=False) as house:
+        yield house
+
+
+@pytest.fixture(scope="session")
+def ring(stack: Stack) -> Ring:
+    return Ring(stack.ring_port)
+
+
+@pytest.fixture(scope="session")
+def houses() -> list[House]:
+    """All houses of the session, for what must hold in every history and file."""
+    return []
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def house(stack: Stack, houses: list[House]) -> AsyncIterator[House]:
+    """The house that most tests share."""
+    client = await Client.connect(stack.address, data_converter=data_converter)
+    async with running_worker(stack) as worker:
+        shared = House("shared", stack, client, worker.pid)
+        houses.append(shared)
+        yield shared
+
+
+OpenHouse = Callable[..., Awaitable[House]]
+Temporal = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def open_house(stack: Stack, houses: list[House], temporal: Temporal) -> OpenHouse:
+    """Makes a house on the same server, without a worker: own namespace, settings, environment."""
+
+    async def create(
+        name: str,
+        settings: Mapping[str, Mapping[str, Any]] | None = None,
+        environment: Mapping[str, str | None] | None = None,
+    ) -> House:
+        directory = stack.directory / name
+        directory.mkdir()
+        config = directory / "runpermit.toml"
+        config.write_text(toml(demo_settings(stack.web_ui, stack.ring_port, settings or {})))
+        made = temporal("operator", "namespace", "create", "--namespace", name)
+        assert made.returncode == 0, made.stderr
+        variables = {**stack.environment, **(environment or {})}
+        own = {"TEMPORAL_NAMESPACE": name, "RUNPERMIT_CONFIG": str(config)}
+        present = {key: value for key, value in variables.items() if value is not None} | own
+        apart = dataclasses.replace(stack, directory=directory, config=config, environment=present)
+        client = await Client.connect(stack.address, namespace=name, data_converter=data_converter)
+        houses.append(House(name, apart, client))
+        return houses[-1]
+
+    return create
+
+
+@pytest.fixture(scope="session")
+def worker_of() -> Callable[[House], AbstractAsyncContextManager[asyncio.subprocess.Process]]:
+    """Runs one worker for a house."""
+
+    @asynccontextmanager
+    async def run(house: House) -> AsyncIterator[asyncio.subprocess.Process]:
+        async with running_worker(house.stack) as worker:
+            house.worker_pid = worker.pid
+            yield worker
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def temporal(stack: Stack) -> Temporal:
+    """Runs Temporal's own command line against the stack."""
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [program("temporal"), *arguments, "--address", stack.address],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def start_worker(stack: Stack) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Starts `worker.py` where it must end by itself."""
+
+    def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "worker.py", *arguments],
+            cwd=ROOT,
+            env={**stack.environment, **environment},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    return run
+
+
+def program(name: str) -> str:
+    found = shutil.which(name, path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    assert found is not None, f"{name} is not on PATH"
+    return found
+
+
+@pytest.fixture
+def fresh(request: pytest.FixtureRequest) -> str:
+    """A workflow id, and a folder name, of this test's own."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", request.node.name).strip("-")[:50]

@@ -1,0 +1,183 @@
+"""An operator in the Temporal Web UI: sees the question, and answers it with a click."""
+# ruff: noqa: ASYNC240  (a test may wait for its own disk)
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Page, async_playwright, expect
+
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+STEP = """\
+# Step corrector 1 there and back
+start = float(read_channel("SR:HCM1:SP"))
+write_channel("SR:HCM1:SP", 0.2)
+write_channel("SR:HCM1:SP", start)
+
+results = {"start": start}
+"""
+FORGED = """\
+# </pre></details><h1>All is well</h1> ``` ![x](http://evil.example/x.png)
+write_channel("SR:HCM1:SP", 0.1)
+results = {}
+"""
+WAIT = 20_000  # ms; a browser shares the machine with all servers
+expect.set_options(timeout=WAIT)
+pytestmark = [pytest.mark.chromium, pytest.mark.slow]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def browser() -> AsyncIterator[Any]:
+    if not CHROMIUM.exists():
+        pytest.skip("chromium is missing: apt-get install chromium")
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        yield browser
+        await browser.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def page(browser: Any) -> AsyncIterator[Page]:
+    context = await browser.new_context(viewport={"width": 1400, "height": 900})
+    page = await context.new_page()
+    page.set_default_timeout(WAIT)
+    yield page
+    await context.close()
+
+
+async def test_an_operator_reads_the_page_and_approves_with_a_click(
+    house: Any, page: Page, tmp_path: Path, fresh: str
+) -> None:
+    handle = await house.start(
+        STEP,
+        id=fresh,
+        user_query="Does corrector 1 still move?",
+        task_objective="Step corrector 1 by 0.2 A and go back.",
+        requester="orbit-agent",
+    )
+    pending = await house.question(handle)
+    revision = pending.revision
+
+    await page.goto(f"{house.stack.web_ui}/namespaces/default/workflows/{fresh}")
+    await page.get_by_role("tab", name="User Metadata").click()
+    shown = page.frame_locator("iframe#user-metadata-current-details:visible").locator("body")
+    for text in (
+        "Approve? 2 writes seen in the code: SR:HCM1:SP → 0.2 A; SR:HCM1:SP → computed",
+        f"Revision {revision}",
+        "UNGATED",
+        "approver not verified",
+        "limits -5 … 5 A",
+        f"approve-{revision}",
+        "Does corrector 1 still move?",
+        "Requester: orbit-agent",
+        "Code, 6 lines",
+        "# Step corrector 1 there and back",
+        'results = {"start": start}',
+    ):
+        await expect(shown).to_contain_text(text)
+    for width, height in ((1400, 900), (1000, 800), (1400, 2000), (1000, 2000)):
+        await page.set_viewport_size({"width": width, "height": height})
+        await page.screenshot(path=tmp_path / f"page-{width}x{height}.png")
+    await page.set_viewport_size({"width": 1400, "height": 900})
+
+    await _send(page, f"approve-{revision}")
+    result = await house.result(handle)
+    assert result.decisions[0].accepted
+    assert result.decisions[0].revision == revision
+    await page.keyboard.press("r")
+    await expect(shown).to_contain_text("succeeded")
+    await page.screenshot(path=tmp_path / "after.png")
+
+
+async def test_a_click_on_a_stale_page_does_not_approve_what_it_did_not_show(
+    house: Any, page: Page, fresh: str, ring: Any
+) -> None:
+    before = ring.puts()
+    handle = await house.start(
+        task_objective="Measure the orbit response of one corrector.",
+        execution_folder_name="stale",
+        id=fresh,
+    )
+    first = await house.question(handle)
+    await page.goto(f"{house.stack.web_ui}/namespaces/default/workflows/{fresh}")
+    await _open_signals(page)
+    await handle.signal(f"revise-{first.revision}", {"comment": "once more, please"})
+    second = first
+    while second.revision == first.revision:
+        second = await house.question(handle)
+    await _choose(page, f"approve-{first.revision}")
+    # The server takes the signal; the second revision still waits.
+    state = await house.state(handle)
+    assert state.approval_interrupt_data.revision == second.revision
+    assert ring.puts() == before
+    await handle.signal(f"reject-{second.revision}")
+    assert (await house.failure(handle)).stage == "rejected"
+    decisions = (await house.state(handle)).decisions
+    stale = [one for one in decisions if one.revision == first.revision and one.verb == "approve"]
+    assert [one.accepted for one in stale] == [False]
+
+
+async def test_foreign_words_take_no_effect_on_the_page(
+    house: Any, page: Page, fresh: str, tmp_path: Path
+) -> None:
+    handle = await house.start(
+        FORGED,
+        id=fresh,
+        user_query="<h1>Approved by the control room</h1> **trust me** [here](http://evil.example)",
+        task_objective="\u202eesrever\u202c\n# A heading\n| a | b |",
+    )
+    await house.question(handle)
+    await page.goto(f"{house.stack.web_ui}/namespaces/default/workflows/{fresh}")
+    await page.get_by_role("tab", name="User Metadata").click()
+    frame = page.frame_locator("iframe#user-metadata-current-details:visible")
+    body = frame.locator("body")
+    await expect(body).to_contain_text("<h1>Approved by the control room</h1> **trust me**")
+    await expect(body).to_contain_text("</pre></details><h1>All is well</h1>")
+    await expect(body).to_contain_text("\\u202eesrever\\u202c # A heading | a | b |")
+    await page.set_viewport_size({"width": 1400, "height": 2000})
+    await page.screenshot(path=tmp_path / "forged.png")
+    assert await frame.locator("h1, img, a[href*=evil], table").count() == 0
+    await handle.signal("reject")
+    await house.failure(handle)
+
+
+async def test_the_deep_link_of_a_question_opens_its_page(
+    house: Any, page: Page, fresh: str
+) -> None:
+    handle = await house.start(STEP, id=fresh)
+    pending = await house.question(handle)
+    await page.goto(pending.page_link)
+    shown = page.frame_locator("iframe#user-metadata-current-details:visible").locator("body")
+    await expect(shown).to_contain_text(f"Revision {pending.revision}")
+    await handle.signal("reject")
+    await house.failure(handle)
+
+
+async def _send(page: Page, signal: str) -> None:
+    await _open_signals(page)
+    await _choose(page, signal)
+
+
+async def _open_signals(page: Page) -> None:
+    await page.get_by_role("button", name="More Actions").locator("visible=true").first.click()
+    await page.get_by_role("menuitem", name="Send a Signal").locator("visible=true").click()
+    dialog = page.get_by_role("dialog").locator("visible=true")
+    await dialog.get_by_role("button", name="Select a signal").click()
+
+
+async def _choose(page: Page, signal: str) -> None:
+    dialog = page.get_by_role("dialog").locator("visible=true")
+    await page.get_by_role("option", name=signal).locator("visible=true").first.click()
+    await dialog.get_by_role("button", name="Submit").click()
+    await expect(page.locator("#workflow-signal-success-toast")).to_be_visible()

@@ -1,0 +1,437 @@
+"""A time-skipping server, a real worker, and a script where a fault or a time is needed."""
+
+import asyncio
+import json
+import os
+import shutil
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from temporalio import activity, workflow
+from temporalio.api.common.v1 import Payload, Payloads, WorkflowExecution
+from temporalio.api.workflowservice.v1 import SignalWorkflowExecutionRequest
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
+from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import (
+    Interceptor,
+    Worker,
+    WorkflowInboundInterceptor,
+    WorkflowInterceptorClassInput,
+    WorkflowOutboundInterceptor,
+)
+
+from activities.analysis import Analysis
+from activities.failures import FailureInterceptor
+from activities.house import House
+from kernels.local import LocalKernels
+from runpermit.config import ControlSystemSettings, Settings
+from runpermit.errors import PythonExecutorException
+from runpermit.failures import unwrap
+from runpermit.limits import LimitsFile
+from runpermit.models import (
+    Isolation,
+    PendingApproval,
+    PythonExecutionState,
+    PythonExecutionSuccess,
+    PythonServiceResult,
+    Stage,
+)
+from runpermit.names import TASK_QUEUE, host_queue
+from runpermit.payloads import data_converter
+from workflows.python_execution import PythonExecution
+from workflows.steps import (
+    Analysed,
+    AnalyseTask,
+    ConcludeTask,
+    Deployment,
+    ExecuteTask,
+    Folder,
+    GeneratedCode,
+    GenerateTask,
+    NotebookTask,
+    PrepareTask,
+    Timeouts,
+)
+
+Step = Callable[[Any], Awaitable[Any]]
+
+HOST = "testhost"
+_TEST_SERVERS_OWN = timedelta(days=3650)
+_PROGRAMS = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+LIMITS = {"SR:HCM1:SP": {"min_value": -1, "max_value": 1, "units": "A"}}
+
+
+class Programs:
+    """The programs of the tests, by what they do."""
+
+    read = 'results = {"current": read_channel("SR:BEAM:CURRENT")}\n'
+    other_read = 'results = {"orbit": read_channel("SR:BPM1:X")}\n'
+    write = 'write_channel("SR:HCM1:SP", 0.1)\nresults = {"done": True}\n'
+    other_write = 'write_channel("SR:HCM1:SP", 0.2)\nresults = {"done": True}\n'
+    beyond_limits = 'write_channel("SR:HCM1:SP", 5)\nresults = {}\n'
+    no_python = "results = {'mean': (1.0 + 2.0}\n"
+
+
+class Script:
+    """Stands in for the activities with faults and times; the analysis is the real one.
+
+    `programs` and `runs` are answered one after the other, the last again and again: text or a
+    result, an exception to raise, or an async function to await first.
+    """
+
+    def __init__(self, limits: Path) -> None:
+        self.writes_enabled = True
+        self.deployment: dict[str, Any] = {}
+        self.preparations: list[Any] = [None]
+        self.programs: list[Any] = [Programs.read]
+        self.runs: list[Any] = [{"done": True}]
+        self.notebooks: list[Any] = [None]
+        self.conclusions: list[Any] = [None]
+        self.calls: list[tuple[str, Any]] = []
+        self.limits = LimitsFile(limits)
+
+    def tasks(self, *names: str) -> list[Any]:
+        """The tasks that activities of these names were given, in their order."""
+        return [task for name, task in self.calls if name in names]
+
+    async def _next(self, name: str, task: Any, answers: list[Any]) -> Any:
+        self.calls.append((name, task))
+        answer = answers[min(len(self.tasks(name)), len(answers)) - 1]
+        if callable(answer) and not isinstance(answer, type):
+            answer = await cast("Step", answer)(task)
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    @activity.defn(name="prepare")
+    async def prepare(self, task: PrepareTask) -> Deployment:
+        await self._next("prepare", task, self.preparations)
+        folder = Folder(
+            path=Path("/srv/executions/2026-01") / task.request.execution_folder_name,
+            link=f"http://notebooks/2026-01/{task.request.execution_folder_name}",
+            suffix="",
+            request_sha256=task.request.sha256,
+        )
+        values: dict[str, Any] = {
+            "host": HOST,
+            "folder": folder,
+            "notebooks": [],
+            "writes_enabled": self.writes_enabled,
+            "control_system_type": "mock",
+            "approval_mode": "control_writes",
+            "assurance": "claimed",
+            "question_expiry": None,
+            "timeouts": Timeouts(),
+            "isolation": Isolation.NONE,
+            "limits": self.limits.status().model_copy(update={"path": "/srv/limits.json"}),
+            "search_attributes": [],
+            "web_ui": "http://127.0.0.1:8233",
+            "address": "",
+            "namespace": "default",
+            "inputs": {},
+            "kernel_environment": "python 3.11",
+        }
+        return Deployment.model_validate(values | self.deployment)
+
+    @activity.defn(name="analyse")
+    async def analyse(self, task: AnalyseTask) -> Analysed:
+        self.calls.append(("analyse", task))
+        control = ControlSystemSettings(type="mock", writes_enabled=self.writes_enabled)
+        house = House(
+            settings=Settings(control_system=control),
+            limits=self.limits,
+            kernels=LocalKernels(),
+            generator=lambda: pytest.fail("the analysis generates nothing"),
+            kernel_environment="",
+            address="",
+        )
+        return await Analysis(house).analyse(task)
+
+    @activity.defn(name="generate")
+    async def generate(self, task: GenerateTask) -> GeneratedCode:
+        code = await self._next("generate", task, self.programs)
+        return GeneratedCode(code=code, metadata={"generator": "script"})
+
+    @activity.defn(name="write_notebook")
+    async def write_notebook(self, task: NotebookTask) -> None:
+        await self._next("write_notebook", task, self.notebooks)
+
+    @activity.defn(name="execute")
+    async def execute(self, task: ExecuteTask) -> PythonExecutionSuccess:
+        return self._success(task, await self._next("execute", task, self.runs))
+
+    @activity.defn(name="apply")
+    async def apply(self, task: ExecuteTask) -> PythonExecutionSuccess:
+        return self._success(task, await self._next("apply", task, self.runs))
+
+    @activity.defn(name="conclude")
+    async def conclude(self, task: ConcludeTask) -> None:
+        await self._next("conclude", task, self.conclusions)
+
+    def _success(self, task: ExecuteTask, results: dict[str, Any]) -> PythonExecutionSuccess:
+        return PythonExecutionSuccess(
+            results=results,
+            stdout="",
+            execution_time=0.5,
+            folder_path=task.folder.path,
+            notebook_path=task.folder.notebook,
+            notebook_link=task.folder.link_to(task.folder.notebook),
+        )
+
+    def workers(self, client: Client) -> list[Worker]:
+        here = [self.generate, self.write_notebook, self.execute, self.apply, self.conclude]
+        return [
+            Worker(
+                client,
+                task_queue=TASK_QUEUE,
+                workflows=[PythonExecution],
+                activities=[self.prepare, self.analyse],
+                interceptors=[FailureInterceptor(), NoTimeoutsOfTheTestServer()],
+            ),
+            Worker(
+                client,
+                task_queue=host_queue(HOST),
+                activities=cast("list[Callable[..., Any]]", here),
+                interceptors=[FailureInterceptor()],
+                max_heartbeat_throttle_interval=timedelta(seconds=0.1),
+                default_heartbeat_throttle_interval=timedelta(seconds=0.1),
+            ),
+        ]
+
+
+def time_skipping_server() -> str | None:
+    """The time-skipping server of this environment."""
+    return shutil.which("temporal-test-server", path=_PROGRAMS)
+
+
+class NoTimeoutsOfTheTestServer(Interceptor):
+    """The test server gives every workflow timeouts of ten years; a real one gives none."""
+
+    def workflow_interceptor_class(
+        self,
+        input: WorkflowInterceptorClassInput,  # noqa: A002
+    ) -> type[WorkflowInboundInterceptor]:
+        del input
+        return _Inbound
+
+
+class _Inbound(WorkflowInboundInterceptor):
+    def init(self, outbound: WorkflowOutboundInterceptor) -> None:
+        super().init(_Outbound(outbound))
+
+
+class _Outbound(WorkflowOutboundInterceptor):
+    def info(self) -> workflow.Info:
+        info = super().info()
+        return replace(
+            info,
+            run_timeout=_asked_for(info.run_timeout),
+            execution_timeout=_asked_for(info.execution_timeout),
+        )
+
+
+def _asked_for(timeout: timedelta | None) -> timedelta | None:
+    return timeout if timeout and timeout < _TEST_SERVERS_OWN else None
+
+
+class Lab:
+    """Starts executions, talks to them, and tells how they ended."""
+
+    def __init__(self, environment: WorkflowEnvironment, script: Script) -> None:
+        self.environment = environment
+        self.client = environment.client
+        self.script = script
+        self.programs = Programs
+        self._started = 0
+
+    def request(self, **fields: Any) -> dict[str, Any]:
+        """A request as JSON."""
+        return {
+            "user_query": "How is the beam?",
+            "task_objective": "Read the beam current",
+            "execution_folder_name": "orbit",
+        } | fields
+
+    async def start(self, *, inputs: Iterable[Any] | None = None, **fields: Any) -> "Running":
+        """An execution of a request with `fields`, or of other `inputs`."""
+        return await self.start_with({}, inputs=inputs, **fields)
+
+    async def start_with(
+        self, options: dict[str, Any], *, inputs: Iterable[Any] | None = None, **fields: Any
+    ) -> "Running":
+        """The same, with options of Temporal's start."""
+        self._started += 1
+        handle = await self.client.start_workflow(
+            "PythonExecution",
+            args=[self.request(**fields)] if inputs is None else list(inputs),
+            id=f"execution-{self._started}",
+            task_queue=TASK_QUEUE,
+            result_type=PythonServiceResult,
+            **options,
+        )
+        return Running(handle, self.environment)
+
+    def attach(self, workflow_id: str) -> "Running":
+        """An execution that was started by other means."""
+        handle = self.client.get_workflow_handle(workflow_id, result_type=PythonServiceResult)
+        return Running(handle, self.environment)
+
+
+class Running:
+    """One execution."""
+
+    def __init__(
+        self, handle: WorkflowHandle[Any, PythonServiceResult], environment: WorkflowEnvironment
+    ) -> None:
+        self.handle = handle
+        self._environment = environment
+
+    async def state(self) -> PythonExecutionState:
+        return await self.handle.query("state", result_type=PythonExecutionState)
+
+    async def until(self, stage: Stage) -> PythonExecutionState:
+        async with asyncio.timeout(10):
+            while (state := await self.state()).current_stage is not stage:
+                assert not state.current_stage.is_final, state.failure_reason
+                await asyncio.sleep(0.02)
+        return state
+
+    async def pending(self) -> PendingApproval:
+        """The question, once it waits."""
+        await self.until(Stage.AWAITING_APPROVAL)
+        pending = await self.handle.query(
+            "pending_approval", result_type=cast("type[PendingApproval]", PendingApproval | None)
+        )
+        assert pending is not None
+        return pending
+
+    async def signal(self, name: str, *arguments: Any) -> None:
+        await self.handle.signal(name, args=list(arguments))
+
+    async def until_number(self, number: int) -> PendingApproval:
+        """The question of that number, once it waits."""
+        async with asyncio.timeout(10):
+            while (pending := await self.pending()).number != number:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        return pending
+
+    async def sleep(self, duration: timedelta) -> None:
+        await self._environment.sleep(duration)
+
+    async def result(self) -> PythonServiceResult:
+        async with asyncio.timeout(30):
+            return await self.handle.result()
+
+    async def failure(self) -> PythonExecutorException:
+        """The typed exception with which it ended."""
+        with pytest.raises(WorkflowFailureError) as failed:
+            await self.result()
+        return unwrap(failed.value)
+
+    async def cause(self) -> BaseException | None:
+        """What Temporal says of the end."""
+        with pytest.raises(WorkflowFailureError) as failed:
+            await self.result()
+        return failed.value.cause
+
+    async def payloads(self) -> list[Payload]:
+        """Every payload of the history."""
+        history = await self.handle.fetch_history()
+        found: list[Payload] = []
+        for event in history.events:
+            _collect(event, found)
+        return found
+
+    async def failed_tasks(self) -> int:
+        """How many workflow tasks failed: none ever may."""
+        history = await self.handle.fetch_history()
+        return sum(
+            event.HasField("workflow_task_failed_event_attributes") for event in history.events
+        )
+
+
+def _collect(message: Any, found: list[Payload]) -> None:
+    if isinstance(message, Payload):
+        found.append(message)
+        return
+    for field, value in message.ListFields():
+        if field.message_type is None:
+            continue
+        if field.message_type.GetOptions().map_entry:
+            values: Iterable[Any] = [v for v in value.values() if hasattr(v, "ListFields")]
+        else:
+            values = [value] if hasattr(value, "ListFields") else value
+        for item in values:
+            _collect(item, found)
+
+
+@pytest.fixture
+async def environment() -> AsyncIterator[WorkflowEnvironment]:
+    environment = await WorkflowEnvironment.start_time_skipping(
+        test_server_existing_path=time_skipping_server(),
+        data_converter=data_converter,
+    )
+    async with environment:
+        yield environment
+
+
+@pytest.fixture
+def without_the_test_servers_own() -> Interceptor:
+    return NoTimeoutsOfTheTestServer()
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Script:
+    limits = tmp_path / "limits.json"
+    limits.write_text(json.dumps(LIMITS))
+    return Script(limits)
+
+
+@pytest.fixture
+def idle_lab(environment: WorkflowEnvironment, script: Script) -> Lab:
+    """The lab without a worker."""
+    return Lab(environment, script)
+
+
+@pytest.fixture
+async def lab(environment: WorkflowEnvironment, script: Script) -> AsyncIterator[Lab]:
+    """The lab with its worker running."""
+    shared, own = script.workers(environment.client)
+    async with shared, own:
+        yield Lab(environment, script)
+
+
+@pytest.fixture
+def strictly() -> Callable[[Payload], None]:
+    """Reads a payload with a parser that takes no NaN."""
+
+    def refuse(constant: str) -> None:
+        pytest.fail(f"{constant} is not JSON")
+
+    def parse(payload: Payload) -> None:
+        if payload.metadata["encoding"] == b"json/plain":
+            json.loads(payload.data, parse_constant=refuse)
+
+    return parse
+
+
+@pytest.fixture
+def raw_signal(lab: Lab) -> Callable[[Running, str, Payload], Awaitable[None]]:
+    """Signals a payload as it is, past every converter."""
+
+    async def send(running: Running, name: str, payload: Payload) -> None:
+        await lab.client.workflow_service.signal_workflow_execution(
+            SignalWorkflowExecutionRequest(
+                namespace="default",
+                workflow_execution=WorkflowExecution(workflow_id=running.handle.id),
+                signal_name=name,
+                input=Payloads(payloads=[payload]),
+            )
+        )
+
+    return send

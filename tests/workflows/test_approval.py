@@ -1,0 +1,270 @@
+"""Every rule of the approval state machine, as tables; everything unclear means no."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runpermit.models import Channel, Decision, DecisionRecord, ExecutionMode, Verb
+from runpermit.models.wire import MAX_DECISIONS, MAX_REVISIONS
+from runpermit.payloads import Undecodable
+from workflows.approval import Desk, Incoming, Question, approval_required, decide
+
+AT = datetime(2026, 1, 1, 3, 0, tzinfo=UTC)
+SHA = "7f3a9c" + "0" * 58
+OTHER = "a1b2c3" + "0" * 58
+FIRST = Question(number=1, sha256=SHA, plain_approve=True)
+SECOND = Question(number=2, sha256=SHA, plain_approve=False)
+
+
+def said(
+    verb: Verb, *arguments: Any, revision: str | None = None, via: Channel = Channel.SIGNAL
+) -> Incoming:
+    return Incoming(verb, arguments, AT, via, revision)
+
+
+def after(desk: Desk, messages: Iterable[Incoming]) -> Desk:
+    for message in messages:
+        desk, _ = decide(desk, message)
+    return desk
+
+
+ADMISSIBLE = [
+    (FIRST, said(Verb.APPROVE)),
+    (FIRST, said(Verb.APPROVE, {"operator": "jd"})),
+    (FIRST, said(Verb.APPROVE, {"sha256": SHA})),
+    (FIRST, said(Verb.APPROVE, {"decision": "approve"})),
+    (FIRST, said(Verb.APPROVE, Decision(operator="jd"))),
+    (FIRST, said(Verb.APPROVE, revision="7f3a9c")),
+    (SECOND, said(Verb.APPROVE, {"sha256": SHA})),
+    (SECOND, said(Verb.APPROVE, revision="7f3a9c")),
+    (SECOND, said(Verb.REJECT)),
+    (SECOND, said(Verb.REJECT, {"comment": "no"}, revision="7f3a9c")),
+    (SECOND, said(Verb.REVISE)),
+    (SECOND, said(Verb.REVISE, {"comment": "less"}, revision="7f3a9c")),
+]
+
+
+@pytest.mark.parametrize(("question", "message"), ADMISSIBLE)
+def test_a_decision_on_what_waits_counts(question: Question, message: Incoming) -> None:
+    desk, record = decide(Desk(question=question), message)
+
+    assert record.accepted
+    assert record.reason == "counted"
+    assert desk.answer == record
+    assert desk.records == (record,)
+    assert (record.number, record.revision) == (question.number, "7f3a9c")
+
+
+INADMISSIBLE = [
+    (None, said(Verb.APPROVE), "nothing waits"),
+    (None, said(Verb.REJECT), "nothing waits"),
+    (None, said(Verb.REVISE), "nothing waits"),
+    (FIRST, said(Verb.APPROVE, revision="a1b2c3"), "it is for revision a1b2c3"),
+    (FIRST, said(Verb.REJECT, revision="a1b2c3"), "it is for revision a1b2c3"),
+    (FIRST, said(Verb.APPROVE, {"sha256": OTHER}), "sha256"),
+    (FIRST, said(Verb.APPROVE, {"sha256": OTHER}, revision="7f3a9c"), "sha256"),
+    (FIRST, said(Verb.APPROVE, {"sha256": SHA}, revision="a1b2c3"), "a1b2c3"),
+    (FIRST, said(Verb.APPROVE, {"decision": "reject"}), "it says reject"),
+    (FIRST, said(Verb.APPROVE, Decision(decision=Verb.REJECT)), "it says reject"),
+    (SECOND, said(Verb.APPROVE), "must name what it approves"),
+    (SECOND, said(Verb.APPROVE, {"operator": "jd"}), "must name what it approves"),
+]
+
+
+@pytest.mark.parametrize(("question", "message", "why"), INADMISSIBLE)
+def test_a_decision_on_anything_else_is_recorded_and_changes_nothing(
+    question: Question | None, message: Incoming, why: str
+) -> None:
+    desk, record = decide(Desk(question=question), message)
+
+    assert not record.accepted
+    assert why in record.reason
+    assert desk.answer is None
+    assert desk.records == (record,)
+
+
+# Case 23 of the reference, and more of the kind.
+UNUSABLE = [
+    (False,), ("no",), ("yes",), (True,), ({},), (None,), (0,), (1.5,), ([],), ([{}],),
+    ({"approved": True},), ({"operator": "jd", "answer": "yes"},), ({"operator": ""},),
+    ({"operator": "x" * 129},), ({"comment": "x" * 4097},), ({"sha256": "7f3a9c"},),
+    ({"sha256": SHA.upper()},), ({"sha256": SHA + "\n"},), ({"decision": "launch"},),
+    ({"decision": None},), ({"operator": None, "comment": None},), ({1: 2},),
+    (Undecodable("no such encoding"),), ({"operator": "jd"}, {"operator": "jd"}), (None, None),
+    (b"approve",), (object(),), ({"operator": "\ud800"},),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("arguments", UNUSABLE, ids=range(len(UNUSABLE)))
+@pytest.mark.parametrize("verb", [Verb.APPROVE, Verb.REJECT, Verb.REVISE])
+@pytest.mark.parametrize("revision", [None, "7f3a9c"])
+def test_an_argument_that_is_no_decision_is_recorded_and_changes_nothing(
+    verb: Verb, arguments: tuple[Any, ...], revision: str | None
+) -> None:
+    desk, record = decide(Desk(question=FIRST), said(verb, *arguments, revision=revision))
+
+    assert not record.accepted
+    assert desk.answer is None
+    assert desk.records == (record,)
+
+
+@pytest.mark.parametrize("arguments", [(), *UNUSABLE], ids=range(len(UNUSABLE) + 1))
+@pytest.mark.parametrize("question", [None, FIRST, SECOND])
+def test_a_stop_counts_whatever_comes_with_it(
+    question: Question | None, arguments: tuple[Any, ...]
+) -> None:
+    desk, record = decide(Desk(question=question), said(Verb.STOP, *arguments))
+
+    assert record.accepted
+    assert desk.stop == record
+    assert desk.answer is None
+
+
+def test_a_stop_after_an_answer_counts() -> None:
+    desk = after(Desk(question=FIRST), [said(Verb.APPROVE), said(Verb.STOP)])
+
+    assert desk.stop is not None
+
+
+@pytest.mark.parametrize("second", [Verb.APPROVE, Verb.REJECT, Verb.REVISE])
+@pytest.mark.parametrize("first", [Verb.APPROVE, Verb.REJECT, Verb.REVISE])
+def test_the_first_answer_stands(first: Verb, second: Verb) -> None:
+    desk = after(Desk(question=FIRST), [said(first), said(second, {"sha256": SHA})])
+
+    assert desk.answer is not None
+    assert desk.answer.verb is first
+    assert [record.accepted for record in desk.records] == [True, False]
+    assert desk.records[1].reason == f"revision 7f3a9c was already decided: {first}"
+
+
+def test_a_second_stop_is_recorded() -> None:
+    desk = after(Desk(), [said(Verb.STOP), said(Verb.STOP, {"operator": "jd"})])
+
+    assert [record.accepted for record in desk.records] == [True, False]
+    assert desk.stop == desk.records[0]
+
+
+@pytest.mark.parametrize("verb", Verb)
+def test_after_the_end_all_is_recorded_and_nothing_counts(verb: Verb) -> None:
+    desk, record = decide(Desk(question=FIRST, ended=True), said(verb, {"sha256": SHA}))
+
+    assert not record.accepted
+    assert record.reason == "the execution has ended"
+    assert desk.answer is desk.stop is None
+
+
+def test_who_said_it_and_how_is_kept() -> None:
+    message = said(Verb.REJECT, {"operator": "jd", "comment": "beam", "sha256": SHA},
+                   via=Channel.UPDATE)  # fmt: skip
+    _, record = decide(Desk(question=FIRST), message)
+
+    assert (record.operator, record.comment, record.sha256) == ("jd", "beam", SHA)
+    assert (record.via, record.at) == (Channel.UPDATE, AT)
+
+
+def test_after_twenty_revisions_only_yes_or_no_is_left() -> None:
+    last = Question(number=MAX_REVISIONS, sha256=SHA, plain_approve=False)
+    before = Question(number=MAX_REVISIONS - 1, sha256=SHA, plain_approve=False)
+
+    assert decide(Desk(question=before), said(Verb.REVISE))[1].accepted
+    _, record = decide(Desk(question=last), said(Verb.REVISE))
+    assert not record.accepted
+    assert "approve or reject" in record.reason
+    assert decide(Desk(question=last), said(Verb.REJECT))[1].accepted
+    assert decide(Desk(question=last), said(Verb.APPROVE, revision="7f3a9c"))[1].accepted
+
+
+def test_a_flood_keeps_what_counted_and_the_latest_of_the_rest() -> None:
+    desk = after(Desk(question=SECOND), [said(Verb.APPROVE)] * 50)
+    desk = after(desk, [said(Verb.REJECT, {"operator": "jd"})])
+    desk = after(desk, [said(Verb.APPROVE, {"operator": str(n)}) for n in range(500)])
+    desk = after(desk, [said(Verb.STOP)])
+
+    assert len(desk.records) == MAX_DECISIONS
+    counted = [record.verb for record in desk.records if record.accepted]
+    assert counted == [Verb.REJECT, Verb.STOP]
+    assert desk.records[-2].operator == "499"
+
+
+def test_the_comment_of_what_did_not_count_is_cut() -> None:
+    long = {"comment": "\x01" * 4096}
+    desk = after(Desk(question=FIRST), [said(Verb.REJECT, long), said(Verb.REJECT, long)])
+
+    counted, refused = desk.records
+    assert counted.comment == "\x01" * 4096
+    assert refused.comment is not None
+    assert len(refused.comment) <= 300
+
+
+@pytest.mark.parametrize(
+    ("mode", "reads", "writes"),
+    [
+        ("disabled", False, True),
+        ("control_writes", False, True),
+        ("all_code", True, True),
+        ("no such mode", True, True),
+        ("", True, True),
+        ("Disabled", True, True),
+    ],
+)
+def test_who_must_be_asked(mode: str, *, reads: bool, writes: bool) -> None:
+    assert approval_required(mode, ExecutionMode.READ_ONLY) is reads
+    assert approval_required(mode, ExecutionMode.WRITE_ACCESS) is writes
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just(SHA),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["decision", "sha256", "operator", "comment"]) | st.text(), inner
+        )
+    ),
+    max_leaves=8,
+)
+decisions = st.fixed_dictionaries(
+    {},
+    optional={
+        "decision": st.sampled_from(["approve", "reject", "revise", "stop", "", "yes"]),
+        "sha256": st.sampled_from([SHA, OTHER, "", "7f3a9c"]),
+        "operator": st.text(max_size=3),
+        "comment": st.none() | st.text(max_size=3),
+    },
+)
+messages = st.builds(
+    lambda verb, arguments, revision: said(verb, *arguments, revision=revision),
+    st.sampled_from(Verb),
+    st.lists(json_values | decisions, max_size=2),
+    st.sampled_from([None, "7f3a9c", "a1b2c3"]),
+)
+desks = st.sampled_from(
+    [Desk(), Desk(question=FIRST), Desk(question=SECOND), Desk(ended=True, question=FIRST)]
+)
+
+
+def names_it(record: DecisionRecord, message: Incoming) -> bool:
+    return message.revision == "7f3a9c" or record.sha256 == SHA
+
+
+@given(desks, st.lists(messages, max_size=6))
+def test_no_message_raises_and_an_approval_names_what_waits_or_is_allowed_plain(
+    desk: Desk, arriving: list[Incoming]
+) -> None:
+    question = desk.question
+    for number, message in enumerate(arriving, 1):
+        before = desk
+        desk, record = decide(desk, message)
+        assert len(desk.records) == number
+        if record.accepted and record.verb is Verb.APPROVE:
+            assert question is not None
+            assert not before.ended
+            assert before.answer is None
+            assert message.revision in {None, "7f3a9c"}
+            assert record.sha256 in {None, SHA}
+            assert names_it(record, message) or question.plain_approve
+        if not record.accepted:
+            assert (desk.answer, desk.stop) == (before.answer, before.stop)

@@ -1,0 +1,128 @@
+"""The lifecycle with the worker's real activities; only the kernel is a stand-in."""
+
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from activities.generators.mock_generator import MockGenerator
+from activities.house import House
+from kernels.interface import RunOutcome
+from runpermit.config import Settings
+from runpermit.errors import CodeRuntimeError, InvalidRequestError, MaxAttemptsExceededError
+from runpermit.limits import LimitsFile
+from runpermit.models import ExecutionMode, Isolation
+from worker import build_workers
+
+
+class Kernels:
+    """Every program fails, or leaves the same results."""
+
+    isolation = Isolation.NONE
+
+    def __init__(self, failure: CodeRuntimeError | None) -> None:
+        self._failure = failure
+
+    @asynccontextmanager
+    async def session(self, _mode: ExecutionMode, _work: Path) -> AsyncIterator["Kernels"]:
+        yield self
+
+    async def run(
+        self, _code: str, *, timeout: float, attempt: int, on_stdout: Callable[[str], None]
+    ) -> RunOutcome:
+        del timeout, attempt
+        on_stdout("mean 2.0\n")
+        results = None if self._failure else {"mean": 2.0}
+        return RunOutcome("mean 2.0\n", results, (), 0.1, self._failure)
+
+
+def made(root: Path) -> list[Path]:
+    return list(root.glob("*/orbit_*"))
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "executions"
+
+
+@asynccontextmanager
+async def working(lab_environment: Any, root: Path, failure: Any = None) -> AsyncIterator[None]:
+    house = House(
+        settings=Settings.model_validate(
+            {
+                "executions": {"root": root},
+                "kernels": {"isolation": "none"},
+                "worker": {"host": "testhost"},
+                "control_system": {"type": "mock"},
+            }
+        ),
+        limits=LimitsFile(None),
+        kernels=Kernels(failure),
+        generator=MockGenerator,
+        kernel_environment="python 3.11",
+        address="",
+    )
+    root.mkdir(exist_ok=True)  # noqa: ASYNC240
+    shared, own = build_workers(lab_environment.client, house)
+    async with shared, own:
+        yield
+
+
+async def test_a_success_leaves_its_whole_story_in_the_folder(
+    environment: Any, idle_lab: Any, root: Path
+) -> None:
+    async with working(environment, root):
+        result = await (await idle_lab.start(approved_code=None)).result()
+    [folder] = made(root)
+
+    assert result.execution_result.results == {"mean": 2.0}
+    assert result.isolation is Isolation.NONE
+    assert json.loads((folder / "results.json").read_text()) == {"mean": 2.0}
+    assert (folder / "notebook.ipynb").is_file()
+    assert sorted(path.name for path in (folder / "attempts").iterdir()) == [
+        "01_generation.ipynb",
+        "02_execution.ipynb",
+    ]
+    assert not (folder / ".lock").exists()
+
+
+async def test_a_failure_leaves_its_notebooks_and_frees_the_folder(
+    environment: Any, idle_lab: Any, root: Path
+) -> None:
+    failure = CodeRuntimeError("division by zero", "Traceback: …", 1)
+    async with working(environment, root, failure):
+        error = await (await idle_lab.start(retries=2)).failure()
+    [folder] = made(root)
+
+    assert isinstance(error, MaxAttemptsExceededError)
+    assert error.folder_path == folder
+    assert "division by zero" in (folder / "notebook.ipynb").read_text()
+    assert not (folder / ".lock").exists()
+
+
+async def test_an_execution_continues_in_the_folder_of_an_earlier_one(
+    environment: Any, idle_lab: Any, root: Path
+) -> None:
+    async with working(environment, root):
+        await (await idle_lab.start()).result()
+        [folder] = made(root)
+        name = str(folder.relative_to(root))
+        await (await idle_lab.start(existing_execution_folder=name)).result()
+
+    assert (folder / "request-2.json").is_file()
+    assert (folder / "notebook-2.ipynb").is_file()
+    assert (folder / "attempts" / "03_generation.ipynb").is_file()
+
+
+@pytest.mark.parametrize("name", ["../outside", "/etc", "no such folder", "."])
+async def test_a_folder_outside_the_root_is_refused(
+    environment: Any, idle_lab: Any, root: Path, name: str
+) -> None:
+    async with working(environment, root):
+        error = await (await idle_lab.start(existing_execution_folder=name)).failure()
+
+    assert isinstance(error, InvalidRequestError)
+    assert error.field == "existing_execution_folder"

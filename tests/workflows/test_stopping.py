@@ -1,0 +1,201 @@
+"""Stop and Temporal's cancel end the work at every stage, and nothing follows."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from temporalio import activity
+from temporalio.exceptions import CancelledError
+
+from runpermit.errors import CodeRuntimeError, WorkflowError
+from runpermit.models import Stage
+
+
+class Gate:
+    """Holds an activity until the test lets it go on; deaf to cancellation, or not."""
+
+    def __init__(self, *, deaf: bool = False, answer: Any = None) -> None:
+        self.entered = asyncio.Event()
+        self.open = asyncio.Event()
+        self._deaf = deaf
+        self._answer = answer
+
+    async def __call__(self, _task: Any) -> Any:
+        self.entered.set()
+        if self._deaf:
+            await self.open.wait()
+        else:
+            while not self.open.is_set():
+                activity.heartbeat()
+                await asyncio.sleep(0.05)
+        return self._answer
+
+
+# What holds at each stage, and the activities that may follow a stop there: none but the notebook.
+STAGES = {
+    Stage.PREPARING: "preparations",
+    Stage.GENERATING: "programs",
+    Stage.EXECUTING: "runs",
+}
+
+
+async def _held(lab: Any, stage: Stage, gate: Gate) -> Any:
+    setattr(lab.script, STAGES[stage], [gate])
+    running = await lab.start()
+    await asyncio.wait_for(gate.entered.wait(), 5)
+    await running.until(stage)
+    return running
+
+
+@pytest.mark.parametrize("stage", [Stage.GENERATING, Stage.EXECUTING])
+async def test_a_stop_interrupts_a_running_step(lab: Any, stage: Stage) -> None:
+    running = await _held(lab, stage, Gate())
+    await running.signal("stop", {"operator": "jd", "comment": "beam lost"})
+
+    error = await running.failure()
+    assert isinstance(error, WorkflowError)
+    assert error.stage == Stage.STOPPED
+    assert error.message == "Stopped by jd: beam lost."
+    [conclusion] = lab.script.tasks("conclude")
+    assert conclusion.stage == Stage.STOPPED
+    assert (await running.state()).current_stage == Stage.STOPPED
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("way", ["stop", "cancel"])
+async def test_nothing_follows_where_the_step_ended_all_the_same(
+    lab: Any, stage: Stage, way: str
+) -> None:
+    answer = {Stage.GENERATING: lab.programs.read, Stage.EXECUTING: {"done": True}}.get(stage)
+    gate = Gate(deaf=True, answer=answer)
+    running = await _held(lab, stage, gate)
+    before = [name for name, _ in lab.script.calls]
+    await (running.signal("stop") if way == "stop" else running.handle.cancel())
+    await asyncio.sleep(0.2)
+    gate.open.set()
+
+    if way == "stop":
+        error = await running.failure()
+        assert isinstance(error, WorkflowError)
+        assert error.stage == Stage.STOPPED
+    else:
+        assert isinstance(await running.cause(), CancelledError)
+    after = [name for name, _ in lab.script.calls][len(before) :]
+    assert after in ([], ["conclude"])
+    state = await running.state()
+    assert state.current_stage == Stage.STOPPED
+    assert not state.is_successful
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        CodeRuntimeError("KeyboardInterrupt", "…", 1),
+        WorkflowError("Unforeseen error", "failed"),
+    ],
+)
+async def test_a_step_that_fails_as_it_is_stopped_is_not_repeated(
+    lab: Any, fault: Exception
+) -> None:
+    gate = Gate(deaf=True, answer=fault)
+    running = await _held(lab, Stage.EXECUTING, gate)
+    await running.signal("stop")
+    await asyncio.sleep(0.2)
+    gate.open.set()
+
+    error = await running.failure()
+    assert isinstance(error, WorkflowError)
+    assert error.stage == Stage.STOPPED
+    assert len(lab.script.tasks("generate")) == 1
+    assert len(lab.script.tasks("execute")) == 1
+
+
+@pytest.mark.parametrize("way", ["stop", "cancel"])
+async def test_a_stop_while_the_revision_is_written_down_asks_nobody(lab: Any, way: str) -> None:
+    gate = Gate(deaf=True)
+    lab.script.programs, lab.script.notebooks = [lab.programs.write], [gate]
+    running = await lab.start()
+    await asyncio.wait_for(gate.entered.wait(), 5)
+    await (running.signal("stop") if way == "stop" else running.handle.cancel())
+    await asyncio.sleep(0.2)
+    gate.open.set()
+
+    await running.cause()
+    stages = [change.stage for change in (await running.state()).stages]
+    assert Stage.AWAITING_APPROVAL not in stages
+    assert stages[-1] == Stage.STOPPED
+
+
+async def test_a_stop_ends_the_waiting_for_an_approval(lab: Any) -> None:
+    lab.script.programs = [lab.programs.write]
+    running = await lab.start()
+    await running.pending()
+    await running.signal("stop")
+
+    error = await running.failure()
+    assert isinstance(error, WorkflowError)
+    assert error.stage == Stage.STOPPED
+    assert lab.script.tasks("apply") == []
+    state = await running.state()
+    assert state.current_stage == Stage.STOPPED
+    assert [record.accepted for record in state.decisions] == [True]
+
+
+async def test_a_stop_that_comes_with_the_start_prevents_everything(lab: Any) -> None:
+    running = await lab.start_with({"start_signal": "stop", "start_signal_args": []})
+
+    error = await running.failure()
+    assert isinstance(error, WorkflowError)
+    assert error.stage == Stage.STOPPED
+    assert lab.script.calls == []
+
+
+@pytest.mark.parametrize("stage", [Stage.GENERATING, Stage.EXECUTING])
+async def test_a_cancel_ends_canceled_and_concludes(lab: Any, stage: Stage) -> None:
+    running = await _held(lab, stage, Gate())
+    await running.handle.cancel()
+
+    assert isinstance(await running.cause(), CancelledError)
+    [conclusion] = lab.script.tasks("conclude")
+    assert conclusion.stage == Stage.STOPPED
+    assert (await running.state()).current_stage == Stage.STOPPED
+
+
+async def test_a_cancel_while_an_approval_waits_concludes(lab: Any) -> None:
+    lab.script.programs = [lab.programs.write]
+    running = await lab.start()
+    await running.pending()
+    await running.handle.cancel()
+
+    assert isinstance(await running.cause(), CancelledError)
+    assert lab.script.tasks("apply") == []
+    assert [task.stage for task in lab.script.tasks("conclude")] == [Stage.STOPPED]
+
+
+async def test_a_stop_while_the_success_is_written_down_still_ends_stopped(lab: Any) -> None:
+    gate = Gate(deaf=True)
+    lab.script.conclusions = [gate, None]
+    running = await lab.start()
+    await asyncio.wait_for(gate.entered.wait(), 5)
+    await running.signal("stop")
+    await asyncio.sleep(0.2)
+    gate.open.set()
+
+    error = await running.failure()
+    assert isinstance(error, WorkflowError)
+    assert error.stage == Stage.STOPPED
+
+
+async def test_a_second_cancel_while_it_concludes_does_not_jam_the_workflow(lab: Any) -> None:
+    held, gate = Gate(), Gate(deaf=True)
+    lab.script.conclusions = [gate]
+    running = await _held(lab, Stage.EXECUTING, held)
+    await running.signal("stop")
+    await asyncio.wait_for(gate.entered.wait(), 5)
+    await running.handle.cancel()
+    await asyncio.sleep(0.2)
+    gate.open.set()
+
+    await running.cause()
+    assert (await running.state()).current_stage == Stage.STOPPED
+    assert await running.failed_tasks() == 0
