@@ -29,7 +29,7 @@ soak: $(VENV)/.dev  ## what takes longer than a test run may
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or newer is needed: make PYTHON=python3.12 ..."; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 $(VENV)/.demo: locks/demo.txt pyproject.toml | $(VENV)/bin/python
 	@echo "Installing what the demo needs into $(VENV) (once) ..."

@@ -55,7 +55,8 @@ class _TypedFailures(ActivityInboundInterceptor):
                     f"{type(error).__name__}: {error}",
                     "failed",
                 )
-                raise _crossing(unforeseen) from error
+                # Without its cause, whose text has no bound and may have no encoding.
+                raise _crossing(unforeseen) from None
 
 
 def _crossing(error: PythonExecutorException) -> FailureError:

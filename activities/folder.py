@@ -21,7 +21,16 @@ from workflows.steps import Folder, PrepareTask
 _FOLDER_MODE = 0o750
 _FILE_MODE = 0o640
 _FULL = {errno.ENOSPC, errno.EDQUOT}
-_FORBIDDEN = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ENOENT, errno.ELOOP}
+_FORBIDDEN = {
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EEXIST,
+    errno.ENOENT,
+    errno.ELOOP,
+}
 
 
 def new_folder_path(root: Path, task: PrepareTask) -> Path:
@@ -34,7 +43,8 @@ def new_folder_path(root: Path, task: PrepareTask) -> Path:
 def existing_folder_path(root: Path, name: str) -> Path:
     """The folder that a request wants to continue in.
 
-    Raises InvalidRequestError where it is no folder below the configured root, links resolved.
+    Raises InvalidRequestError where it is no folder below the configured root, links resolved, or
+    would share files with another execution.
     """
     field = "existing_execution_folder"
     try:
@@ -47,13 +57,31 @@ def existing_folder_path(root: Path, name: str) -> Path:
         raise InvalidRequestError(
             f"{field}: {one_line(name, 200)} is no folder below {base} (executions.root).", field
         )
+    # The lock of a folder says nothing of the folders in it and around it.
+    around = (folder for folder in path.parents if base in folder.parents)
+    if any((folder / "request.json").exists() for folder in around) or any(
+        path.glob("*/request.json")
+    ):
+        raise InvalidRequestError(
+            f"{field}: {one_line(name, 200)} lies in the folder of another execution or around "
+            "one. Name an execution's own folder, or one without executions.",
+            field,
+        )
+    # Where they lead, code and notebooks would be written.
+    for place in ("attempts", "work"):
+        if (path / place).is_symlink():
+            raise InvalidRequestError(
+                f"{field}: {one_line(name, 200)}: {place} is a link. Make it a folder.", field
+            )
     return path
 
 
 def make_folders(*folders: Path) -> None:
-    """Create folders with mode 0750, whatever the umask."""
+    """Create folders with mode 0750, whatever the umask; those that are there stay as they are."""
     for folder in folders:
         with disk(folder):
+            if folder.is_dir():
+                continue
             folder.mkdir(parents=True, exist_ok=True, mode=_FOLDER_MODE)
             folder.chmod(_FOLDER_MODE)
 
@@ -87,9 +115,12 @@ def load_request(folder: Folder) -> PythonExecutionRequest:
     """
     path = folder.path / f"request{folder.suffix}.json"
     with disk(path):
-        content = path.read_text()
-    request = PythonExecutionRequest.model_validate_json(content)
-    if request.sha256 != folder.request_sha256:
+        content = path.read_bytes()
+    try:
+        request = PythonExecutionRequest.model_validate_json(content)
+    except ValueError:
+        request = None
+    if request is None or request.sha256 != folder.request_sha256:
         raise ContainerConfigurationError(
             f"{path} was changed since the execution started. Nothing but Runpermit may "
             "write there."

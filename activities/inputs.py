@@ -8,21 +8,29 @@ from pathlib import Path
 
 from activities.folder import disk
 
-_LISTED_INPUTS = 200
+_LISTED_BYTES = 32 * 1024  # they travel with every question
 
 
 def manifest(work: Path) -> dict[str, str]:
-    """The sha256 of every input file; one digest over all where they are many."""
+    """The sha256 of every input file; one digest over all where they are many.
+
+    The names are their paths below `work`; backslashes are doubled, and bytes that are no UTF-8
+    shown as escapes.
+    """
     digests: dict[str, str] = {}
     with disk(work):
         for path in sorted(work.rglob("*")):
             digest = _digest(path)
             if digest is not None:
-                digests[path.relative_to(work).as_posix()] = digest
-    if len(digests) <= _LISTED_INPUTS:
+                digests[_name(path.relative_to(work))] = digest
+    text = json.dumps(digests, sort_keys=True).encode()
+    if len(text) <= _LISTED_BYTES:
         return digests
-    whole = hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
-    return {f"{len(digests)} files": whole}
+    return {f"{len(digests)} files": hashlib.sha256(text).hexdigest()}
+
+
+def _name(path: Path) -> str:
+    return os.fsencode(path).replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
 
 
 def _digest(path: Path) -> str | None:
@@ -31,7 +39,11 @@ def _digest(path: Path) -> str | None:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return None
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             return None
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        # Python refuses to open a folder as a file, so it comes after the look.
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    finally:
+        os.close(descriptor)

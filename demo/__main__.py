@@ -20,7 +20,7 @@ from runpermit import (
 from runpermit.page import commands, question, write_lines
 from runpermit.text import one_line, visible
 
-_DIRECTORY = ROOT / "demo-run"
+_DIRECTORY = Path(os.environ.get("DEMO_DIRECTORY", ROOT / "demo-run")).resolve()
 _BIN = Path(sys.executable).parent
 _LOOK_SECONDS = 3.0
 _INTERRUPTED = 130
@@ -28,6 +28,7 @@ _INTERRUPTED = 130
 
 async def demo() -> None:
     """Start everything, run both tasks, and take everything down again."""
+    _end_when_told()
     model = _real_model()
     say("Starting Temporal, a storage ring (soft IOC), a model server and the worker …")
     if model is None:
@@ -115,9 +116,17 @@ def _real_model() -> dict[str, str] | None:
     return found | ({"OPENAI_BASE_URL": url} if url else {})
 
 
+def _end_when_told() -> None:
+    """Ctrl-C, SIGTERM and a closed terminal take everything down; said again, in a hurry."""
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101  (a coroutine runs in one)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+
+
 def _fresh(directory: Path) -> None:
     """An empty folder for logs; executions of earlier demos stay where they are."""
-    directory.mkdir(exist_ok=True)
+    directory.mkdir(parents=True, exist_ok=True)
     for log in directory.glob("*.log"):
         log.unlink()
 
@@ -128,11 +137,10 @@ def _relative(path: Path) -> Path:
 
 def main() -> int:
     """Run the demo; the exit status."""
-    # As on Ctrl-C: whoever ends the demo, everything is taken down.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         asyncio.run(demo())
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # of an impatient user, on the last metres
         say("\nStopped; everything was taken down.")
         return _INTERRUPTED
     return 0

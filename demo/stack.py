@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -39,11 +40,15 @@ class Stack:
 
 
 def free_port() -> int:
-    """A TCP port of this host that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP port of this host that nobody listens on.
+
+    Below those that the system hands out by itself: Temporal, which starts meanwhile, takes many.
+    """
+    while True:
+        port = 20_000 + secrets.randbelow(12_000)
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 @asynccontextmanager
@@ -111,7 +116,7 @@ async def running_stack(
     endpoint, else the recorded programs answer.
     """
     async with AsyncExitStack() as stack:
-        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+        environment = _neutral_environment() | {"PYTHONUNBUFFERED": "1"}
         ring_port = free_port()
         temporal = asyncio.create_task(
             stack.enter_async_context(temporal_server(directory)), name="temporal"
@@ -177,6 +182,15 @@ def toml(settings: Mapping[str, Mapping[str, Any]]) -> str:
         lines += [f"{key} = {json.dumps(value)}" for key, value in given.items()]
         lines.append("")
     return "\n".join(lines)
+
+
+def _neutral_environment() -> dict[str, str]:
+    """Ours, without what would lead this house to another Temporal or other settings."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("TEMPORAL_", "RUNPERMIT_"))
+    }
 
 
 @asynccontextmanager

@@ -28,7 +28,10 @@ def kernel_packages(python: str) -> list[str]:
             f"kernels.python = {python} does not run: {error}. Name a Python with ipykernel and "
             "pyepics."
         ) from None
-    return done.stdout.splitlines()
+    lines = done.stdout.splitlines()
+    if not lines or not lines[0].startswith("python "):
+        raise ContainerConfigurationError(f"kernels.python = {python} is no Python.")
+    return lines
 
 
 def environment_name(packages: list[str]) -> str:

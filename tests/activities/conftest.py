@@ -1,0 +1,170 @@
+"""A dev server, a house with real kernels, and the messages that the workflow would send."""
+
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from temporalio.client import Client
+from temporalio.testing import ActivityEnvironment, WorkflowEnvironment
+
+from activities.generators.mock_generator import MockGenerator
+from activities.house import House
+from kernels.local import LocalKernels
+from runpermit.config import Settings, limits_file
+from runpermit.models import (
+    ExecutionMode,
+    NotebookAttempt,
+    NotebookType,
+    Plan,
+    PythonExecutionRequest,
+    Revision,
+)
+from runpermit.payloads import data_converter
+from workflows.steps import ExecuteTask, Folder, PrepareTask
+
+STARTED = datetime(2026, 10, 31, 23, 59, 59, tzinfo=UTC)
+PACKAGES = "python 3, 2 packages, abc"
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def dev_server() -> AsyncIterator[WorkflowEnvironment]:
+    program = shutil.which("temporal") or str(Path(__file__).parents[2] / ".venv/bin/temporal")
+    async with await WorkflowEnvironment.start_local(
+        dev_server_existing_path=program, data_converter=data_converter
+    ) as server:
+        yield server
+
+
+@pytest_asyncio.fixture
+async def client(dev_server: WorkflowEnvironment) -> Client:
+    """A client of this test's own event loop."""
+    config = dev_server.client.service_client.config
+    return await Client.connect(config.target_host, data_converter=data_converter)
+
+
+@dataclass
+class Desk:
+    """Makes settings, houses and tasks below one folder."""
+
+    root: Path
+    sections: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def settings(self, **sections: dict[str, Any]) -> Settings:
+        """A worker's settings that allow writes to the demo's machine."""
+        base: dict[str, dict[str, Any]] = {
+            "executions": {"root": self.root},
+            "control_system": {"type": "mock", "writes_enabled": True},
+            "approval": {"assurance": "claimed"},
+            "kernels": {"isolation": "none"},
+            "worker": {"host": "here"},
+        }
+        for name, values in sections.items():
+            base[name] = base.get(name, {}) | values
+        return Settings(**base)
+
+    def house(self, **sections: dict[str, Any]) -> House:
+        """What the activities of a worker share."""
+        settings = self.settings(**sections)
+        return House(
+            settings=settings,
+            limits=limits_file(settings.limits),
+            kernels=LocalKernels(),
+            generator=MockGenerator,
+            kernel_environment=PACKAGES,
+            address="127.0.0.1:7233",
+        )
+
+    def request(self, **fields: Any) -> PythonExecutionRequest:
+        """A request."""
+        known = {
+            "user_query": "What?",
+            "task_objective": "Tell.",
+            "execution_folder_name": "beam",
+        }
+        return PythonExecutionRequest.model_validate(known | fields)
+
+    def prepare_task(
+        self, workflow_id: str = "wf", first_run_id: str = "run", **fields: Any
+    ) -> PrepareTask:
+        """The first step of an execution."""
+        return PrepareTask(
+            request=self.request(**fields),
+            workflow_id=workflow_id,
+            first_run_id=first_run_id,
+            started_at=STARTED,
+        )
+
+    def folder(self, name: str = "2026-10/beam_1", suffix: str = "", **fields: Any) -> Folder:
+        """A prepared folder with its stored request."""
+        request = self.request(**fields)
+        path = self.root / name
+        folder = Folder(path=path, link=path.as_uri(), suffix=suffix, request_sha256=request.sha256)
+        folder.attempts.mkdir(parents=True, exist_ok=True)
+        folder.work.mkdir(exist_ok=True)
+        (path / f"request{suffix}.json").write_text(request.model_dump_json())
+        return folder
+
+    def notebook(self, folder: Folder, stage: str = "execution") -> NotebookAttempt:
+        """The record of one notebook of the way."""
+        path = folder.attempts / f"01_{stage}.ipynb"
+        return NotebookAttempt(
+            notebook_type=NotebookType.EXECUTION_ATTEMPT,
+            attempt_number=1,
+            stage=stage,
+            notebook_path=path,
+            notebook_link=folder.link_to(path),
+            created_at="2026-10-31T23:59:59Z",
+        )
+
+    def execute_task(self, folder: Folder, code: str, **fields: Any) -> ExecuteTask:
+        """A run of `code`."""
+        known: dict[str, Any] = {
+            "folder": folder,
+            "code": code,
+            "approved": None,
+            "attempt": 1,
+            "mode": ExecutionMode.READ_ONLY,
+            "timeout": 30.0,
+            "notebook": self.notebook(folder),
+        }
+        return ExecuteTask(**(known | fields))
+
+    def revision(self, **fields: Any) -> Revision:
+        """What an operator approved."""
+        known: dict[str, Any] = {
+            "workflow_id": "wf",
+            "first_run_id": "run",
+            "number": 1,
+            "code": "results = {}",
+            "plan": Plan(),
+            "limits_sha256": None,
+            "inputs": {},
+            "kernel_environment": PACKAGES,
+        }
+        return Revision(**(known | fields))
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    for name in ("RUNPERMIT_ALLOW_NO_SKIP", "RUNPERMIT_SOAK", "RUNPERMIT_RERUN_WRITES"):
+        monkeypatch.delenv(name, raising=False)
+    root = tmp_path / "executions"
+    root.mkdir()
+    return Desk(root)
+
+
+@pytest.fixture
+def in_activity(
+    client: Client,
+) -> Callable[[Callable[[Any], Awaitable[Any]], Any], Awaitable[Any]]:
+    """Runs an activity's function as a worker that is connected to the dev server would."""
+
+    async def run(function: Callable[[Any], Awaitable[Any]], task: Any) -> Any:
+        return await ActivityEnvironment(client).run(function, task)
+
+    return run

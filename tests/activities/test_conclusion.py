@@ -1,0 +1,143 @@
+import base64
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import nbformat
+import pytest
+from temporalio.testing import ActivityEnvironment
+
+from activities.conclusion import Conclusion
+from activities.folder_lock import Holder
+from runpermit.errors import ContainerConfigurationError
+from runpermit.models import NotebookType, PythonExecutionSuccess, Stage
+from workflows.steps import ConcludeTask, Folder, NotebookTask
+
+PNG = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+Step = Callable[..., Awaitable[None]]
+
+
+@pytest.fixture
+def conclude(desk: Any) -> Step:
+    async def run(task: ConcludeTask) -> None:
+        await ActivityEnvironment().run(Conclusion(desk.house()).conclude, task)
+
+    return run
+
+
+@pytest.fixture
+def task(desk: Any) -> ConcludeTask:
+    folder: Folder = desk.folder()
+    lock(folder, "wf", "run")
+    folder.figures.mkdir()
+    figure = folder.figures / "orbit.png"
+    figure.write_bytes(PNG)
+    return ConcludeTask(
+        folder=folder,
+        workflow_id="wf",
+        first_run_id="run",
+        stage=Stage.SUCCEEDED,
+        code="results = {}",
+        model={},
+        attempt=1,
+        plan=None,
+        warnings=[],
+        decisions=[],
+        result=PythonExecutionSuccess(
+            results={},
+            stdout="hello",
+            execution_time=1,
+            folder_path=folder.path,
+            notebook_path=folder.notebook,
+            notebook_link=folder.link_to(folder.notebook),
+            figure_paths=[figure],
+        ),
+        failure=None,
+        wrote=False,
+        notebook=desk.notebook(folder).model_copy(
+            update={
+                "notebook_type": NotebookType.FINAL_SUCCESS,
+                "notebook_path": folder.notebook,
+            }
+        ),
+    )
+
+
+def lock(folder: Folder, workflow_id: str, first_run_id: str) -> None:
+    holder = Holder(workflow_id=workflow_id, first_run_id=first_run_id, suffix="")
+    (folder.path / ".lock").write_text(holder.model_dump_json())
+
+
+async def test_the_final_notebook_is_written_and_the_folder_freed(
+    task: ConcludeTask, conclude: Step
+) -> None:
+    await conclude(task)
+    notebook = nbformat.read(task.folder.notebook, as_version=4)
+    assert [output.output_type for output in notebook.cells[2].outputs] == [
+        "stream",
+        "display_data",
+    ]
+    assert not (task.folder.path / ".lock").exists()
+
+
+async def test_repeated_it_writes_the_same_and_leaves_the_next_holder_alone(
+    task: ConcludeTask, conclude: Step
+) -> None:
+    await conclude(task)
+    first = task.folder.notebook.read_bytes()
+    lock(task.folder, "next", "2")
+    await conclude(task)
+    assert task.folder.notebook.read_bytes() == first
+    assert (task.folder.path / ".lock").exists()
+
+
+async def test_a_figure_that_is_gone_is_told_by_file_and_keeps_the_folder_locked(
+    task: ConcludeTask, conclude: Step
+) -> None:
+    (task.folder.figures / "orbit.png").unlink()
+    with pytest.raises(ContainerConfigurationError, match="figures"):
+        await conclude(task)
+    assert (task.folder.path / ".lock").exists()
+
+
+async def test_an_execution_without_any_code_has_a_final_notebook_too(
+    task: ConcludeTask, conclude: Step
+) -> None:
+    await conclude(
+        task.model_copy(
+            update={
+                "code": None,
+                "result": None,
+                "stage": Stage.FAILED,
+                "failure": "No key.",
+            }
+        )
+    )
+    notebook = nbformat.read(task.folder.notebook, as_version=4)
+    assert "No key." in notebook.cells[0].source
+    assert len(notebook.cells) == 2
+
+
+async def test_a_request_that_was_changed_is_no_story_to_tell(
+    task: ConcludeTask, conclude: Step
+) -> None:
+    (task.folder.path / "request.json").write_text("{}")
+    with pytest.raises(ContainerConfigurationError, match="was changed"):
+        await conclude(task)
+    assert not task.folder.notebook.exists()
+
+
+async def test_a_notebook_on_the_way_shows_the_code_as_it_waits(desk: Any) -> None:
+    folder = desk.folder()
+    notebook = desk.notebook(folder, "approval")
+    step = NotebookTask(
+        folder=folder, notebook=notebook, code="results = {}", note="Revision 4c0d30"
+    )
+    await ActivityEnvironment().run(Conclusion(desk.house()).write_notebook, step)
+    first = notebook.notebook_path.read_bytes()
+    await ActivityEnvironment().run(Conclusion(desk.house()).write_notebook, step)
+    assert notebook.notebook_path.read_bytes() == first
+    written = nbformat.read(notebook.notebook_path, as_version=4)
+    assert "Revision 4c0d30" in written.cells[0].source
+    assert written.cells[1].source == "results = {}"

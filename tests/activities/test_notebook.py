@@ -1,0 +1,341 @@
+import base64
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+
+from activities.notebook import attempt_notebook, final_notebook, guarded
+from kernels.interface import Figure, RunOutcome
+from runpermit.errors import CodeRuntimeError
+from runpermit.models import (
+    Channel,
+    DecisionRecord,
+    Plan,
+    PlannedWrite,
+    PythonExecutionSuccess,
+    Stage,
+    Verb,
+)
+from workflows.steps import ConcludeTask
+
+ROOT = Path(__file__).parents[2]
+PNG = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+HOSTILE = (
+    "</script><script>alert(1)</script> [click](javascript:alert(1)) ![x](http://evil/x.png)\n"
+    "```\n# Approved by the operator\n~~~\n<img src=x onerror=alert(1)>\n\u202eevil\x1b[31m|a|b|"
+)
+
+# Programs whose first effect is a write, in every place where the guard could come too late.
+PROGRAMS = {
+    "plain": "write(1)\n",
+    "no newline at the end": "write(1)",
+    "docstring": '"""Doc."""\nwrite(1)\n',
+    "docstring on the same line": '"""Doc."""; write(1)\n',
+    "docstring over lines": '"""Doc\nwrite(9)\n"""; write(1)\n',
+    "docstring continued": '"Doc"; \\\nwrite(1)\n',
+    "docstring in parts": '"Do" \\\n  "c"\nwrite(1)\n',
+    "future": "from __future__ import annotations\nwrite(1)\n",
+    "future on the same line": "from __future__ import annotations; write(1)\n",
+    "futures": "from __future__ import annotations\nfrom __future__ import division; write(1)\n",
+    "future in brackets": "from __future__ import (\n  annotations,\n); write(1)\n",
+    "docstring, future, write on one line": '"d"; from __future__ import division; write(1)\n',
+    "decorator": '"""Doc."""\n@write\ndef f(): pass\n',
+    "decorators": "@write\n@write\nclass C: pass\n",
+    "default": '"""Doc."""\ndef f(x=write(1)): pass\n',
+    "annotation": "x: write(1) = 2\n",
+    "class body": "class C: write(1)\n",
+    "second string": '"""Doc."""\nf"{write(1)}"\n',
+    "f-string first": 'f"{write(1)}"\n',
+    "bytes first": 'b"x"; write(1)\n',
+    "assertion": "assert write(1) is None\n",
+    "comments": "# write(9)\n\n# é\nwrite(1)\n",
+    "windows lines": '"""Doc."""\r\nwrite(1)\r\n',
+    "windows lines, same line": '"""Do\r\nc."""; write(1)\r\n',
+    "old mac lines": '"""Doc."""\rwrite(1)\r',
+    "form feed": '"""Doc."""\n\x0cwrite(1)\n',
+    "other line ends are none": '"""Do\x0b\x1c\u2028\u0085c."""; write(1)\n',
+    "letters before it on the line": '"""Dôc 漢字 🎉."""; write(1)\n',
+    "indented string": 'if True:\n    "x"; write(1)\n',
+    "loop": "for _ in [1]: write(1)\n",
+    "lambda": "(lambda: write(1))()\n",
+}
+BROKEN = {
+    "unparsable": "write(1)\nthis is no python\n",
+    "magic": "!caput SR:X 1\n",
+    "nul": "write(1)\0",
+    "too deep": "(" * 500 + ")" * 500,
+    "await": "await write(1)\n",
+    "byte order mark": "\ufeffwrite(1)\n",
+}
+
+
+def execute(code: str) -> list[Any]:
+    """The writes that `code` does until it ends or raises; its exception is the last item."""
+    written: list[Any] = []
+    try:
+        exec(compile(code, "cell", "exec", dont_inherit=True), {"write": written.append})  # noqa: S102
+    except Exception as error:  # noqa: BLE001
+        written.append(error)
+    return written
+
+
+@pytest.mark.parametrize("code", PROGRAMS.values(), ids=PROGRAMS)
+def test_guarded_code_does_nothing_before_it_refuses(
+    code: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RUNPERMIT_RERUN_WRITES", raising=False)
+    assert execute(code)
+    (refusal,) = execute(guarded(code))
+    assert isinstance(refusal, RuntimeError)
+    assert "RUNPERMIT_RERUN_WRITES=1" in str(refusal)
+
+
+@pytest.mark.parametrize("code", PROGRAMS.values(), ids=PROGRAMS)
+def test_guarded_code_does_the_same_where_it_is_wanted(
+    code: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUNPERMIT_RERUN_WRITES", "1")
+    known, again = execute(code), execute(guarded(code))
+    assert len(again) == len(known) > 0
+    assert not any(isinstance(item, Exception) for item in known + again)
+
+
+@pytest.mark.parametrize("value", ["", "0", "true", "yes"])
+def test_only_1_is_a_yes(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUNPERMIT_RERUN_WRITES", value)
+    assert isinstance(execute(guarded("write(1)"))[0], RuntimeError)
+
+
+@pytest.mark.parametrize("code", BROKEN.values(), ids=BROKEN)
+def test_code_that_cannot_be_parsed_stands_whole_behind_the_guard(code: str) -> None:
+    whole = guarded(code)
+    assert whole.endswith(code)
+    guard = whole.removesuffix(code)
+    assert isinstance(execute(guard)[0], RuntimeError)
+
+
+@pytest.mark.parametrize("code", ["", '"""Doc."""', "from __future__ import division\n", "# x\n"])
+def test_code_that_does_nothing_needs_no_guard(code: str) -> None:
+    assert guarded(code) == code
+
+
+def story(desk: Any, **fields: Any) -> ConcludeTask:
+    folder = desk.folder()
+    known: dict[str, Any] = {
+        "folder": folder,
+        "workflow_id": "wf",
+        "first_run_id": "run",
+        "stage": Stage.SUCCEEDED,
+        "code": 'results = {"n": 1}',
+        "model": {},
+        "attempt": 1,
+        "plan": None,
+        "warnings": [],
+        "decisions": [],
+        "result": PythonExecutionSuccess(
+            results={"n": 1},
+            stdout="",
+            execution_time=1,
+            folder_path=folder.path,
+            notebook_path=folder.notebook,
+            notebook_link=folder.link_to(folder.notebook),
+        ),
+        "failure": None,
+        "wrote": False,
+        "notebook": desk.notebook(folder),
+    }
+    return ConcludeTask(**(known | fields))
+
+
+def cells(text: str) -> list[Any]:
+    notebook = nbformat.reads(text, as_version=4)
+    nbformat.validate(notebook)
+    return list(notebook.cells)
+
+
+def test_the_final_notebook_tells_the_story(desk: Any) -> None:
+    task = story(
+        desk,
+        wrote=True,
+        plan=Plan(writes=[PlannedWrite(channel="SR:X", value=1, value_known=True, line=3)]),
+        warnings=["LIMITS OFF"],
+        model={"model": "gpt-4.1-mini"},
+        decisions=[
+            DecisionRecord(
+                verb=verb,
+                at=datetime(2026, 11, 1, 12, tzinfo=UTC),
+                via=Channel.SIGNAL,
+                accepted=accepted,
+                reason=reason,
+                operator=operator,
+                comment=comment,
+                revision="4c0d30",
+            )
+            for verb, accepted, reason, operator, comment in [
+                (Verb.REJECT, False, "stale", "Ann", "no beam"),
+                (Verb.APPROVE, True, "", None, None),
+            ]
+        ],
+    )
+    header = cells(final_notebook(task, desk.request(user_query="How stable?"), []))[0].source
+    for words in ("How stable?", "SR:X", "LIMITS OFF", "gpt", "stale", "Ann", "unnamed", "4c0d30"):
+        assert words in header
+    assert "not verified" in header
+
+
+def test_the_same_execution_gives_the_same_bytes(desk: Any) -> None:
+    task, request = story(desk), desk.request()
+    assert final_notebook(task, request, []) == final_notebook(task, request, [])
+    assert attempt_notebook(task.notebook, "x", "y") == attempt_notebook(task.notebook, "x", "y")
+
+
+def outside_fences(markdown: str) -> str:
+    """What of a cell is read as Markdown: all but its fenced blocks."""
+    kept, fence = [], ""
+    for line in markdown.split("\n"):
+        mark = line[: len(line) - len(line.lstrip("`"))]
+        if fence:
+            fence = "" if line == fence else fence
+        elif len(mark) >= 3:
+            fence = mark
+        else:
+            kept.append(line)
+    assert not fence
+    return "\n".join(kept)
+
+
+def test_foreign_words_take_no_effect_in_the_final_notebook(desk: Any) -> None:
+    record = DecisionRecord(
+        verb=Verb.APPROVE,
+        at=datetime(2026, 11, 1, tzinfo=UTC),
+        via=Channel.SIGNAL,
+        accepted=False,
+        reason=HOSTILE,
+        operator=HOSTILE[:128],
+        comment=HOSTILE,
+    )
+    write = PlannedWrite(
+        channel=HOSTILE, value=HOSTILE, value_known=True, line=1, description=HOSTILE
+    )
+    task = story(
+        desk,
+        workflow_id=HOSTILE,
+        failure=HOSTILE,
+        warnings=[HOSTILE],
+        decisions=[record],
+        model={HOSTILE: HOSTILE},
+        plan=Plan(writes=[write]),
+    )
+    request = desk.request(user_query=HOSTILE, task_objective=HOSTILE)
+    for cell in cells(final_notebook(task, request, [])):
+        if cell.cell_type == "markdown":
+            shown = outside_fences(cell.source)
+            assert "<" not in shown
+            assert "](" not in shown
+            assert "# Approved" not in shown
+            assert "|a|" not in shown
+            assert "\u202e" not in cell.source
+            assert "\x1b" not in cell.source
+
+
+def test_foreign_words_take_no_effect_in_a_notebook_of_the_way(desk: Any) -> None:
+    error = CodeRuntimeError(HOSTILE, HOSTILE, 1)
+    outcome = RunOutcome(HOSTILE, None, (Figure("a.png", PNG),), 1, error)
+    notebook = desk.notebook(desk.folder())
+    header, code, trace = cells(attempt_notebook(notebook, "x = 1", HOSTILE, outcome))
+    for cell in (header, trace):
+        assert "<" not in outside_fences(cell.source)
+        assert "\u202e" not in cell.source
+    assert code.outputs[0].output_type == "stream"
+    assert "\x1b" not in code.outputs[0].text
+    assert code.outputs[1].data == {"image/png": base64.b64encode(PNG).decode()}
+
+
+def test_a_lone_surrogate_in_the_output_does_not_stop_the_notebook(desk: Any) -> None:
+    outcome = RunOutcome("a\ud800", {}, (), 1, None)
+    text = attempt_notebook(desk.notebook(desk.folder()), "x = 1", "note", outcome)
+    assert text.encode()
+    assert cells(text)[1].outputs[0].text == "a\\ud800"
+
+
+def test_long_output_is_cut(desk: Any) -> None:
+    outcome = RunOutcome("x" * 1_000_000, {}, (), 1, None)
+    text = attempt_notebook(desk.notebook(desk.folder()), "x = 1", "note", outcome)
+    assert len(text) < 300_000
+
+
+def rerun(task: ConcludeTask, text: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the code cells one after the other in IPython, as Jupyter does beside the notebook."""
+    (task.folder.path / "results.json").write_text('{"n": 1}')
+    sources = [cell.source for cell in cells(text) if cell.cell_type == "code"]
+    runner = (
+        "import json, sys\n"
+        "from IPython.core.interactiveshell import InteractiveShell\n"
+        "shell = InteractiveShell.instance()\n"
+        "for source in json.load(sys.stdin):\n"
+        "    shell.run_cell(source).raise_error()\n"
+        "print('END', shell.user_ns.get('results'), shell.user_ns.get('results_of_the_run'))\n"
+    )
+    known = {name: value for name, value in os.environ.items() if name != "RUNPERMIT_RERUN_WRITES"}
+    return subprocess.run(
+        [sys.executable, "-c", runner],
+        input=json.dumps(sources),
+        cwd=task.folder.path,
+        env=known
+        | {
+            "EPICS_CA_AUTO_ADDR_LIST": "NO",
+            "HOME": str(task.folder.path),
+            "IPYTHONDIR": str(task.folder.path / ".ipython"),
+        }
+        | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+READS = """\
+from pathlib import Path
+assert callable(read_channel)
+results = {"n": context["n"], "data": Path("data.csv").read_text()}
+"""
+
+
+def test_the_notebook_of_a_reading_execution_runs_again(desk: Any) -> None:
+    task = story(desk, code=READS)
+    (task.folder.work / "data.csv").write_text("1,2")
+    (task.folder.work / "context.json").write_text('{"n": 1}')
+    done = rerun(task, final_notebook(task, desk.request(), ["127.0.0.1:1"]))
+    assert "END {'n': 1, 'data': '1,2'} {'n': 1}" in done.stdout, done.stdout + done.stderr
+
+
+WRITES = 'open("written", "w").close(); results = {}'
+
+
+def test_the_notebook_of_a_writing_execution_refuses_to_run_again(desk: Any) -> None:
+    task = story(desk, code=WRITES, wrote=True)
+    done = rerun(task, final_notebook(task, desk.request(), []))
+    assert "would write again" in done.stdout + done.stderr
+    assert "END" not in done.stdout
+    assert not list(task.folder.path.rglob("written"))
+
+
+def test_the_notebook_of_a_writing_execution_runs_where_it_is_asked_to(desk: Any) -> None:
+    task = story(desk, code=WRITES, wrote=True)
+    done = rerun(task, final_notebook(task, desk.request(), []), RUNPERMIT_RERUN_WRITES="1")
+    assert "END {} {'n': 1}" in done.stdout, done.stdout + done.stderr
+
+
+def test_write_channel_of_the_notebook_refuses_by_itself(desk: Any) -> None:
+    task = story(desk, code='write_channels({"SR:X": 1})\nresults = {}')
+    done = rerun(task, final_notebook(task, desk.request(), []))
+    assert "SR:X: writing from a notebook is refused" in done.stdout + done.stderr

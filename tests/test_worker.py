@@ -1,0 +1,136 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from demo.stack import free_port
+
+ROOT = Path(__file__).parents[1]
+SETTINGS = '[kernels]\nisolation = "none"\n'
+
+
+def worker(config: Path, *, process: Any = subprocess.run, **environment: str) -> Any:
+    known = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("RUNPERMIT_", "TEMPORAL_"))
+    }
+    return process(
+        [sys.executable, "worker.py", "--config", str(config)],
+        cwd=ROOT,
+        env=known | {"TEMPORAL_ADDRESS": "127.0.0.1:1"} | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "runpermit.toml"
+    path.write_text(SETTINGS)
+    return path
+
+
+def test_a_settings_mistake_is_exit_2_with_file_and_key(config: Path) -> None:
+    config.write_text(SETTINGS + "[limits]\nenabeld = true\n")
+    done = worker(config)
+    assert done.returncode == 2
+    assert str(config) in done.stderr
+    assert "limits.enabeld" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_settings_that_are_not_safe_are_exit_2_with_a_line_each(config: Path) -> None:
+    config.write_text("[control_system]\nwrites_enabled = true\n")
+    done = worker(config)
+    assert done.returncode == 2
+    for setting in ("kernels.isolation", "control_system.writes", "approval.assurance"):
+        assert f"runpermit worker: {setting}" in done.stderr
+
+
+def test_a_broken_temporal_toml_is_exit_2(config: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "temporal.toml"
+    broken.write_text("[profile\n")
+    done = worker(config, TEMPORAL_CONFIG_FILE=str(broken))
+    assert done.returncode == 2
+    assert "temporal.toml" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_temporal_that_does_not_answer_is_exit_4_with_its_address(config: Path) -> None:
+    done = worker(config)
+    assert done.returncode == 4
+    assert "127.0.0.1:1" in done.stderr
+    assert "TEMPORAL_ADDRESS" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.fixture(scope="module")
+def temporal() -> Iterator[str]:
+    port = free_port()
+    program = Path(sys.executable).parent / "temporal"
+    address = f"127.0.0.1:{port}"
+    command = [str(program), "server", "start-dev", "--headless", "--ip", "127.0.0.1"]
+    with subprocess.Popen(
+        [*command, "--port", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as server:
+        try:
+            for _ in range(100):
+                asked = subprocess.run(
+                    [str(program), "operator", "cluster", "health", "--address", address],
+                    capture_output=True,
+                    check=False,
+                )
+                if asked.returncode == 0:
+                    break
+                time.sleep(0.1)
+            yield address
+        finally:
+            server.terminate()
+
+
+@pytest.mark.parametrize("python", ["/bin/true", "/nowhere/python", "/bin/false"])
+def test_a_kernel_python_that_is_none_is_exit_2(config: Path, temporal: str, python: str) -> None:
+    config.write_text(SETTINGS + f'python = "{python}"\n')
+    done = worker(config, TEMPORAL_ADDRESS=temporal)
+    assert done.returncode == 2
+    assert f"kernels.python = {python}" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_namespace_that_temporal_does_not_have_is_exit_2(config: Path, temporal: str) -> None:
+    done = worker(config, TEMPORAL_ADDRESS=temporal, TEMPORAL_NAMESPACE="nowhere")
+    assert done.returncode == 2
+    assert "no namespace nowhere" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_worker_says_when_it_is_ready_and_ends_cleanly_when_told(
+    config: Path, temporal: str, number: signal.Signals
+) -> None:
+    running = worker(config, process=subprocess.Popen, TEMPORAL_ADDRESS=temporal)
+    with running:
+        try:
+            assert running.stdout.readline() == "ready\n"
+            started = time.monotonic()
+            running.send_signal(number)
+            assert running.wait(15) == 0
+            assert time.monotonic() - started < 8
+        finally:
+            running.kill()
+        lines = [json.loads(line) for line in running.stderr.read().splitlines()]
+    ready = next(line for line in lines if line["event"] == "worker ready")
+    assert "runpermit" in ready["queues"]
+    assert ready["address"] == temporal
+    # Without a limits file writes are refused, and it says so at once.
+    assert any("limits are not available" in line["event"] for line in lines)
