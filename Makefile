@@ -24,7 +24,7 @@ histories: $(VENV)/.dev  ## record the replay histories anew, after a change of 
 	$(BIN)/python tests/workflows/record_histories.py
 
 soak: $(VENV)/.dev  ## what takes longer than a test run may
-	RUNPERMIT_SOAK=1 $(BIN)/pytest -m soak --timeout=3600
+	SOAK=1 $(BIN)/pytest -m soak --timeout=3600
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

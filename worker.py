@@ -21,6 +21,7 @@ from temporalio.worker import Worker
 
 from activities.analysis import Analysis
 from activities.conclusion import Conclusion
+from activities.drafting import Drafting
 from activities.execution import Execution
 from activities.failures import FailureInterceptor
 from activities.generation import Generation
@@ -62,7 +63,7 @@ def build_house(settings: Settings, address: str) -> House:
 
 def build_workers(client: Client, house: House) -> list[Worker]:
     """One worker for the shared queue, one for what needs this host."""
-    execution, conclusion = Execution(house), Conclusion(house)
+    execution, conclusion, drafting = Execution(house), Conclusion(house), Drafting(house)
     generation, preparation = Generation(house), Preparation(house)
     shared = Worker(
         client,
@@ -82,7 +83,7 @@ def build_workers(client: Client, house: House) -> list[Worker]:
             generation.generate,
             execution.execute,
             execution.apply,
-            conclusion.write_notebook,
+            drafting.draft,
             conclusion.conclude,
         ],
         interceptors=[FailureInterceptor()],

@@ -7,14 +7,14 @@ from typing import Any
 
 from temporalio import activity
 
+from activities.drafting import take_stock
 from activities.folder import make_folders, write_whole
 from activities.heartbeat import StdoutTail, heartbeating
 from activities.house import House
-from activities.inputs import manifest
 from activities.notebook import attempt_notebook
 from kernels.interface import RunOutcome
 from runpermit.errors import ContainerConfigurationError, WorkflowError
-from runpermit.models import PythonExecutionSuccess, Revision
+from runpermit.models import ExecutionMode, PythonExecutionSuccess, Revision
 from runpermit.models.wire import RESULTS_BYTES
 from runpermit.text import bounded
 from workflows.steps import ExecuteTask
@@ -30,7 +30,12 @@ class Execution:
 
     @activity.defn(name="execute")
     async def execute(self, task: ExecuteTask) -> PythonExecutionSuccess:
-        """Run a program that reads. Repeatable: a lost worker's run is simply done again."""
+        """Run a program that reads. Repeatable: a lost worker's run is simply done again.
+
+        Raises WorkflowError for a mode that writes: a run that may be repeated never gets it.
+        """
+        if task.mode is not ExecutionMode.READ_ONLY:
+            raise WorkflowError(f"A repeatable run may not be {task.mode}.", "executing")
         return await self._run(task)
 
     @activity.defn(name="apply")
@@ -56,13 +61,14 @@ class Execution:
 
     async def _refuse_changes(self, task: ExecuteTask, approved: Revision) -> None:
         """Raise WorkflowError where code, inputs, limits or packages are not those approved."""
-        now = {
+        now = await asyncio.to_thread(take_stock, self._house, task.folder)
+        same = {
             "code": task.code == approved.code,
-            "input files": await asyncio.to_thread(manifest, task.folder.work) == approved.inputs,
-            "limits database": self._house.limits.status().sha256 == approved.limits_sha256,
-            "kernel packages": self._house.kernel_environment == approved.kernel_environment,
+            "input files": now.inputs == approved.inputs,
+            "limits": now.limits.binds == approved.limits_sha256,
+            "kernel packages": now.kernel_environment == approved.kernel_environment,
         }
-        changed = [name for name, same in now.items() if not same]
+        changed = [name for name, unchanged in same.items() if not unchanged]
         if changed:
             raise WorkflowError(
                 f"Not run: since the approval of revision {approved.sha256[:6]} these changed: "

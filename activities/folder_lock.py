@@ -83,7 +83,7 @@ def _read(folder: Path) -> Holder | None:
         return Holder.model_validate_json((folder / _NAME).read_bytes())
     except FileNotFoundError:
         return None
-    except ValidationError:
+    except (ValidationError, OSError):
         raise InvalidRequestError(
             f"existing_execution_folder: {folder / _NAME} can't be read. Remove it if no execution "
             "uses the folder.",

@@ -22,7 +22,7 @@ import os as _os
 
 if _os.environ.get("{RERUN_VARIABLE}") != "1":
     raise RuntimeError(
-        "This code wrote to the machine. Running it here would write again, without gate or "
+        "This code may write to the machine. Running it here would write without gate or "
         "limits. If that is what you want, start Jupyter with {RERUN_VARIABLE}=1."
     )
 
@@ -62,12 +62,15 @@ context = json.loads(_context.read_text()) if _context.exists() else {{}}"""
 def attempt_notebook(
     notebook: NotebookAttempt, code: str, note: str, outcome: RunOutcome | None = None
 ) -> str:
-    """One notebook of the way, as text: header, code, and what came out if it ran."""
+    """One notebook of the way, as text: header, code, and what came out if it ran.
+
+    Its code cell refuses to run: what an attempt would have written is written by nobody's click.
+    """
     header = (
         f"# {notebook.stage}, notebook {notebook.attempt_number:02d}\n\n"
         f"{notebook.created_at or ''}\n\n{fenced(bounded(note))}"
     )
-    cells = [v4.new_markdown_cell(header), v4.new_code_cell(code)]
+    cells = [v4.new_markdown_cell(header), v4.new_code_cell(guarded(code))]
     if outcome is not None:
         cells[-1].outputs = _outputs(outcome.stdout, [figure.content for figure in outcome.figures])
         if outcome.error is not None:
@@ -87,7 +90,7 @@ def final_notebook(
         code = guarded(task.code) if task.wrote else task.code
         cells.append(v4.new_code_cell(code))
         if task.result is not None:
-            figures = [path.read_bytes() for path in task.result.figure_paths]
+            figures = [path.read_bytes() for path in task.result.figure_paths if path.is_file()]
             cells[-1].outputs = _outputs(task.result.stdout, figures)
     if task.result is not None:
         name = f"results{task.folder.suffix}.json"

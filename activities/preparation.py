@@ -1,6 +1,5 @@
 """Prepare: the folder, the stored request, and the deployment's word for the workflow."""
 
-import asyncio
 import json
 from pathlib import Path
 from urllib.parse import quote
@@ -19,7 +18,6 @@ from activities.folder import (
 )
 from activities.folder_lock import take
 from activities.house import House
-from activities.inputs import manifest
 from runpermit.config import check_settings
 from runpermit.errors import ContainerConfigurationError
 from runpermit.models import NotebookAttempt, NotebookType
@@ -75,8 +73,6 @@ class Preparation:
             web_ui=settings.links.web_ui,
             address=self._house.address,
             namespace=client.namespace,
-            inputs=await asyncio.to_thread(manifest, folder.work),
-            kernel_environment=self._house.kernel_environment,
         )
 
     async def _open(self, task: PrepareTask, client: Client) -> Folder:

@@ -21,7 +21,7 @@ def pytest_report_header() -> list[str]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if not os.environ.get("RUNPERMIT_SOAK"):
+    if not os.environ.get("SOAK"):
         items[:] = [item for item in items if item.get_closest_marker("soak") is None]
     if shutil.which("chromium") is None:
         for item in items:
@@ -30,7 +30,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if os.environ.get("RUNPERMIT_ALLOW_NO_SKIP") and terminalreporter.stats.get("skipped"):
+    if os.environ.get("ALLOW_NO_SKIP") and terminalreporter.stats.get("skipped"):
         terminalreporter.section("skipped tests are not allowed here", red=True)
 
 
@@ -38,5 +38,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     skipped = reporter.stats.get("skipped") if reporter else None
-    if os.environ.get("RUNPERMIT_ALLOW_NO_SKIP") and skipped and session.exitstatus == 0:
+    if os.environ.get("ALLOW_NO_SKIP") and skipped and session.exitstatus == 0:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -90,6 +90,8 @@ def decide(desk: Desk, message: Incoming) -> tuple[Desk, DecisionRecord]:
 def _read(message: Incoming) -> tuple[Decision, str | None]:
     """The decision in the arguments, and why there is none that can be used."""
     nothing = Decision.model_construct()
+    if message.verb is None:
+        return nothing, "it names no decision: say approve, reject, revise or stop"
     if not message.arguments:
         return nothing, None
     if len(message.arguments) > 1:
@@ -116,8 +118,6 @@ def _comment(decision: Decision, refusal: str | None) -> str | None:
 
 def _refusal(desk: Desk, message: Incoming, decision: Decision, unusable: str | None) -> str | None:
     """Why `message` does not count, or None."""
-    if message.verb is None:
-        return "it names no decision: say approve, reject, revise or stop"
     if desk.ended:
         return "the execution has ended"
     if message.verb is Verb.STOP:

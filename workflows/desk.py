@@ -24,7 +24,11 @@ class ApprovalDesk:
         self._offered: list[str] = []
 
     def receive(
-        self, verb: Verb | None, arguments: tuple[Any, ...], via: Channel, revision: str | None = None
+        self,
+        verb: Verb | None,
+        arguments: tuple[Any, ...],
+        via: Channel,
+        revision: str | None = None,
     ) -> DecisionRecord:
         """Record one message; a stop that counts ends the work at once."""
         message = Incoming(verb, arguments, workflow.now(), via, revision)

@@ -20,7 +20,6 @@ with workflow.unsafe.imports_passed_through():
         ExecutionMode,
         NotebookAttempt,
         NotebookType,
-        PendingApproval,
         Plan,
         PythonExecutionContext,
         PythonExecutionRequest,
@@ -196,19 +195,25 @@ class PythonExecution(Conversation):
         """Whether the code may run; False where it goes back to generation. A no raises."""
         self._state.requires_approval = True
         notebook = self._notebook(NotebookType.PRE_EXECUTION, "approval")
-        pending = self._next_question(code, seen, mode, notebook)
-        await run_step(
-            Step.NOTEBOOK,
-            steps.write_notebook,
-            steps.NotebookTask(
-                folder=self._deployment.folder,
-                notebook=notebook,
-                code=code,
-                note=f"Revision {pending.revision}, waiting for approval.",
-            ),
+        draft = await run_step(
+            Step.DRAFT,
+            steps.draft,
+            steps.DraftTask(folder=self._deployment.folder, notebook=notebook, code=code),
             timeouts=self._deployment.timeouts,
-            summary=f"revision {pending.revision}",
+            summary=f"attempt {self._state.generation_attempt}",
             host=self._deployment.host,
+        )
+        self._questions += 1
+        pending = build_question(
+            request=self._request,
+            deployment=self._deployment,
+            code=code,
+            draft=draft,
+            seen=seen,
+            mode=mode,
+            number=self._questions,
+            notebook=notebook,
+            asked_at=workflow.now(),
         )
         self._state.approval_interrupt_data = pending
         self._board.ask(pending)
@@ -363,21 +368,6 @@ class PythonExecution(Conversation):
         if self._state.request is not None and self._attempts.may_have_written:
             message += " It was running and could write: look at the machine."
         return WorkflowError(message, Stage.STOPPED)
-
-    def _next_question(
-        self, code: str, seen: steps.Analysed, mode: ExecutionMode, notebook: NotebookAttempt
-    ) -> PendingApproval:
-        self._questions += 1
-        return build_question(
-            self._request,
-            self._deployment,
-            code,
-            seen,
-            mode,
-            self._questions,
-            notebook,
-            workflow.now(),
-        )
 
     def _notebook(self, kind: NotebookType, stage: str) -> NotebookAttempt:
         return next_notebook(self._context, self._deployment.folder, kind, stage, workflow.now())

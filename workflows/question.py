@@ -15,15 +15,17 @@ from runpermit.models import (
     Revision,
 )
 from runpermit.page import page_link
-from workflows.steps import Analysed, Deployment
+from workflows.steps import Analysed, Deployment, Draft
 
 UNGATED = "UNGATED: no limits are enforced while the code runs."
 
 
 def build_question(
+    *,
     request: PythonExecutionRequest,
     deployment: Deployment,
     code: str,
+    draft: Draft,
     seen: Analysed,
     mode: ExecutionMode,
     number: int,
@@ -40,11 +42,11 @@ def build_question(
             number=number,
             code=code,
             plan=seen.plan,
-            limits_sha256=deployment.limits.sha256,
-            inputs=deployment.inputs,
-            kernel_environment=deployment.kernel_environment,
+            limits_sha256=draft.limits.binds,
+            inputs=draft.inputs,
+            kernel_environment=draft.kernel_environment,
         ),
-        warnings=warnings(deployment, seen.plan, mode),
+        warnings=warnings(deployment, draft, seen.plan, mode),
         execution_mode=mode,
         user_query=request.user_query,
         task_objective=request.task_objective,
@@ -61,7 +63,7 @@ def build_question(
     )
 
 
-def warnings(deployment: Deployment, plan: Plan, mode: ExecutionMode) -> list[str]:
+def warnings(deployment: Deployment, draft: Draft, plan: Plan, mode: ExecutionMode) -> list[str]:
     """What an operator must know before saying yes; only what is true here."""
     found = []
     if mode is ExecutionMode.WRITE_ACCESS:
@@ -70,7 +72,7 @@ def warnings(deployment: Deployment, plan: Plan, mode: ExecutionMode) -> list[st
     computed = sum(1 for write in plan.writes if not write.value_known or write.channel is None)
     if computed:
         found.append(f"{computed} of {len(plan.writes)} writes are computed as it runs.")
-    if mode is ExecutionMode.WRITE_ACCESS and not deployment.limits.enabled:
+    if mode is ExecutionMode.WRITE_ACCESS and not draft.limits.enabled:
         found.append("LIMITS OFF: limits.enabled = false in runpermit.toml.")
     if deployment.isolation is Isolation.NONE:
         found.append("Isolation none: no sandbox, the worker's own user.")

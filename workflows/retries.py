@@ -48,7 +48,7 @@ class Step(StrEnum):
     PREPARE = "prepare"
     GENERATE = "generate"
     ANALYSE = "analyse"
-    NOTEBOOK = "notebook"
+    DRAFT = "draft"
     EXECUTE = "execute"
     APPLY = "apply"
     CONCLUDE = "conclude"

@@ -90,8 +90,6 @@ class Deployment(Message):
     web_ui: str
     address: str
     namespace: str
-    inputs: dict[str, str]
-    kernel_environment: str
 
 
 class PrepareTask(Message):
@@ -132,13 +130,20 @@ class Analysed(Message):
     plan: Plan
 
 
-class NotebookTask(Message):
-    """One notebook on the way: the code as it stands at that stage."""
+class DraftTask(Message):
+    """A program that will wait for approval."""
 
     folder: Folder
     notebook: NotebookAttempt
     code: str
-    note: str = ""
+
+
+class Draft(Message):
+    """What an approval binds beside the program: input files, limits, packages of the kernels."""
+
+    inputs: dict[str, str]
+    limits: LimitsStatus
+    kernel_environment: str
 
 
 class ExecuteTask(Message):
@@ -190,9 +195,9 @@ async def analyse(task: AnalyseTask) -> Analysed:
     raise NotImplementedError
 
 
-@activity.defn(name="write_notebook")
-async def write_notebook(task: NotebookTask) -> None:
-    """Write one notebook of the way. Idempotent."""
+@activity.defn(name="draft")
+async def draft(task: DraftTask) -> Draft:
+    """Write down the code that will wait, and take stock of what its approval binds. Idempotent."""
     raise NotImplementedError
 
 

@@ -21,13 +21,8 @@ from runpermit.models import ApprovalMode, Assurance, ExecutionControlConfig, Is
 FILE_NAME = "runpermit.toml"
 PREFIX = "RUNPERMIT_"
 _SYSTEM_FOLDER = Path("/etc/runpermit")
-# Names with the prefix that are no settings; the last two are for the tests.
-_OTHER_VARIABLES = {
-    "RUNPERMIT_CONFIG",
-    "RUNPERMIT_RERUN_WRITES",
-    "RUNPERMIT_ALLOW_NO_SKIP",
-    "RUNPERMIT_SOAK",
-}
+# Names with the prefix that are no settings.
+_OTHER_VARIABLES = {"RUNPERMIT_CONFIG", "RUNPERMIT_RERUN_WRITES"}
 # At most a year: beyond some thousands of them, Temporal and datetime overflow.
 _Seconds = Annotated[float, Field(gt=0, le=366 * 24 * 3600)]
 

@@ -15,7 +15,7 @@ from temporalio.testing import ActivityEnvironment, WorkflowEnvironment
 from activities.generators.mock_generator import MockGenerator
 from activities.house import House
 from kernels.local import LocalKernels
-from runpermit.config import Settings, limits_file
+from runpermit.config import LimitsSettings, Settings, limits_file
 from runpermit.models import (
     ExecutionMode,
     NotebookAttempt,
@@ -142,7 +142,7 @@ class Desk:
             "number": 1,
             "code": "results = {}",
             "plan": Plan(),
-            "limits_sha256": None,
+            "limits_sha256": limits_file(LimitsSettings()).status().binds,
             "inputs": {},
             "kernel_environment": PACKAGES,
         }
@@ -151,8 +151,7 @@ class Desk:
 
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
-    for name in ("RUNPERMIT_ALLOW_NO_SKIP", "RUNPERMIT_SOAK", "RUNPERMIT_RERUN_WRITES"):
-        monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv("RUNPERMIT_RERUN_WRITES", raising=False)
     root = tmp_path / "executions"
     root.mkdir()
     return Desk(root)

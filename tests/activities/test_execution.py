@@ -43,13 +43,11 @@ def apply(desk: Any) -> Run:
 def approved(desk: Any) -> Callable[..., ExecuteTask]:
     """The task of an approved program that would leave a file if it ran."""
 
-    def make(**revision: Any) -> ExecuteTask:
+    def make(mode: ExecutionMode = ExecutionMode.WRITE_ACCESS, **revision: Any) -> ExecuteTask:
         folder = desk.folder()
         (folder.work / "context.json").write_text("{}")
         binds = desk.revision(**({"code": MARK, "inputs": manifest(folder.work)} | revision))
-        task: ExecuteTask = desk.execute_task(
-            folder, MARK, mode=ExecutionMode.WRITE_ACCESS, approved=binds
-        )
+        task: ExecuteTask = desk.execute_task(folder, MARK, mode=mode, approved=binds)
         return task
 
     return make
@@ -150,6 +148,13 @@ async def test_what_was_approved_runs(approved: Any, apply: Run) -> None:
     assert ran(task)
 
 
+async def test_a_run_that_may_be_repeated_never_writes(approved: Any, execute: Run) -> None:
+    task = approved()
+    with pytest.raises(WorkflowError, match="repeatable"):
+        await execute(task)
+    assert not ran(task)
+
+
 async def test_without_an_approval_nothing_is_applied(desk: Any, apply: Run) -> None:
     task = desk.execute_task(desk.folder(), MARK, mode=ExecutionMode.WRITE_ACCESS)
     with pytest.raises(WorkflowError, match="Nothing was approved"):
@@ -162,15 +167,23 @@ async def test_without_an_approval_nothing_is_applied(desk: Any, apply: Run) -> 
     [
         ({"code": "results = {}"}, "code"),
         ({"inputs": {}}, "input files"),
-        ({"limits_sha256": "0" * 64}, "limits database"),
+        ({"limits_sha256": "0" * 64}, "limits"),
         ({"kernel_environment": "python 3, 3 packages, def"}, "kernel packages"),
     ],
 )
-@pytest.mark.parametrize("step", ["apply", "execute"])
+@pytest.mark.parametrize(
+    ("step", "mode"),
+    [("apply", ExecutionMode.WRITE_ACCESS), ("execute", ExecutionMode.READ_ONLY)],
+)
 async def test_what_is_not_as_it_was_approved_does_not_run(
-    changed: dict[str, Any], named: str, step: str, approved: Any, request: pytest.FixtureRequest
+    changed: dict[str, Any],
+    named: str,
+    step: str,
+    mode: ExecutionMode,
+    approved: Any,
+    request: pytest.FixtureRequest,
 ) -> None:
-    task = approved(**changed)
+    task = approved(mode, **changed)
     with pytest.raises(WorkflowError, match=f"{named}\\.") as raised:
         await request.getfixturevalue(step)(task)
     assert task.approved.sha256[:6] in raised.value.message
@@ -189,7 +202,7 @@ async def test_a_limits_file_that_broke_meanwhile_lets_nothing_run(
     file = tmp_path / "limits.json"
     file.write_text("{")
     task = approved(limits_sha256="0" * 64)
-    with pytest.raises(WorkflowError, match="limits database"):
+    with pytest.raises(WorkflowError, match="limits"):
         await apply(task, limits={"file": file})
     assert not ran(task)
 

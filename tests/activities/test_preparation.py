@@ -9,6 +9,7 @@ from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.client import Client
 
 from activities.folder_lock import free
+from activities.inputs import manifest
 from activities.preparation import Preparation
 from runpermit.errors import ContainerConfigurationError, InvalidRequestError
 from runpermit.models import PythonExecutionRequest
@@ -98,7 +99,7 @@ async def test_the_deployment_is_what_the_settings_say(prepare: Prepare, client:
     assert deployment.web_ui == "http://ui"
     assert deployment.namespace == client.namespace
     assert deployment.address == "127.0.0.1:7233"
-    assert list(deployment.inputs) == ["context.json"]
+    assert list(manifest(deployment.folder.work)) == ["context.json"]
 
 
 async def test_limits_that_cannot_be_read_are_told(prepare: Prepare, tmp_path: Path) -> None:
@@ -153,7 +154,7 @@ async def test_the_next_execution_continues_in_a_folder_and_overwrites_nothing(
         "execution",
     ]
     assert [notebook.attempt_number for notebook in second.notebooks] == [1, 2, 3]
-    assert sorted(second.inputs) == ["context.json", "data.csv"]
+    assert sorted(manifest(second.folder.work)) == ["context.json", "data.csv"]
     # Without a context of its own it goes on with the earlier one.
     assert json.loads((second.folder.work / "context.json").read_text()) == {"from": "a"}
     assert await prepare(task) == second
@@ -180,7 +181,7 @@ async def test_a_folder_with_data_alone_can_be_named(prepare: Prepare, desk: Any
     )
     assert deployment.folder.suffix == ""
     assert deployment.folder.link == "https://hub/tree/my%20data"
-    assert "table.csv" in deployment.inputs
+    assert "table.csv" in manifest(deployment.folder.work)
 
 
 async def test_links_lead_to_the_notebook_server_or_to_the_file(
@@ -220,5 +221,5 @@ async def test_files_that_code_named_in_no_encoding_do_not_stop_the_next_executi
     folder.mkdir(parents=True)
     (folder / "a\udcff").write_text("")
     deployment = await prepare(desk.prepare_task(existing_execution_folder="mine"))
-    assert r"deep/a\xff" in deployment.inputs
+    assert r"deep/a\xff" in manifest(deployment.folder.work)
     assert Deployment.model_validate_json(deployment.model_dump_json()) == deployment

@@ -15,7 +15,6 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from runpermit.names import TASK_QUEUE
 from runpermit.errors import (
     ContainerConfigurationError,
     DecisionRefusedError,
@@ -42,6 +41,7 @@ from runpermit.models import (
     StageChange,
     Verb,
 )
+from runpermit.names import TASK_QUEUE
 from runpermit.payloads import data_converter
 
 CODE = "write_channel('SR:HCM1', 0.2)\nresults = {'done': True}\n"
@@ -162,7 +162,7 @@ class StandIn:
             number=number,
             code=CODE,
             plan=plan,
-            limits_sha256=None,
+            limits_sha256="0" * 64,
             inputs={},
             kernel_environment="",
         )

@@ -171,13 +171,10 @@ def test_a_variable_that_is_no_json_list_is_refused_by_section(
     assert "control_system" in refused()
 
 
-@pytest.mark.parametrize(
-    "name", ["RUNPERMIT_RERUN_WRITES", "RUNPERMIT_ALLOW_NO_SKIP", "RUNPERMIT_SOAK"]
-)
-def test_variables_of_notebooks_and_tests_are_no_settings_and_no_mistake(
-    name: str, monkeypatch: pytest.MonkeyPatch
+def test_the_variable_of_notebooks_is_no_setting_and_no_mistake(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv(name, "1")
+    monkeypatch.setenv("RUNPERMIT_RERUN_WRITES", "1")
     assert load_settings() == load_settings()
 
 

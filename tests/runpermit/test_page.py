@@ -66,7 +66,7 @@ def pending(
         number=1,
         code=code,
         plan=Plan(writes=[write()] if writes is None else writes),
-        limits_sha256=None,
+        limits_sha256="0" * 64,
         inputs={},
         kernel_environment="",
     )

@@ -49,11 +49,12 @@ from workflows.steps import (
     AnalyseTask,
     ConcludeTask,
     Deployment,
+    Draft,
+    DraftTask,
     ExecuteTask,
     Folder,
     GeneratedCode,
     GenerateTask,
-    NotebookTask,
     PrepareTask,
     Timeouts,
 )
@@ -90,7 +91,7 @@ class Script:
         self.preparations: list[Any] = [None]
         self.programs: list[Any] = [Programs.read]
         self.runs: list[Any] = [{"done": True}]
-        self.notebooks: list[Any] = [None]
+        self.drafts: list[Any] = [None]
         self.conclusions: list[Any] = [None]
         self.calls: list[tuple[str, Any]] = []
         self.limits = LimitsFile(limits)
@@ -133,8 +134,6 @@ class Script:
             "web_ui": "http://127.0.0.1:8233",
             "address": "",
             "namespace": "default",
-            "inputs": {},
-            "kernel_environment": "python 3.11",
         }
         return Deployment.model_validate(values | self.deployment)
 
@@ -157,9 +156,11 @@ class Script:
         code = await self._next("generate", task, self.programs)
         return GeneratedCode(code=code, metadata={"generator": "script"})
 
-    @activity.defn(name="write_notebook")
-    async def write_notebook(self, task: NotebookTask) -> None:
-        await self._next("write_notebook", task, self.notebooks)
+    @activity.defn(name="draft")
+    async def draft(self, task: DraftTask) -> Draft:
+        await self._next("draft", task, self.drafts)
+        limits = self.limits.status().model_copy(update={"path": "/srv/limits.json"})
+        return Draft(inputs={}, limits=limits, kernel_environment="python 3.11")
 
     @activity.defn(name="execute")
     async def execute(self, task: ExecuteTask) -> PythonExecutionSuccess:
@@ -184,7 +185,7 @@ class Script:
         )
 
     def workers(self, client: Client) -> list[Worker]:
-        here = [self.generate, self.write_notebook, self.execute, self.apply, self.conclude]
+        here = [self.generate, self.draft, self.execute, self.apply, self.conclude]
         return [
             Worker(
                 client,

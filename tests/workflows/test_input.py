@@ -114,7 +114,7 @@ async def test_under_a_timeout_of_the_caller_nothing_writes(lab: Any, option: st
 
     assert isinstance(error, ContainerConfigurationError)
     assert "run or execution timeout" in error.message
-    assert lab.script.tasks("apply", "write_notebook") == []
+    assert lab.script.tasks("apply", "draft") == []
 
 
 async def test_under_a_timeout_of_the_caller_reads_run(lab: Any) -> None:
@@ -146,4 +146,4 @@ async def test_writes_where_none_may_be_are_a_matter_of_configuration(
     assert isinstance(error, ContainerConfigurationError)
     assert setting in error.message
     assert len(lab.script.tasks("generate")) == (0 if given else 1)
-    assert lab.script.tasks("apply", "write_notebook") == []
+    assert lab.script.tasks("apply", "draft") == []

@@ -52,7 +52,7 @@ def test_infrastructure_backs_off_exponentially() -> None:
         (Step.PREPARE, 60, None, None),
         (Step.GENERATE, 80, 7, 300),
         (Step.ANALYSE, 60, None, None),
-        (Step.NOTEBOOK, 60, None, 300),
+        (Step.DRAFT, 60, None, 300),
         (Step.EXECUTE, 160, 7, 300),
         (Step.APPLY, 160, 7, 300),
         (Step.CONCLUDE, 60, None, 300),

@@ -113,7 +113,7 @@ async def test_a_step_that_fails_as_it_is_stopped_is_not_repeated(
 @pytest.mark.parametrize("way", ["stop", "cancel"])
 async def test_a_stop_while_the_revision_is_written_down_asks_nobody(lab: Any, way: str) -> None:
     gate = Gate(deaf=True)
-    lab.script.programs, lab.script.notebooks = [lab.programs.write], [gate]
+    lab.script.programs, lab.script.drafts = [lab.programs.write], [gate]
     running = await lab.start()
     await asyncio.wait_for(gate.entered.wait(), 5)
     await (running.signal("stop") if way == "stop" else running.handle.cancel())

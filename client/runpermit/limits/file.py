@@ -32,6 +32,12 @@ class LimitsStatus(BaseModel):
     allow_unlisted: bool
     error: str | None
 
+    @property
+    def binds(self) -> str:
+        """The sha256 that an approval binds: over the database and both switches."""
+        text = f"{self.enabled} {self.allow_unlisted} {self.sha256}"
+        return hashlib.sha256(text.encode()).hexdigest()
+
 
 @dataclass(frozen=True)
 class _Loaded:

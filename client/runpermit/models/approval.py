@@ -65,7 +65,7 @@ class Revision(Message):
     number: int
     code: str
     plan: Plan
-    limits_sha256: str | None
+    limits_sha256: str
     inputs: dict[str, str]
     kernel_environment: str
 

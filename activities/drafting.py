@@ -1,0 +1,34 @@
+"""Draft: what a person will be asked to approve, and all that the answer binds."""
+
+import asyncio
+
+from temporalio import activity
+
+from activities.folder import write_whole
+from activities.house import House
+from activities.inputs import manifest
+from activities.notebook import attempt_notebook
+from workflows.steps import Draft, DraftTask, Folder
+
+
+class Drafting:
+    """Idempotent: the same notebook is written again, and stock is taken anew."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+
+    @activity.defn(name="draft")
+    async def draft(self, task: DraftTask) -> Draft:
+        """The code as a notebook; input files, limits and packages as they are now."""
+        text = attempt_notebook(task.notebook, task.code, "It waits for approval.")
+        write_whole(task.notebook.notebook_path, text)
+        return await asyncio.to_thread(take_stock, self._house, task.folder)
+
+
+def take_stock(house: House, folder: Folder) -> Draft:
+    """What an approval of a program in `folder` binds, as it is now."""
+    return Draft(
+        inputs=manifest(folder.work),
+        limits=house.limits.status(),
+        kernel_environment=house.kernel_environment,
+    )

@@ -1,0 +1,54 @@
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from temporalio.testing import ActivityEnvironment
+
+from activities.drafting import Drafting
+from runpermit.config import LimitsSettings, limits_file
+from workflows.steps import Draft, DraftTask
+
+
+async def draft(desk: Any, task: DraftTask, **sections: dict[str, Any]) -> Draft:
+    found: Draft = await ActivityEnvironment().run(Drafting(desk.house(**sections)).draft, task)
+    return found
+
+
+def waiting(desk: Any) -> DraftTask:
+    folder = desk.folder()
+    return DraftTask(folder=folder, notebook=desk.notebook(folder, "approval"), code="results = {}")
+
+
+async def test_the_notebook_shows_the_code_as_it_waits_and_refuses_to_run(desk: Any) -> None:
+    task = waiting(desk)
+    await draft(desk, task)
+    first = task.notebook.notebook_path.read_bytes()
+    await draft(desk, task)
+    assert task.notebook.notebook_path.read_bytes() == first
+    written = nbformat.read(task.notebook.notebook_path, as_version=4)
+    assert "waits for approval" in written.cells[0].source
+    assert written.cells[1].source.endswith("results = {}")
+    assert "RUNPERMIT_RERUN_WRITES" in written.cells[1].source
+
+
+async def test_the_stock_tells_the_inputs_as_they_are_now(desk: Any) -> None:
+    task = waiting(desk)
+    before = await draft(desk, task)
+    (task.folder.work / "left_by_an_attempt.csv").write_text("1,2")
+    after = await draft(desk, task)
+    assert set(after.inputs) - set(before.inputs) == {"left_by_an_attempt.csv"}
+
+
+def test_what_an_approval_binds_of_the_limits_covers_both_switches(tmp_path: Path) -> None:
+    file = tmp_path / "limits.json"
+    file.write_text("{}")
+    settings = LimitsSettings(file=file)
+    variants = [
+        settings,
+        settings.model_copy(update={"enabled": False}),
+        settings.model_copy(update={"allow_unlisted": True}),
+    ]
+    bound = {limits_file(variant).status().binds for variant in variants}
+    file.write_text('{"A": {"max_value": 1}}')
+    bound.add(limits_file(settings).status().binds)
+    assert len(bound) == 4
