@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import functools
 import logging
+import os
 import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -194,4 +195,9 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Not through the interpreter's end: Temporal's core may crash there (sdk-python #300), and
+    # whoever supervises a worker reads its exit code.
+    os._exit(code)
