@@ -7,7 +7,6 @@ import logging
 import os
 import signal
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
@@ -49,6 +48,7 @@ _GRACE = timedelta(seconds=5)
 def build_house(settings: Settings, address: str) -> House:
     """The parts that the activities share. Raises ContainerConfigurationError."""
     python = str(settings.kernels.python or sys.executable)
+    packages = kernel_packages(python)
     return House(
         settings=settings,
         limits=limits_file(settings.limits),
@@ -57,8 +57,9 @@ def build_house(settings: Settings, address: str) -> House:
         ),
         # Made when it is first needed: without a key, given code still runs.
         generator=functools.cache(lambda: create_generator(settings.generation)),
-        kernel_environment=environment_name(kernel_packages(python)),
+        kernel_environment=environment_name(packages),
         address=address,
+        kernel_packages=tuple(packages[1:]),
     )
 
 
@@ -75,7 +76,6 @@ def build_workers(client: Client, house: House) -> list[Worker]:
         graceful_shutdown_timeout=_GRACE,
         # After a crash the next worker goes on at once, not after the default ten seconds.
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=1),
-        workflow_task_executor=ThreadPoolExecutor(max_workers=8),
     )
     own = Worker(
         client,

@@ -20,14 +20,18 @@ class Drafting:
     @activity.defn(name="draft")
     async def draft(self, task: DraftTask) -> Draft:
         """The code as a notebook; input files, limits and packages as they are now."""
+        return await asyncio.to_thread(self._draft, task, activity.info().workflow_run_id or "")
+
+    def _draft(self, task: DraftTask, run_id: str) -> Draft:
         text = attempt_notebook(task.notebook, task.code, "It waits for approval.")
         write_whole(task.notebook.notebook_path, text)
-        return await asyncio.to_thread(take_stock, self._house, task.folder)
+        return take_stock(self._house, task.folder, run_id)
 
 
-def take_stock(house: House, folder: Folder) -> Draft:
+def take_stock(house: House, folder: Folder, run_id: str) -> Draft:
     """What an approval of a program in `folder` binds, as it is now."""
     return Draft(
+        run_id=run_id,
         inputs=manifest(folder.work),
         limits=house.limits.status(),
         kernel_environment=house.kernel_environment,

@@ -13,11 +13,15 @@ from activities.heartbeat import StdoutTail, heartbeating
 from activities.house import House
 from activities.notebook import attempt_notebook
 from kernels.interface import RunOutcome
-from runpermit.errors import ContainerConfigurationError, WorkflowError
+from runpermit.errors import (
+    ContainerConfigurationError,
+    PythonExecutorException,
+    WorkflowError,
+)
 from runpermit.models import ExecutionMode, PythonExecutionSuccess, Revision
 from runpermit.models.wire import RESULTS_BYTES
-from runpermit.text import bounded
-from workflows.steps import ExecuteTask
+from runpermit.text import bounded, one_line
+from workflows.steps import NOT_OPENED, ExecuteTask
 
 _STDOUT_BYTES = 64 * 1024
 
@@ -42,13 +46,19 @@ class Execution:
     async def apply(self, task: ExecuteTask) -> PythonExecutionSuccess:
         """Run an approved program that writes. Scheduled with one attempt, so at most once.
 
-        The settings are read again here: they may have changed while the question waited. Raises
-        ContainerConfigurationError where writes are not possible any more, WorkflowError where
-        what was approved is not what would run.
+        The worker that applies asks its own settings: the question may have waited for days.
+        Raises ContainerConfigurationError where writes are not possible any more, WorkflowError
+        where what was approved is not what would run, or where this is not the one time.
         """
         self._refuse_writes()
+        info = activity.info()
         if task.approved is None:
-            raise WorkflowError("Nothing was approved: no write.", "applying")
+            raise _not_opened("Nothing was approved: no write.")
+        if info.attempt > 1 or info.workflow_run_id != task.approved.first_run_id:
+            raise _not_opened(
+                "This is a reset or a repetition of a run that may have written: it writes "
+                "nothing. Start a new execution."
+            )
         return await self._run(task)
 
     def _refuse_writes(self) -> None:
@@ -56,12 +66,18 @@ class Execution:
         if not control.writes_enabled or control.type != "mock":
             raise ContainerConfigurationError(
                 "control_system.writes_enabled and control_system.type of this worker do not allow "
-                f'writes any more: {control.writes_enabled}, "{control.type}".'
+                f'writes any more: {control.writes_enabled}, "{control.type}".',
+                {"verdict": NOT_OPENED},
             )
 
     async def _refuse_changes(self, task: ExecuteTask, approved: Revision) -> None:
         """Raise WorkflowError where code, inputs, limits or packages are not those approved."""
-        now = await asyncio.to_thread(take_stock, self._house, task.folder)
+        run_id = activity.info().workflow_run_id or ""
+        try:
+            now = await asyncio.to_thread(take_stock, self._house, task.folder, run_id)
+        except PythonExecutorException as error:
+            error.technical_details["verdict"] = NOT_OPENED
+            raise
         same = {
             "code": task.code == approved.code,
             "input files": now.inputs == approved.inputs,
@@ -70,10 +86,9 @@ class Execution:
         }
         changed = [name for name, unchanged in same.items() if not unchanged]
         if changed:
-            raise WorkflowError(
+            raise _not_opened(
                 f"Not run: since the approval of revision {approved.sha256[:6]} these changed: "
-                f"{', '.join(changed)}. Start the execution again.",
-                "applying",
+                f"{', '.join(changed)}. Start the execution again."
             )
 
     async def _run(self, task: ExecuteTask) -> PythonExecutionSuccess:
@@ -88,6 +103,10 @@ class Execution:
                 task.code, timeout=task.timeout, attempt=task.attempt, on_stdout=tail.add
             )
         return await asyncio.to_thread(_collect, task, outcome)
+
+
+def _not_opened(message: str) -> WorkflowError:
+    return WorkflowError(message, "applying", technical_details={"verdict": NOT_OPENED})
 
 
 def _collect(task: ExecuteTask, outcome: RunOutcome) -> PythonExecutionSuccess:
@@ -135,4 +154,5 @@ def _inline(results: dict[str, Any], text: str, file: Path) -> dict[str, Any]:
     size = len(text.encode())
     if size <= RESULTS_BYTES:
         return results
-    return {"_type": "file", "path": str(file), "bytes": size, "keys": list(results)[:100]}
+    keys = [one_line(key, 80) for key in list(results)[:100]]
+    return {"_type": "file", "path": str(file), "bytes": size, "keys": keys}

@@ -80,6 +80,10 @@ def make_folders(*folders: Path) -> None:
     """Create folders with mode 0750, whatever the umask; those that are there stay as they are."""
     for folder in folders:
         with disk(folder):
+            if folder.is_symlink():
+                raise ContainerConfigurationError(
+                    f"{folder} is a link, and nothing is written through links. Remove it."
+                )
             if folder.is_dir():
                 continue
             folder.mkdir(parents=True, exist_ok=True, mode=_FOLDER_MODE)

@@ -1,5 +1,7 @@
 """Generate: a model writes one program."""
 
+import asyncio
+
 from temporalio import activity
 
 from activities.folder import load_request, write_whole
@@ -27,15 +29,14 @@ class Generation:
         async with heartbeating():
             generated = await self._house.generator().generate(
                 GenerationTask(
-                    request=load_request(task.folder),
+                    request=await asyncio.to_thread(load_request, task.folder),
                     attempt=task.attempt,
                     errors=task.errors,
                     channels=database.channels if database else {},
                     writes_enabled=self._house.settings.control_system.writes_enabled,
+                    kernel_packages=self._house.kernel_packages,
                 )
             )
-        write_whole(
-            task.notebook.notebook_path,
-            attempt_notebook(task.notebook, generated.code, "As the generator wrote it."),
-        )
+        text = attempt_notebook(task.notebook, generated.code, "As the generator wrote it.")
+        await asyncio.to_thread(write_whole, task.notebook.notebook_path, text)
         return generated

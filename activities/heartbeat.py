@@ -5,10 +5,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from time import monotonic
 
+import structlog
 from temporalio import activity
 
 from runpermit.models import RunProgress
 from runpermit.text import visible
+
+log = structlog.get_logger()
 
 INTERVAL = 0.5
 _TAIL = 4000
@@ -46,3 +49,6 @@ async def heartbeating(tail: StdoutTail | None = None) -> AsyncIterator[None]:
         yield
     finally:
         beating.cancel()
+        (ended,) = await asyncio.gather(beating, return_exceptions=True)
+        if not isinstance(ended, asyncio.CancelledError):
+            log.error("the heartbeats of a step ended before it", error=repr(ended))

@@ -23,6 +23,7 @@ class House:
     generator: Callable[[], CodeGenerator]
     kernel_environment: str
     address: str
+    kernel_packages: tuple[str, ...] = ()
 
     @property
     def host(self) -> str:

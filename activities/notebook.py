@@ -90,7 +90,11 @@ def final_notebook(
         code = guarded(task.code) if task.wrote else task.code
         cells.append(v4.new_code_cell(code))
         if task.result is not None:
-            figures = [path.read_bytes() for path in task.result.figure_paths if path.is_file()]
+            figures = [
+                path.read_bytes()
+                for path in task.result.figure_paths
+                if path.is_file() and not path.is_symlink()
+            ]
             cells[-1].outputs = _outputs(task.result.stdout, figures)
     if task.result is not None:
         name = f"results{task.folder.suffix}.json"

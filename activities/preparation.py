@@ -8,7 +8,7 @@ from temporalio import activity
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
 from temporalio.client import Client
-from temporalio.service import RPCError
+from temporalio.service import RPCError, RPCStatusCode
 
 from activities.folder import (
     existing_folder_path,
@@ -19,7 +19,7 @@ from activities.folder import (
 from activities.folder_lock import take
 from activities.house import House
 from runpermit.config import check_settings
-from runpermit.errors import ContainerConfigurationError
+from runpermit.errors import ContainerConfigurationError, ServiceUnavailableError
 from runpermit.models import NotebookAttempt, NotebookType
 from runpermit.names import STAGE_ATTRIBUTE
 from workflows.steps import Deployment, Folder, PrepareTask, Timeouts
@@ -58,7 +58,6 @@ class Preparation:
             writes_enabled=settings.control_system.writes_enabled,
             control_system_type=settings.control_system.type,
             approval_mode=settings.approval.mode,
-            assurance=settings.approval.assurance,
             question_expiry=settings.approval.question_expiry,
             timeouts=Timeouts(
                 run=settings.timeouts.run,
@@ -71,12 +70,13 @@ class Preparation:
             limits=self._house.limits.status(),
             search_attributes=await _registered(client),
             web_ui=settings.links.web_ui,
+            foreign_details=await _has_foreign_details(task.workflow_id, client),
             address=self._house.address,
             namespace=client.namespace,
         )
 
     async def _open(self, task: PrepareTask, client: Client) -> Folder:
-        root = self._house.settings.executions.root
+        root = self._house.settings.executions.root.resolve()
         existing = task.request.existing_execution_folder
         if existing is None:
             path = new_folder_path(root, task)
@@ -115,6 +115,19 @@ async def _registered(client: Client) -> list[str]:
     kind = listed.custom_attributes.get(STAGE_ATTRIBUTE)
     keyword = IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
     return [STAGE_ATTRIBUTE] if kind == keyword else []
+
+
+async def _has_foreign_details(workflow_id: str, client: Client) -> bool:
+    """Whether the requester put words of their own beside our page in the Web UI."""
+    try:
+        description = await client.get_workflow_handle(workflow_id).describe()
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            return False
+        raise ServiceUnavailableError(
+            f"Temporal does not describe us: {error}", "temporal"
+        ) from None
+    return bool(await description.static_summary() or await description.static_details())
 
 
 def _earlier_notebooks(folder: Folder) -> list[NotebookAttempt]:

@@ -77,7 +77,8 @@ async def ask(client: RunpermitClient, execution: Execution, pending: PendingApp
         f"   then More Actions → Send a Signal → {approve} (or reject-{pending.revision}) → Submit"
     )
     say("   Or in another terminal, from this folder:")
-    for command in commands(pending):
+    target = f"{pending.binds.workflow_id} {pending.cli_options}"
+    for command in [f"runpermit show {target}", *commands(pending)]:
         say(f"      {_relative(_BIN)}/{command}")
     if os.environ.get("DEMO_APPROVE") == "1" or not sys.stdin.isatty():
         say(f"\n   Nobody is asked here: sending the signal {approve} in {_LOOK_SECONDS:g} s.\n")

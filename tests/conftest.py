@@ -9,7 +9,7 @@ import pytest
 
 # Temporal's servers come from PyPI and lie beside the interpreter, activated or not.
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-_TOOLS = {"chromium": "the Web UI tests", "ssh-keygen": "signed decisions"}
+_TOOLS = {"chromium": "the Web UI tests", "ssh-keygen": "signed decisions, not there yet,"}
 
 
 def pytest_report_header() -> list[str]:

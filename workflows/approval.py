@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from runpermit.models import ApprovalMode, Channel, Decision, DecisionRecord, ExecutionMode, Verb
 from runpermit.models.approval import SHOWN_DIGITS
-from runpermit.models.wire import MAX_DECISIONS, MAX_REVISIONS
+from runpermit.models.wire import MAX_DECISIONS, MAX_REVISIONS, Undecodable
 from runpermit.text import one_line
 
 
@@ -97,11 +97,16 @@ def _read(message: Incoming) -> tuple[Decision, str | None]:
     if len(message.arguments) > 1:
         return nothing, f"{len(message.arguments)} arguments, one Decision is expected"
     argument = message.arguments[0]
+    # Before anything looks at all of it: a stranger chose its size.
+    if isinstance(argument, dict) and len(argument) > len(Decision.model_fields):
+        argument = Undecodable(f"it has {len(argument)} fields")
+    if isinstance(argument, Undecodable):
+        return nothing, one_line(f"no valid Decision: {argument.reason}", 300)
     try:
         # Strict, but JSON has no enum: validate what JSON can say.
         decision = argument if isinstance(argument, Decision) else Decision.model_validate(argument)
     except ValidationError as invalid:
-        first = invalid.errors(include_url=False, include_context=False)[0]
+        first = invalid.errors(include_url=False, include_context=False, include_input=False)[0]
         field = ".".join(str(part) for part in first["loc"])
         return nothing, one_line(f"no valid Decision: {field} {first['msg']}", 300)
     except RecursionError:
@@ -113,7 +118,9 @@ def _read(message: Incoming) -> tuple[Decision, str | None]:
 
 def _comment(decision: Decision, refusal: str | None) -> str | None:
     """Whole where it counted; cut elsewhere, or strangers could outgrow Temporal's 2 MiB."""
-    return one_line(decision.comment, 300) if decision.comment and refusal else decision.comment
+    if not refusal or decision.comment is None:
+        return decision.comment
+    return one_line(decision.comment[:300], 300)
 
 
 def _refusal(desk: Desk, message: Incoming, decision: Decision, unusable: str | None) -> str | None:
@@ -126,10 +133,22 @@ def _refusal(desk: Desk, message: Incoming, decision: Decision, unusable: str | 
         return unusable
     question = desk.question
     if question is None:
-        return "nothing waits for a decision"
+        return _too_late(desk)
     if desk.answer is not None:
         return f"revision {question.revision} was already decided: {desk.answer.verb}"
     return _stale(question, message, decision) or _inadmissible(question, message, decision)
+
+
+def _too_late(desk: Desk) -> str:
+    """Nothing waits, and what the last decision was: a late no must not be taken for heard."""
+    last = next((record for record in reversed(desk.records) if record.accepted), None)
+    if last is None or last.verb is not Verb.APPROVE:
+        return "nothing waits for a decision"
+    who = last.operator or "an unnamed operator"
+    return (
+        f"nothing waits for a decision: revision {last.revision} was approved by {who} at "
+        f"{last.at:%H:%M:%S} UTC and may be running. To end it, send stop"
+    )
 
 
 def _stale(question: Question, message: Incoming, decision: Decision) -> str | None:
@@ -143,10 +162,12 @@ def _stale(question: Question, message: Incoming, decision: Decision) -> str | N
 
 def _inadmissible(question: Question, message: Incoming, decision: Decision) -> str | None:
     named = message.revision is not None or decision.sha256 is not None
-    if message.verb is Verb.APPROVE and not named and not question.plain_approve:
+    if decision.signature is not None:
+        return "signatures are not verified in this version: a decision with one is refused"
+    if message.verb is not Verb.REJECT and not named and not question.plain_approve:
         return (
-            f"an approval must name what it approves: approve-{question.revision}, or sha256. "
-            "Without it only the first revision of a first run can be approved"
+            f"it must name what it is for: {message.verb}-{question.revision}, or sha256. "
+            "Without it only the first revision of a first run can be meant"
         )
     if message.verb is Verb.REVISE and question.number >= MAX_REVISIONS:
         return f"{MAX_REVISIONS} revisions were asked for, no more are made: approve or reject"

@@ -44,8 +44,11 @@ class ApprovalDesk:
         self, question: Question, expiry: float | None, summary: str
     ) -> DecisionRecord | None:
         """The decision on `question`, or None where it expired; `expiry` in seconds."""
-        self.state = Desk(question=question, stop=self.state.stop, records=self.state.records)
+        # Signals that came before the question wait in Temporal: they are no answer to it, and are
+        # recorded as such before it stands.
         self._offer(question)
+        await asyncio.sleep(0)
+        self.state = Desk(question=question, stop=self.state.stop, records=self.state.records)
         with contextlib.suppress(TimeoutError):  # an answer in the same task still counts
             await workflow.wait_condition(
                 lambda: self.state.answer is not None,

@@ -11,7 +11,6 @@ with workflow.unsafe.imports_passed_through():
         CodeAnalysisError,
         InvalidRequestError,
         PythonExecutorException,
-        ServiceUnavailableError,
         WorkflowError,
     )
     from runpermit.failures import to_application_error
@@ -23,7 +22,6 @@ with workflow.unsafe.imports_passed_through():
         Plan,
         PythonExecutionContext,
         PythonExecutionRequest,
-        PythonExecutionSuccess,
         PythonServiceResult,
         Revision,
         Severity,
@@ -32,12 +30,20 @@ with workflow.unsafe.imports_passed_through():
         accept_request,
     )
     from runpermit.names import WORKFLOW
+    from runpermit.text import one_line
     from workflows import steps
     from workflows.approval import Question, approval_required
     from workflows.attempts import Attempts
     from workflows.conversation import Conversation
     from workflows.question import build_question, result_warnings
-    from workflows.refusals import refuse_caller_retries, refuse_writes
+    from workflows.refusals import (
+        RESET_REFUSAL,
+        after_opening,
+        refuse_caller_retries,
+        refuse_hidden_id,
+        refuse_writes,
+        was_opened,
+    )
     from workflows.retries import Step
     from workflows.shelf import next_notebook, open_context
     from workflows.stage_board import StageBoard
@@ -73,18 +79,17 @@ class PythonExecution(Conversation):
         try:
             result = await lifecycle
         except PythonExecutorException as error:
-            await self._end(_final_stage(error), error)
+            await self._fail(_final_stage(error), error)
             raise to_application_error(error, non_retryable=True) from None
         except (asyncio.CancelledError, FailureError) as interruption:
             if not is_cancelled_exception(interruption):
                 raise
             stopped = self._stopped()
-            await self._end(Stage.STOPPED, stopped)
+            await self._fail(Stage.STOPPED, stopped)
             if self._desk.state.stop is None:
                 raise asyncio.CancelledError(stopped.message) from None
             raise to_application_error(stopped, non_retryable=True) from None
-        await self._end(Stage.SUCCEEDED)
-        return result
+        return await self._succeed(result)
 
     async def _lifecycle(self, inputs: tuple[Any, ...]) -> PythonServiceResult:
         request = self._accept(inputs)
@@ -108,6 +113,7 @@ class PythonExecution(Conversation):
                 f"The workflow was started with {len(inputs)} inputs, one request is expected.",
                 "request",
             )
+        refuse_hidden_id(workflow.info())
         request = accept_request(inputs[0])
         refuse_caller_retries(workflow.info())
         self._request = self._state.request = request
@@ -203,6 +209,9 @@ class PythonExecution(Conversation):
             summary=f"attempt {self._state.generation_attempt}",
             host=self._deployment.host,
         )
+        first_run = draft.run_id == workflow.info().first_execution_run_id
+        if mode is ExecutionMode.WRITE_ACCESS and not first_run:
+            raise WorkflowError(RESET_REFUSAL, Stage.AWAITING_APPROVAL)
         self._questions += 1
         pending = build_question(
             request=self._request,
@@ -221,7 +230,7 @@ class PythonExecution(Conversation):
             Question(
                 number=pending.number,
                 sha256=pending.sha256,
-                plain_approve=pending.number == 1 and _is_first_run(),
+                plain_approve=pending.number == 1 and first_run,
             ),
             self._deployment.question_expiry,
             f"revision {pending.revision} waits for approval",
@@ -276,26 +285,13 @@ class PythonExecution(Conversation):
                 host=self._deployment.host,
                 run_seconds=seconds,
             )
-        except ServiceUnavailableError as lost:
-            if writes and lost.technical_details.get("timeout") != "SCHEDULE_TO_START":
-                raise WorkflowError(
-                    "The run was lost while it could write, and is not repeated: look at the "
-                    f"machine before you start it again. {lost.message}",
-                    Stage.APPLYING,
-                    lost,
-                ) from lost
+        except PythonExecutorException as error:
+            if writes:
+                self._attempts.may_have_written = was_opened(error)
+                raise after_opening(error) from error
             raise
         self._state.execution_failed = False
-        return await self._succeed(code, seen, mode, success)
-
-    async def _succeed(
-        self,
-        code: str,
-        seen: steps.Analysed,
-        mode: ExecutionMode,
-        success: PythonExecutionSuccess,
-    ) -> PythonServiceResult:
-        result = PythonServiceResult(
+        return PythonServiceResult(
             execution_result=success,
             generated_code=code,
             generation_attempt=self._state.generation_attempt,
@@ -304,9 +300,6 @@ class PythonExecution(Conversation):
             plan=seen.plan if seen.plan.writes else None,
             decisions=list(self._desk.state.records),
         )
-        await self._conclude(Stage.SUCCEEDED, result=result)
-        self._state.execution_result = result
-        return result
 
     async def _conclude(
         self,
@@ -341,21 +334,34 @@ class PythonExecution(Conversation):
             host=self._deployment.host,
         )
 
-    async def _end(self, stage: Stage, error: PythonExecutorException | None = None) -> None:
-        """Publish how it ended; after a failure first write down what can be written down."""
+    async def _succeed(self, result: PythonServiceResult) -> PythonServiceResult:
+        """Publish the result. What the code did is done: nothing takes the result away now."""
         await self._desk.close()
-        if error is not None:
-            self._state.is_failed = True
-            self._state.failure_reason = error.message
-            if self._context.is_initialized:
-                error.folder_path = self._context.folder_path
-                try:
-                    await self._conclude(stage, failure=error.message)
-                except (PythonExecutorException, FailureError, asyncio.CancelledError) as second:
-                    # The first failure is the one to tell.
-                    workflow.logger.error("no final notebook: %s", second)
-        self._state.is_successful = error is None
-        self._board.enter(stage, error.message if error else "")
+        try:
+            await self._conclude(Stage.SUCCEEDED, result=result)
+        except (PythonExecutorException, FailureError, asyncio.CancelledError) as failure:
+            warning = f"The final notebook could not be written: {failure}"
+            warnings = [*result.analysis_warnings, one_line(warning, 500)]
+            result = result.model_copy(update={"analysis_warnings": warnings})
+        self._state.execution_result = result
+        self._state.is_successful = True
+        self._board.enter(Stage.SUCCEEDED)
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        return result
+
+    async def _fail(self, stage: Stage, error: PythonExecutorException) -> None:
+        """Publish how it ended, after writing down what can be written down."""
+        await self._desk.close()
+        self._state.is_failed = True
+        self._state.failure_reason = error.message
+        if self._context.is_initialized:
+            error.folder_path = self._context.folder_path
+            try:
+                await self._conclude(stage, failure=error.message)
+            except (PythonExecutorException, FailureError, asyncio.CancelledError) as second:
+                # The first failure is the one to tell.
+                workflow.logger.error("no final notebook: %s", second)
+        self._board.enter(stage, error.message)
         await workflow.wait_condition(workflow.all_handlers_finished)
 
     def _stopped(self) -> WorkflowError:
@@ -371,11 +377,6 @@ class PythonExecution(Conversation):
 
     def _notebook(self, kind: NotebookType, stage: str) -> NotebookAttempt:
         return next_notebook(self._context, self._deployment.folder, kind, stage, workflow.now())
-
-
-def _is_first_run() -> bool:
-    # After a reset the old signals come again: they must not approve by themselves.
-    return workflow.info().run_id == workflow.info().first_execution_run_id
 
 
 def _final_stage(error: PythonExecutorException) -> Stage:

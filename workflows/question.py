@@ -69,11 +69,16 @@ def warnings(deployment: Deployment, draft: Draft, plan: Plan, mode: ExecutionMo
     if mode is ExecutionMode.WRITE_ACCESS:
         found.append(UNGATED)
         found.append("Nothing was rehearsed: writes as seen in the code.")
-    computed = sum(1 for write in plan.writes if not write.value_known or write.channel is None)
+    unknown = sum(1 for write in plan.writes if write.channel is None)
+    if unknown:
+        found.append(f"CHANNEL UNKNOWN in {unknown} of {len(plan.writes)} writes: it may be any.")
+    computed = sum(1 for write in plan.writes if write.channel and not write.value_known)
     if computed:
-        found.append(f"{computed} of {len(plan.writes)} writes are computed as it runs.")
+        found.append(f"{computed} of {len(plan.writes)} values are computed as it runs.")
     if mode is ExecutionMode.WRITE_ACCESS and not draft.limits.enabled:
         found.append("LIMITS OFF: limits.enabled = false in runpermit.toml.")
+    if deployment.foreign_details:
+        found.append("Summary and Details beside this page are the requester's.")
     if deployment.isolation is Isolation.NONE:
         found.append("Isolation none: no sandbox, the worker's own user.")
     found.append("approver not verified: any signal can approve.")

@@ -2,8 +2,31 @@
 
 from temporalio import workflow
 
-from runpermit.errors import ContainerConfigurationError, InvalidRequestError
-from workflows.steps import Deployment
+from runpermit.errors import (
+    ContainerConfigurationError,
+    ContainerConnectivityError,
+    ErrorCategory,
+    InvalidRequestError,
+    PythonExecutorException,
+    WorkflowError,
+)
+from runpermit.text import visible
+from workflows.steps import NOT_OPENED, Deployment
+
+RESET_REFUSAL = (
+    "This run is a reset of an earlier one, which may have written: it writes nothing. Start a new "
+    "execution."
+)
+
+
+def refuse_hidden_id(info: workflow.Info) -> None:
+    """Raise InvalidRequestError for a workflow id that would forge what operators read."""
+    if visible(info.workflow_id, keep="") != info.workflow_id:
+        raise InvalidRequestError(
+            "The workflow id holds line breaks, control or invisible characters: choose one that "
+            "people can read and type.",
+            "id",
+        )
 
 
 def refuse_caller_retries(info: workflow.Info) -> None:
@@ -43,3 +66,24 @@ def refuse_writes(deployment: Deployment, info: workflow.Info) -> None:
             "execution timeout, which could end it in the middle of a write. Start it without; "
             "timeout_seconds in the request bounds the run of the code."
         )
+
+
+def was_opened(error: PythonExecutorException) -> bool:
+    """Whether the program of a failed apply may have begun: unless it is proven, it may."""
+    details = error.technical_details
+    return not (
+        details.get("verdict") == NOT_OPENED
+        or details.get("timeout") == "SCHEDULE_TO_START"
+        or isinstance(error, ContainerConnectivityError)
+    )
+
+
+def after_opening(error: PythonExecutorException) -> PythonExecutorException:
+    """`error` of an apply, such that nobody takes it for one after which it may run again."""
+    if not was_opened(error):
+        return error
+    advice = "It ran with write access and is not repeated: look at the machine."
+    if error.category in {ErrorCategory.CODE_RELATED, ErrorCategory.WORKFLOW}:
+        error.message = f"{error.message} {advice}"
+        return error
+    return WorkflowError(f"{advice} {error.message}", "applying", error)

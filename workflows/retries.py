@@ -73,10 +73,11 @@ def step_limits(step: Step, timeouts: Timeouts, run_seconds: float | None = None
     """
     infrastructure = treatment(ErrorCategory.INFRASTRUCTURE).retry_policy
     retry, host = timedelta(seconds=timeouts.retry), timedelta(seconds=timeouts.host)
+    run = timedelta(seconds=timeouts.run if run_seconds is None else run_seconds)
     one_try = {
         Step.GENERATE: timedelta(seconds=timeouts.generation) + timedelta(seconds=30),
-        Step.EXECUTE: timedelta(seconds=run_seconds or timeouts.run) + _KERNEL_START,
-        Step.APPLY: timedelta(seconds=run_seconds or timeouts.run) + _KERNEL_START,
+        Step.EXECUTE: run + _KERNEL_START,
+        Step.APPLY: run + _KERNEL_START,
     }.get(step, timedelta(seconds=60))
     long = step in {Step.GENERATE, Step.EXECUTE, Step.APPLY}
     # The queue of a host has one worker: where that is gone, waiting for ever helps nobody.

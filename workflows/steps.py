@@ -25,6 +25,9 @@ from runpermit.models import (
 )
 from runpermit.models.wire import Message
 
+# The verdict on a run that is proven never to have begun.
+NOT_OPENED = "not_opened"
+
 
 class Timeouts(Message):
     """The deployment's time limits, in seconds; see the settings table in the README."""
@@ -81,13 +84,13 @@ class Deployment(Message):
     writes_enabled: bool
     control_system_type: str
     approval_mode: str
-    assurance: str | None
     question_expiry: float | None
     timeouts: Timeouts
     isolation: Isolation
     limits: LimitsStatus
     search_attributes: list[str]
     web_ui: str
+    foreign_details: bool
     address: str
     namespace: str
 
@@ -139,8 +142,12 @@ class DraftTask(Message):
 
 
 class Draft(Message):
-    """What an approval binds beside the program: input files, limits, packages of the kernels."""
+    """What an approval binds beside the program: input files, limits, packages of the kernels.
 
+    `run_id` is the run's as it stood when it was asked: a reset replays it, and has another.
+    """
+
+    run_id: str
     inputs: dict[str, str]
     limits: LimitsStatus
     kernel_environment: str

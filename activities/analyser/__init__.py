@@ -20,6 +20,7 @@ What it does not see:
 from activities.analyser.findings import MAX_LISTED, Findings
 from activities.analyser.program import Program
 from activities.analyser.source import parse, too_deep
+from activities.analyser.work import bounded
 from runpermit.errors import ChannelLimitsViolationError
 from runpermit.limits import LimitsValidator, ViolationType
 from runpermit.models.analysis import AnalysisResult, Severity
@@ -34,14 +35,15 @@ def analyse_code(
     """What `code` imports, reads, writes and risks, and the mode that follows from it.
 
     Pure and bounded in time and memory. Severity `error` means that the code must not run.
-    Raises CodeSyntaxError where it is not Python, and, where the deployment lets code write,
-    ChannelLimitsViolationError for the first constant that the limits refuse; its
+    Raises CodeSyntaxError where it is not Python or too large to follow, and, where the deployment
+    lets code write, ChannelLimitsViolationError for the first constant that the limits refuse; its
     `technical_details` hold the `line` and the messages of `all` of them.
     """
     tree = parse(code)
     findings = Findings()
     try:
-        Program(findings).read(tree)
+        with bounded():
+            Program(findings).read(tree)
     except RecursionError as error:
         raise too_deep() from error
     if control.control_system_writes_enabled:

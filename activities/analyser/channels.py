@@ -84,6 +84,11 @@ def is_control(path: str) -> bool:
     return path.partition(".")[0] in LIBRARIES
 
 
+def writes_inside(path: str) -> bool:
+    """Whether calling `path` may write to channels that its arguments don't name."""
+    return path.startswith(("epics.autosave.", "epics.devices.")) and not path.endswith(".save_pvs")
+
+
 def use_of(path: str) -> Use | None:
     """What calling `path` does: a function of a control library, or one that we inject."""
     head, _, last = path.rpartition(".")

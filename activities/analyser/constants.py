@@ -15,6 +15,7 @@ from activities.analyser.values import (
     Constants,
     one_of,
 )
+from activities.analyser.work import spend
 
 _MAX_TEXT = 1000
 _MAX_ITEMS = 1000
@@ -63,6 +64,7 @@ def fold(function: Callable[..., Any], *operands: Binding) -> Binding:
             return UNKNOWN
         known.append(one)
         certain &= one.certain
+        spend(sum(len(value) for value in one.values if isinstance(value, CONTAINERS)))
         if len(one.values) > 1:
             varying.append(one)
     try:
@@ -70,7 +72,9 @@ def fold(function: Callable[..., Any], *operands: Binding) -> Binding:
     except _MISTAKES:
         return UNKNOWN
     for result in results:
-        if _size(result) > _MAX_ITEMS:
+        size = _size(result)
+        spend(size)
+        if size > _MAX_ITEMS:
             return UNKNOWN
     sources = {id(one.source): one.source for one in varying}
     return one_of(results, sources.popitem()[1] if len(sources) == 1 else None, certain=certain)
@@ -83,9 +87,11 @@ def _rounds(known: list[Constants], varying: list[Constants]) -> list[tuple[Any,
     sources = {id(one.source): one.source for one in varying}
     if len(varying) == 1 or (len(sources) == 1 and varying[0].source is not None):
         count = len(varying[0].values)
+        spend(count * len(known))
         columns = (one.values if len(one.values) > 1 else one.values * count for one in known)
         return list(zip(*columns, strict=True))
     ways = len(varying[0].values) * len(varying[1].values)
+    spend(min(ways, MAX_ALTERNATIVES) * len(known))
     if len(varying) == len(sources) == 2 and None not in sources.values():  # noqa: PLR2004
         return list(itertools.product(*(one.values for one in known if ways <= MAX_ALTERNATIVES)))
     raise ValueError
@@ -102,7 +108,9 @@ def elements(value: Binding) -> list[Any] | None:
         return None
     if not all(isinstance(one, (*CONTAINERS, str)) for one in value.values):
         return None
-    return list(itertools.chain.from_iterable(value.values))
+    found = list(itertools.chain.from_iterable(value.values))
+    spend(len(found))
+    return found
 
 
 def items(owner: Constants) -> list[Any]:
@@ -111,6 +119,7 @@ def items(owner: Constants) -> list[Any]:
     for one in owner.values:
         if isinstance(one, list | tuple | dict):
             found += one.values() if isinstance(one, dict) else one
+    spend(len(found))
     return found
 
 

@@ -6,8 +6,9 @@ from typing import Any
 
 from activities.analyser.risks import Risk
 from activities.analyser.values import UNKNOWN, Binding, Constants, Use, bindings_in
+from activities.analyser.work import spend
 from runpermit.models.analysis import ChannelUse, Severity
-from runpermit.models.wire import non_json_values
+from runpermit.models.wire import not_json
 
 MAX_LISTED = 200
 _ORDER = list(Severity)
@@ -63,25 +64,28 @@ class Findings:
     def _use(
         self, use: Use, call: str, line: int, name: object, value: Binding, *, certain: bool
     ) -> None:
+        listed = self.writes if use is Use.WRITE else self.reads
+        spend(5)
+        if len(self._seen) >= MAX_LISTED * 10 and listed:
+            return
         channel = name if isinstance(name, str) else None
         plain = None
         known = isinstance(value, Constants) and value.certain and len(value.values) == 1
         if known and isinstance(value, Constants):
             (plain,) = value.values
             known = not any(bindings_in(plain))
-        key = (use, call, line, channel, repr(plain) if known else UNKNOWN)
+        text = repr(plain) if known else None
+        spend(len(text or "") // 8)
+        key = (use, call, line, channel, text)
         if key in self._seen:
             return
-        listed = self.writes if use is Use.WRITE else self.reads
         if len(listed) >= MAX_LISTED:
             self._cut = True
-        if len(self._seen) >= MAX_LISTED * 10 and listed:
-            return
         self._seen.add(key)
         if use is Use.WRITE and known and certain and channel is not None:
             self.constant_writes.append(ConstantWrite(channel, plain, line))
         if len(listed) < MAX_LISTED:
-            shown = known and not any(True for _ in non_json_values(plain))
+            shown = known and not_json(plain) is None
             listed.append(
                 ChannelUse(
                     call=call,

@@ -6,6 +6,7 @@ from typing import Any
 
 from activities.analyser.constants import elements
 from activities.analyser.values import FOREIGN, UNKNOWN, Binding, Constants, Handle, one_of
+from activities.analyser.work import spend
 
 _UNEVEN = (ast.If, ast.Continue, ast.Try, ast.Break)
 _LEAVING = (ast.Break, ast.Return, ast.Raise, ast.Yield, ast.Await)
@@ -26,6 +27,7 @@ def survey(body: list[ast.stmt]) -> Loop:
     nodes: list[ast.AST] = [*body]
     while nodes:
         node = nodes.pop()
+        spend(1)
         if isinstance(node, ast.Name):
             if isinstance(node.ctx, ast.Store):
                 loop.names.add(node.id)

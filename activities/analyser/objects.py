@@ -23,6 +23,7 @@ from activities.analyser.values import (
     one_of,
     words,
 )
+from activities.analyser.work import spend
 
 _MAX_PATH = 200
 _MINUTE = 60
@@ -40,12 +41,14 @@ class Objects:
 
     def __init__(self, findings: Findings) -> None:
         self.findings = findings
-        self.stars: list[str] = []
+        # A dict for its order, so that equal programs give equal results.
+        self.stars: dict[str, None] = {}
 
     def symbol(self, path: str, line: int) -> Binding:
         """The symbol of `path`, judged for what is wrong with it."""
         if len(path) > _MAX_PATH:
             return FOREIGN
+        spend(10)
         symbol, risk, control = _look_up(path)
         self.findings.uses_control |= control
         if risk:
@@ -73,6 +76,7 @@ class Objects:
 
     def attribute(self, owner: Binding, name: str, line: int) -> Binding:
         """What `owner.name` stands for."""
+        spend(1)
         if name in risks.INSIDE_NAMES:
             self.findings.risk(risks.INSIDES, f".{name}", line)
         if isinstance(owner, Symbol):
@@ -113,6 +117,7 @@ class Objects:
         names: list[object] = [None]
         if isinstance(key, Constants):
             names = [n for one in key.values for n in (one if isinstance(one, dict) else [one])]
+            spend(len(names))
         if not all(isinstance(name, str) and not name.startswith("EPICS") for name in names):
             self.findings.risk(risks.CA_ENVIRONMENT, "os.environ[…] = …", line)
 
@@ -128,6 +133,8 @@ class Objects:
 
     def _call_symbol(self, symbol: Symbol, given: Arguments, line: int) -> Binding:
         path = symbol.path
+        if channels.writes_inside(path):
+            self.findings.uses(Use.WRITE, path, line, UNKNOWN)
         if symbol.use:
             self._use(symbol.use, path.removeprefix("runpermit."), given, line)
             return FOREIGN
@@ -140,6 +147,10 @@ class Objects:
             seconds = only(given.get(0, ["secs", "delay"]))
             if isinstance(seconds, int | float) and seconds > _MINUTE:
                 self.findings.risk(risks.LONG_SLEEP, f"{path}({seconds:g})", line)
+        elif path == "numpy.load":
+            pickled = given.get(2, ["allow_pickle"])
+            if pickled is not None and only(pickled) is not False:
+                self.findings.risk(risks.LOADS, f"{path}(…, allow_pickle=…)", line)
         elif head == "os.environ" and last in _ENVIRONMENT_CHANGES:
             self.set_environment(given.get(0), line)
         return given_back(given)
@@ -185,6 +196,8 @@ class Objects:
             return fold_call(function, Arguments([owner, *given.positional], given.keywords))
         if name in risks.FILE_METHODS:
             self.findings.risk(risks.OPEN_WRITE, f".{name}(…)", line)
+        elif name in risks.LOOP_METHODS:
+            self.findings.risk(risks.LOOP_METHODS[name], f".{name}(…)", line)
         elif (name == "eval" and given.all) or (
             name == "query" and isinstance(only(given.get(0)), str)
         ):

@@ -13,9 +13,9 @@ from activities.analyser.constants import elements, fold
 from activities.analyser.expressions import Expressions
 from activities.analyser.findings import Findings
 from activities.analyser.loops import loop_variable, survey
-from activities.analyser.names import Scope, merged
+from activities.analyser.names import Scope
 from activities.analyser.source import refused
-from activities.analyser.values import UNKNOWN, Constants, Symbol, join
+from activities.analyser.values import UNKNOWN, Binding, Constants, Symbol, Use, join
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -48,12 +48,12 @@ class Program(Expressions):
 
     def ways(self, *ways: Sequence[ast.AST]) -> None:
         """Go on after one of several blocks was taken."""
-        before, ends = self.scope.now, []
+        branches = []
         for way in ways:
-            self.scope.now = dict(before)
+            self.scope.enter_branch()
             self.block(way)
-            ends.append(self.scope.now)
-        self.scope.now = merged(ends)
+            branches.append(self.scope.leave_branch())
+        self.scope.merge(branches)
 
     def _do_other(self, node: ast.stmt) -> None:
         for child in ast.iter_child_nodes(node):
@@ -78,7 +78,7 @@ class Program(Expressions):
         for alias in node.names:
             if alias.name == "*":
                 self.objects.symbol(module, node.lineno)
-                self.objects.stars.append(module)
+                self.objects.stars[module] = None
             else:
                 symbol = self.objects.symbol(f"{module}.{alias.name}", node.lineno)
                 self.bind(alias.asname or alias.name, symbol)
@@ -158,7 +158,7 @@ class Program(Expressions):
             # Afterwards the values of the last round alone are left.
             last = self.scope.now.get(name)
             if isinstance(last, Constants) and len(last.values) > 1:
-                self.scope.now[name] = Constants(last.values, last.source, certain=False)
+                self.scope.set_now(name, Constants(last.values, last.source, certain=False))
         self.block(node.orelse)
 
     do_AsyncFor = do_For
@@ -177,7 +177,7 @@ class Program(Expressions):
         for name in names:
             before = self.scope.now.get(name)
             if before is not None:
-                self.scope.now[name] = join(before, UNKNOWN)
+                self.scope.set_now(name, join(before, UNKNOWN))
 
     def do_Try(self, node: ast.Try) -> None:
         self.ways([], [*node.body, *node.orelse])
@@ -203,8 +203,22 @@ class Program(Expressions):
     do_AsyncWith = do_With
 
     def do_Match(self, node: ast.Match) -> None:
-        self.value(node.subject)
+        subject = self.value(node.subject)
+        for case in node.cases:
+            for part in ast.walk(case.pattern):
+                if isinstance(part, ast.MatchClass):
+                    self._take_attributes(subject, part)
         self.ways([], *([one] for one in node.cases))
+
+    def _take_attributes(self, owner: Binding, pattern: ast.MatchClass) -> None:
+        """`case object(caput=write)` takes attributes as getattr does."""
+        self.value(pattern.cls)
+        for name in pattern.kwd_attrs:
+            found = self.objects.attribute(owner, name, pattern.lineno)
+            if found.use is Use.WRITE:
+                self.hand_on(found, pattern.lineno)
+            elif name in channels.DOUBTFUL:
+                self.findings.doubtful_write(f".{name}", pattern.lineno, UNKNOWN)
 
     def do_match_case(self, node: ast.match_case) -> None:
         for part in ast.walk(node.pattern):

@@ -38,6 +38,9 @@ _FILE = Risk(Severity.WARNING, "changes files", _FILES)
 
 DYNAMIC_NAME = _hidden("takes an attribute by a name that is computed")
 INSIDES = _INSIDES
+NETWORK = _NET
+PROCESS = _PROCESS
+LOADS = _LOADS
 PATCHED = _hidden("changes the control library")
 CA_ENVIRONMENT = Risk(
     Severity.ERROR,
@@ -59,7 +62,8 @@ ENDLESS = Risk(
 _TABLE: dict[Risk, str] = {
     _CODE: "builtins.exec builtins.eval builtins.compile builtins.__import__ builtins.breakpoint "
     "importlib runpy code codeop types.FunctionType types.CodeType get_ipython IPython imp "
-    "zipimport pdb timeit.timeit timeit.repeat timeit.Timer",
+    "zipimport pdb doctest cProfile profile trace site logging.config timeit.timeit "
+    "timeit.repeat timeit.Timer",
     _INSIDES: "builtins.globals builtins.locals builtins.vars builtins.__builtins__ sys.modules "
     "builtins.__loader__ builtins.__spec__ builtins.input "
     "sys._getframe sys._current_frames sys.settrace sys.setprofile sys.meta_path sys.path_hooks "
@@ -81,7 +85,8 @@ _TABLE: dict[Risk, str] = {
     "asyncio.open_unix_connection asyncio.start_unix_server http.client http.server urllib.request "
     "urllib3 requests httpx aiohttp ftplib smtplib telnetlib poplib imaplib nntplib xmlrpc "
     "websocket websockets paramiko fabric zmq pycurl grpc webbrowser pyvisa serial redis "
-    "jupyter_client",
+    "jupyter_client logging.handlers.SocketHandler logging.handlers.DatagramHandler "
+    "logging.handlers.SysLogHandler logging.handlers.SMTPHandler logging.handlers.HTTPHandler",
     _LOADS: "pickle.load pickle.loads pickle.Unpickler _pickle marshal dill cloudpickle shelve "
     "jsonpickle joblib.load pandas.read_pickle yaml.unsafe_load yaml.full_load",
     _ROUTE: "p4p pvaccess pvapy caproto tango PyTango taurus",
@@ -107,6 +112,15 @@ INSIDE_NAMES = words(
 
 # Methods that change files, on whatever object has them.
 FILE_METHODS = words("write_text write_bytes unlink symlink_to hardlink_to")
+
+# Methods of an event loop, whichever way the program came by it.
+LOOP_METHODS = dict.fromkeys(
+    words(
+        "create_connection create_server create_datagram_endpoint create_unix_connection "
+        "create_unix_server sock_connect"
+    ),
+    NETWORK,
+) | dict.fromkeys(words("subprocess_exec subprocess_shell"), PROCESS)
 
 # Of these an attribute that is computed can be anything.
 _POWERFUL = words("os sys builtins importlib posix types gc inspect")

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from activities.analyser.work import spend
+
 MAX_ALTERNATIVES = 200
 CONTAINERS = (list, tuple, set, dict)
 
@@ -116,6 +118,7 @@ def _key(value: object) -> object:
 
 
 def _union(first: Constants, second: Constants) -> Binding:
+    spend(len(first.values) + len(second.values))
     found = {_key(value): value for value in (*first.values, *second.values)}
     if len(found) == len(first.values) == len(second.values):
         return first
@@ -128,6 +131,8 @@ def bindings_in(value: object) -> Iterator[Binding]:
     """What in a container is no plain value."""
     if isinstance(value, Constants):
         value = value.values
+    if isinstance(value, CONTAINERS):
+        spend(len(value))
     if isinstance(value, Binding):
         yield value
     elif isinstance(value, list | tuple | set):

@@ -98,9 +98,17 @@ class Execution:
         """End the execution without running what waits. Raises DecisionRefusedError."""
         return await self._decide(Verb.REJECT, operator, reason)
 
-    async def revise(self, operator: str, comment: str) -> DecisionReceipt:
-        """Send what waits back to the generator, with `comment`. Raises DecisionRefusedError."""
-        return await self._decide(Verb.REVISE, operator, comment)
+    async def revise(
+        self, operator: str, comment: str, sha256: str | None = None
+    ) -> DecisionReceipt:
+        """Send what waits back to the generator, with `comment`. Raises DecisionRefusedError.
+
+        Without `sha256` the revision is meant that waits at this moment.
+        """
+        if sha256 is None:
+            pending = await self.pending_approval()
+            sha256 = pending.sha256 if pending else None
+        return await self._decide(Verb.REVISE, operator, comment, sha256)
 
     async def stop(self, operator: str, reason: str) -> None:
         """End the execution at whatever stage. Durable, even while no worker answers.

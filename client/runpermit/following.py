@@ -44,13 +44,14 @@ async def follow(execution: Followed) -> AsyncIterator[ProgressEvent]:
                 tracker, seen = Tracker(), None
                 yield _notice(f"The execution was reset and starts over as run {described.run_id}.")
             run_id = described.run_id
-            events += await _printed(tracker, described)
             # Whatever the workflow does lengthens its history: no worker is asked while it waits.
             look = (described.history_length, described.status)
             if look != seen:
                 state = await execution.state()
                 events += tracker.look(state)
                 seen = look
+            # After the stages: what was printed belongs to the last of them.
+            events += await _printed(tracker, described)
             back = "" if not outage else "Answers again."
             outage = ""
         except ServiceUnavailableError as away:

@@ -6,14 +6,17 @@ and the model come last, cut and labelled. Kept below 8 KB, since the Web UI sen
 
 import shlex
 from collections import Counter
+from typing import Any
 from urllib.parse import quote
 
 from runpermit.models import PendingApproval, Plan, PlannedWrite, Stage
 from runpermit.text import fenced, markdown, one_line, preformatted
 
-_WIDTH = 60
+_WIDTH = 54
+_CODE_WIDTH = _WIDTH - 5
 _ASKED_WRITES = 3
 _SHOWN_WRITES = 30
+_SHOWN_ELEMENTS = 3
 _PAGE_BYTES = 8000
 # From what reads well to what fits whatever is in it: writes, words and code shown, commands.
 _SIZES = ((_SHOWN_WRITES, 400, 3000, 3), (20, 200, 1000, 3), (10, 80, 300, 3), (4, 40, 100, 1))
@@ -24,8 +27,11 @@ def question(plan: Plan) -> str:
     writes = plan.writes
     if not writes:
         return "Run this code? It only reads."
-    times = Counter(f"{_name(write)} → {_value(write)}" for write in writes)
-    shown = [f"{what} ({count} ×)" if count > 1 else what for what, count in times.items()]
+    # What is shown may be cut: two writes are the same only if all of them is.
+    times = Counter(
+        (f"{_name(write)} → {_value(write)}", write.channel, repr(write.value)) for write in writes
+    )
+    shown = [f"{what[0]} ({count} ×)" if count > 1 else what[0] for what, count in times.items()]
     more = f" and {len(shown) - _ASKED_WRITES} more" if len(shown) > _ASKED_WRITES else ""
     count = "1 write" if len(writes) == 1 else f"{len(writes)} writes"
     return f"{count} seen in the code: {'; '.join(shown[:_ASKED_WRITES])}{more}"
@@ -49,14 +55,17 @@ def _page(pending: PendingApproval, writes: int, words: int, code: int, answers:
         f"**Revision {revision}** (number {pending.number}) · asked "
         f"{pending.asked_at:%Y-%m-%d %H:%M:%S} UTC · expires {expiry}",
         "\n".join(f"⚠️ {markdown(warning, 300)}" for warning in pending.warnings),
+        f"⚠️ Only the beginning of the code is shown. Read it: {_show(pending)}"
+        if len(pending.code.rstrip("\n")) > code
+        else "",
     ]
     if pending.plan.writes:
         parts.append(fenced("\n".join(write_lines(pending.plan, writes))))
     parts += [
         "#### To answer",
         f"**More Actions → Send a Signal →** choose `approve-{revision}`, `reject-{revision}` or "
-        f"`revise-{revision}` **→ Submit**, without input. The page does not refresh by itself: "
-        "press R.",
+        f"`revise-{revision}` **→ Submit**, without input. *Request Cancellation* stops it, now "
+        "and while it runs. The page does not refresh by itself: press R.",
         fenced("\n".join(" \\\n    ".join(parts) for parts in _commands(pending)[:answers])),
         "#### Why (the requester's words)",
         f"Asked for: {markdown(pending.user_query, words)}\n"
@@ -69,7 +78,7 @@ def _page(pending: PendingApproval, writes: int, words: int, code: int, answers:
 
 
 def write_lines(plan: Plan, shown: int = _SHOWN_WRITES) -> list[str]:
-    """The writes as aligned plain text of at most 60 characters, two lines each or three."""
+    """The writes as aligned plain text of at most 54 characters, two lines each or three."""
     lines: list[str] = []
     for write in plan.writes[:shown]:
         name, value = _name(write), f"→ {_value(write)}"
@@ -119,6 +128,11 @@ def progress_page(
     return page
 
 
+def _show(pending: PendingApproval) -> str:
+    target = shlex.quote(pending.binds.workflow_id)
+    return markdown(f"runpermit show {target} {pending.cli_options}", 300)
+
+
 def _commands(pending: PendingApproval) -> list[tuple[str, str]]:
     """What is said to which execution, and the options."""
     target = shlex.quote(pending.binds.workflow_id)
@@ -141,13 +155,22 @@ def _name(write: PlannedWrite) -> str:
 def _value(write: PlannedWrite) -> str:
     if not write.value_known:
         return "computed"
+    if isinstance(write.value, list) and len(write.value) > _SHOWN_ELEMENTS:
+        return f"{len(write.value)} values, {_span(write.value)} {one_line(write.units, 8)}".strip()
     shown = one_line(str(write.value), 20)
     return f"{shown} {one_line(write.units, 8)}".strip()
 
 
+def _span(values: list[Any]) -> str:
+    numbers = [value for value in values if isinstance(value, int | float)]
+    if len(numbers) < len(values):
+        return "not all numbers"
+    return f"{min(numbers):g} … {max(numbers):g}"
+
+
 def _limits(write: PlannedWrite) -> str:
     if write.min_value is None and write.max_value is None:
-        return "no limits" if write.channel else ""
+        return "no limits" if write.channel else "limits not checked"
     low = "-∞" if write.min_value is None else f"{write.min_value:g}"
     high = "∞" if write.max_value is None else f"{write.max_value:g}"
     return f"limits {low} … {high} {one_line(write.units, 8)}".strip()
@@ -165,6 +188,6 @@ def _code(pending: PendingApproval, words: int, most: int) -> str:
     rest = "" if shown is code else " (only its beginning: the whole is in the notebook below)"
     return (
         f"#### Code, {lines} lines{rest}\n\n<details open><summary>show or hide</summary>"
-        f"<pre>{preformatted(shown)}</pre></details>\n\n"
+        f"<pre>{preformatted(shown, _CODE_WIDTH)}</pre></details>\n\n"
         f"Notebook: {markdown(pending.notebook_path, min(300, 3 * words))}"
     )

@@ -1,7 +1,6 @@
 """How messages become payloads: strict JSON outwards, and inwards nothing that can jam a task."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from pydantic_core import to_json
@@ -9,14 +8,11 @@ from temporalio.api.common.v1 import Payload
 from temporalio.contrib.pydantic import PydanticJSONPlainPayloadConverter
 from temporalio.converter import CompositePayloadConverter, DataConverter, DefaultPayloadConverter
 
+from runpermit.models.wire import REQUEST_BYTES, Undecodable
 from runpermit.text import one_line
 
-
-@dataclass(frozen=True)
-class Undecodable:
-    """Stands where a payload of a stranger could not be read."""
-
-    reason: str
+# Above all that a request may have. Reading more would take longer than Temporal lets a task.
+_STRANGERS_BYTES = REQUEST_BYTES + 128 * 1024
 
 
 class StrictJSONConverter(PydanticJSONPlainPayloadConverter):
@@ -59,6 +55,9 @@ class StrictPayloadConverter(CompositePayloadConverter):
     def _value(self, payload: Payload, hint: type) -> Any:  # noqa: ANN401
         if hint is not Any:
             return super().from_payloads([payload], [hint])[0]
+        if len(payload.data) > _STRANGERS_BYTES:
+            size = len(payload.data) >> 10
+            return Undecodable(f"it has {size} KB, {_STRANGERS_BYTES >> 10} KB are read at most")
         try:
             return super().from_payloads([payload], None)[0]
         except Exception as error:  # noqa: BLE001  (whatever a stranger's bytes do)

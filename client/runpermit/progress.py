@@ -35,6 +35,15 @@ class ProgressEvent(Message):
     text: str = ""
     pending: PendingApproval | None = None
 
+    def __str__(self) -> str:
+        """What happened, for people: one line, but for what the code printed."""
+        match self.kind:
+            case ProgressKind.STAGE | ProgressKind.END | ProgressKind.QUESTION:
+                return f"{self.stage or self.kind} {self.text}".strip()
+            case ProgressKind.ATTEMPT:
+                return f"attempt {self.attempt}"
+        return self.text
+
 
 class Tracker:
     """Remembers what was told, so that nothing is told twice."""

@@ -7,8 +7,11 @@ import unicodedata
 ERROR_TEXT_BYTES = 8 * 1024
 
 _INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
-# Blank or combining-only letters that are no control characters, yet show as nothing.
-_BLANK_LETTERS = {"\u115f", "\u1160", "\u3164", "\uffa0", "\u2800", "\u00a0", "\u034f"}
+# Letters, marks and variation selectors that are no control characters, yet show as nothing.
+_BLANK = re.compile(
+    "[\u00a0\u034f\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200a\u202f\u205f\u2800"
+    "\u3000\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~&:/@$^=\"'])")
 _BACKTICKS = re.compile(r"`+")
 
@@ -28,8 +31,7 @@ def visible(text: str, *, keep: str = "\n\t") -> str:
     """`text` with control, bidirectional and invisible characters, but for `keep`, as escapes."""
     return "".join(
         char
-        if char in keep
-        or (unicodedata.category(char) not in _INVISIBLE and char not in _BLANK_LETTERS)
+        if char in keep or (unicodedata.category(char) not in _INVISIBLE and not _BLANK.match(char))
         else _escape(char)
         for char in text
     )
@@ -55,13 +57,19 @@ def fenced(text: str, language: str = "") -> str:
     return f"{fence}{language}\n{shown}\n{fence}"
 
 
-def preformatted(text: str) -> str:
-    """`text` for the inside of an HTML `<pre>`: visible and escaped.
+def preformatted(text: str, width: int) -> str:
+    """`text` for the inside of an HTML `<pre>`: visible, escaped, its lines numbered.
 
-    Blank lines carry a zero-width entity, because Markdown ends an HTML block at the first one.
+    A line of over `width` characters goes on in the next, marked with an arrow: what stands
+    beyond the edge of a page is not read. The numbers keep every line from being blank, where
+    Markdown would end the block.
     """
-    lines = html.escape(visible(text)).split("\n")
-    return "\n".join(line if line.strip() else "&#8203;" for line in lines)
+    shown = []
+    for number, line in enumerate(visible(text).expandtabs(4).split("\n"), 1):
+        pieces = [line[at : at + width] for at in range(0, len(line), width)] or [""]
+        shown.append(f"{number:>4} {pieces[0]}")
+        shown += [f"   ↩ {piece}" for piece in pieces[1:]]
+    return html.escape("\n".join(shown))
 
 
 def _escape(char: str) -> str:

@@ -138,7 +138,7 @@ class Desk:
         """What an operator approved."""
         known: dict[str, Any] = {
             "workflow_id": "wf",
-            "first_run_id": "run",
+            "first_run_id": "test-run",
             "number": 1,
             "code": "results = {}",
             "plan": Plan(),

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from activities.inputs import manifest
+from runpermit.errors import InvalidRequestError
 
 
 def sha256(content: bytes) -> str:
@@ -24,20 +25,28 @@ def test_an_empty_folder_has_no_inputs(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(10)
-def test_links_pipes_sockets_and_devices_are_no_inputs_and_block_nothing(tmp_path: Path) -> None:
+def test_pipes_and_sockets_are_no_inputs_and_block_nothing(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with socket.socket(socket.AF_UNIX) as unix:
+        unix.bind(str(tmp_path / "socket"))
+        assert manifest(tmp_path) == {}
+
+
+@pytest.mark.parametrize("target", ["outside", ".", "nowhere", "/dev/zero"])
+def test_a_link_can_not_be_bound(target: str, tmp_path: Path) -> None:
+    (tmp_path / "outside").write_text("0.1")
     work = tmp_path / "work"
     work.mkdir()
-    (tmp_path / "outside").mkdir()
-    (tmp_path / "outside" / "secret").write_text("x")
-    (work / "link").symlink_to(tmp_path / "outside" / "secret")
-    (work / "folder").symlink_to(tmp_path / "outside")
-    (work / "loop").symlink_to(work)
-    (work / "broken").symlink_to("nowhere")
-    (work / "null").symlink_to("/dev/zero")
-    os.mkfifo(work / "pipe")
-    with socket.socket(socket.AF_UNIX) as unix:
-        unix.bind(str(work / "socket"))
-        assert manifest(work) == {}
+    (work / "setting").symlink_to(tmp_path / target)
+    with pytest.raises(InvalidRequestError, match="setting is a link"):
+        manifest(work)
+
+
+def test_more_than_an_approval_can_bind_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    with (tmp_path / "sparse").open("wb") as file:
+        file.truncate(1 << 41)
+    with pytest.raises(InvalidRequestError, match="1 GiB"):
+        manifest(tmp_path)
 
 
 def test_a_changed_added_or_renamed_file_changes_it(tmp_path: Path) -> None:

@@ -85,7 +85,6 @@ async def test_the_deployment_is_what_the_settings_say(prepare: Prepare, client:
     assert deployment.host == "here"
     assert deployment.writes_enabled is False
     assert deployment.control_system_type == "mock"
-    assert (deployment.approval_mode, deployment.assurance) == ("all_code", "claimed")
     assert deployment.question_expiry == 60
     assert deployment.timeouts.model_dump() == {
         "run": 5,

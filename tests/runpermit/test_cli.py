@@ -187,8 +187,8 @@ def test_show_prints_the_code_the_writes_and_commands_that_reach_this_server(
     assert "! approver not verified" in shown
     revision = question["sha256"][:6]
     address = f"--address {server.address}"
-    assert f"runpermit approve {name} {address} --sha256 {revision}" in shown
-    assert f"runpermit reject {name} {address} --reason" in shown
+    assert f"runpermit approve {name} --sha256 {revision} {address}" in shown
+    assert f"runpermit stop {name} --reason '…' {address}" in shown
 
 
 def test_approve_with_the_revision_that_waits_asks_nothing_and_counts(

@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -288,3 +289,47 @@ def test_the_demo_loads_and_bounds_its_correctors() -> None:
     entry = database.find("SR:HCM1:SP")
     assert entry is not None
     assert None not in (entry.min_value, entry.max_value, entry.max_step, entry.units)
+
+
+@pytest.mark.parametrize(
+    ("content", "where"),
+    [
+        (rb'{"A": {"description": "\ud800"}}', 'entry "A", field description'),
+        (rb'{"A": {"units": "V", "conditions": ["\udfff"]}}', 'entry "A", field conditions.0'),
+        (rb'{"A": {"\ud800": 1}}', r'entry "A", field \ud800'),
+        (rb'{"A": {"\ud800": 1, "\ud800": 1}}', r'entry "A", field \ud800'),
+        (rb'{"\ud800": {}}', r"entry '\ud800'"),
+        (rb'{"\ud800": {}, "\ud800": {}}', r'entry "\ud800"'),
+        (rb'{"defaults": {"units": "\ud800"}}', 'entry "defaults", field units'),
+    ],
+)
+def test_half_a_character_is_refused_where_it_stands(content: bytes, where: str) -> None:
+    with pytest.raises(ContainerConfigurationError) as caught:
+        LimitsDatabase.from_bytes(content, Path("limits.json"))
+    assert f"limits.json: {where}" in caught.value.message
+    caught.value.message.encode()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'{"A": ' + b"[" * 900 + b"]" * 900 + b"}",
+        b'{"A": {"max_value": 1, "allowed_values": [1' + b"0" * 400 + b"]}}",
+    ],
+)
+def test_what_is_too_deep_or_too_large_a_number_is_refused_with_the_file(content: bytes) -> None:
+    with pytest.raises(ContainerConfigurationError, match=r"limits\.json"):
+        LimitsDatabase.from_bytes(content, Path("limits.json"))
+
+
+def test_many_channels_load_in_time_that_grows_with_their_number() -> None:
+    content = json.dumps({f"A{n}": {"max_value": 1} for n in range(30_000)}).encode()
+    start = time.perf_counter()
+    assert len(LimitsDatabase.from_bytes(content, Path("limits.json")).channels) == 30_000
+    assert time.perf_counter() - start < 8
+
+
+def test_a_repeated_entry_among_many_is_found() -> None:
+    content = b"{" + b"".join(b'"A%d": {}, ' % n for n in range(1000)) + b'"A500": {}}'
+    with pytest.raises(ContainerConfigurationError, match='entry "A500" is given twice'):
+        LimitsDatabase.from_bytes(content, Path("limits.json"))

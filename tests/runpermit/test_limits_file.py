@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from runpermit.errors import ChannelLimitsViolationError
-from runpermit.limits import LimitsFile, ViolationType
+from runpermit.errors import ChannelLimitsViolationError, ContainerConfigurationError
+from runpermit.limits import LimitsDatabase, LimitsFile, ViolationType
 
 GOOD = '{"A": {"max_value": 10}}'
 WIDER = '{"A": {"max_value": 99}}'
@@ -167,3 +167,40 @@ def test_case_14_limits_switched_off_say_so(path: Path) -> None:
     without_file.validator.validate("A", 1e9)
     assert without_file.status().error is None
     assert refusal(without_file, float("nan")).violation_type is ViolationType.INVALID_VALUE
+
+
+def test_half_a_character_refuses_all_writes(path: Path) -> None:
+    path.write_text(r'{"A": {"description": "\ud800"}}')
+    limits = LimitsFile(path)
+    assert 'entry "A", field description' in (limits.status().error or "")
+    assert limits.status().model_dump_json()
+    assert refusal(limits).violation_type is ViolationType.LIMITS_UNAVAILABLE
+
+
+def test_any_error_while_loading_refuses_all_writes(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> LimitsDatabase:
+        raise ValueError("odd \ud800")
+
+    monkeypatch.setattr(LimitsDatabase, "from_bytes", fail)
+    limits = LimitsFile(path)
+    assert "odd" in str(refusal(limits))
+    assert limits.status().model_dump_json()
+
+
+def test_a_pipe_swapped_in_after_the_look_refuses_without_blocking(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    regular = path.stat()
+    path.unlink()
+    os.mkfifo(path)
+    monkeypatch.setattr(Path, "stat", lambda _: regular)
+    assert "no regular file" in str(refusal(LimitsFile(path)))
+
+
+def test_a_huge_file_refuses_all_writes(path: Path) -> None:
+    os.truncate(path, 10 * 1024**3)
+    assert "larger than 32 MB" in str(refusal(LimitsFile(path)))
+    with pytest.raises(ContainerConfigurationError, match="larger than 32 MB"):
+        LimitsDatabase.load(path)

@@ -1,5 +1,6 @@
 """Foreign text shows as what it is, and takes no effect anywhere."""
 
+import html
 import unicodedata
 from html.parser import HTMLParser
 from typing import Any
@@ -96,10 +97,22 @@ def test_nothing_inside_a_fence_ends_it(text: str) -> None:
 
 @given(texts)
 def test_nothing_inside_preformatted_ends_it(text: str) -> None:
-    page = f"<details><summary>s</summary><pre>{preformatted(text)}</pre></details>\n\nafter"
+    page = f"<details><summary>s</summary><pre>{preformatted(text, 49)}</pre></details>\n\nafter"
     shown = rendered(page)
 
     assert shown.tags == ["details", "summary", "pre", "p"]
+
+
+@given(texts)
+def test_no_line_inside_preformatted_is_wider_than_the_page(text: str) -> None:
+    lines = html.unescape(preformatted(text, 20)).split("\n")
+    assert all(len(line) <= 25 for line in lines[:9_999])
+
+
+def test_what_stands_far_to_the_right_is_shown_on_lines_of_its_own() -> None:
+    shown = preformatted("a" + " " * 40 + "hidden()", 20)
+    assert "hidden()" in shown.split("\n")[-1]
+    assert "↩" in shown
 
 
 @given(texts)

@@ -125,7 +125,7 @@ class Script:
             "writes_enabled": self.writes_enabled,
             "control_system_type": "mock",
             "approval_mode": "control_writes",
-            "assurance": "claimed",
+            "foreign_details": False,
             "question_expiry": None,
             "timeouts": Timeouts(),
             "isolation": Isolation.NONE,
@@ -160,7 +160,8 @@ class Script:
     async def draft(self, task: DraftTask) -> Draft:
         await self._next("draft", task, self.drafts)
         limits = self.limits.status().model_copy(update={"path": "/srv/limits.json"})
-        return Draft(inputs={}, limits=limits, kernel_environment="python 3.11")
+        run_id = activity.info().workflow_run_id or ""
+        return Draft(run_id=run_id, inputs={}, limits=limits, kernel_environment="python 3.11")
 
     @activity.defn(name="execute")
     async def execute(self, task: ExecuteTask) -> PythonExecutionSuccess:

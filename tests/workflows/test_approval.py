@@ -43,7 +43,6 @@ ADMISSIBLE = [
     (SECOND, said(Verb.APPROVE, revision="7f3a9c")),
     (SECOND, said(Verb.REJECT)),
     (SECOND, said(Verb.REJECT, {"comment": "no"}, revision="7f3a9c")),
-    (SECOND, said(Verb.REVISE)),
     (SECOND, said(Verb.REVISE, {"comment": "less"}, revision="7f3a9c")),
 ]
 
@@ -70,8 +69,11 @@ INADMISSIBLE = [
     (FIRST, said(Verb.APPROVE, {"sha256": SHA}, revision="a1b2c3"), "a1b2c3"),
     (FIRST, said(Verb.APPROVE, {"decision": "reject"}), "it says reject"),
     (FIRST, said(Verb.APPROVE, Decision(decision=Verb.REJECT)), "it says reject"),
-    (SECOND, said(Verb.APPROVE), "must name what it approves"),
-    (SECOND, said(Verb.APPROVE, {"operator": "jd"}), "must name what it approves"),
+    (SECOND, said(Verb.REVISE), "must name what it is for"),
+    (FIRST, said(Verb.APPROVE, {"sha256": SHA, "signature": "x"}), "signatures are not verified"),
+    (FIRST, said(Verb.APPROVE, {f"f{i}": 0 for i in range(100_000)}), "100000 fields"),
+    (SECOND, said(Verb.APPROVE), "must name what it is for"),
+    (SECOND, said(Verb.APPROVE, {"operator": "jd"}), "must name what it is for"),
 ]
 
 
@@ -170,8 +172,9 @@ def test_after_twenty_revisions_only_yes_or_no_is_left() -> None:
     last = Question(number=MAX_REVISIONS, sha256=SHA, plain_approve=False)
     before = Question(number=MAX_REVISIONS - 1, sha256=SHA, plain_approve=False)
 
-    assert decide(Desk(question=before), said(Verb.REVISE))[1].accepted
-    _, record = decide(Desk(question=last), said(Verb.REVISE))
+    named = said(Verb.REVISE, revision="7f3a9c")
+    assert decide(Desk(question=before), named)[1].accepted
+    _, record = decide(Desk(question=last), named)
     assert not record.accepted
     assert "approve or reject" in record.reason
     assert decide(Desk(question=last), said(Verb.REJECT))[1].accepted

@@ -7,7 +7,7 @@ import pytest
 from temporalio import activity
 from temporalio.exceptions import CancelledError
 
-from runpermit.errors import CodeRuntimeError, WorkflowError
+from runpermit.errors import CodeRuntimeError, ContainerConfigurationError, WorkflowError
 from runpermit.models import Stage
 
 
@@ -172,7 +172,7 @@ async def test_a_cancel_while_an_approval_waits_concludes(lab: Any) -> None:
     assert [task.stage for task in lab.script.tasks("conclude")] == [Stage.STOPPED]
 
 
-async def test_a_stop_while_the_success_is_written_down_still_ends_stopped(lab: Any) -> None:
+async def test_a_stop_after_the_run_takes_no_result_away(lab: Any) -> None:
     gate = Gate(deaf=True)
     lab.script.conclusions = [gate, None]
     running = await lab.start()
@@ -181,9 +181,20 @@ async def test_a_stop_while_the_success_is_written_down_still_ends_stopped(lab: 
     await asyncio.sleep(0.2)
     gate.open.set()
 
-    error = await running.failure()
-    assert isinstance(error, WorkflowError)
-    assert error.stage == Stage.STOPPED
+    result = await running.result()
+    assert result.execution_result.results
+    (stop,) = (await running.state()).decisions
+    assert not stop.accepted
+    assert "has ended" in stop.reason
+
+
+async def test_a_notebook_that_can_not_be_written_takes_no_result_away(lab: Any) -> None:
+    lab.script.conclusions = [ContainerConfigurationError("the disk is read-only")]
+    running = await lab.start()
+
+    result = await running.result()
+    assert any("the disk is read-only" in warning for warning in result.analysis_warnings)
+    assert (await running.state()).current_stage is Stage.SUCCEEDED
 
 
 async def test_a_second_cancel_while_it_concludes_does_not_jam_the_workflow(lab: Any) -> None:

@@ -2,6 +2,7 @@
 
 import getpass
 import re
+import signal
 import sys
 from typing import Annotated
 
@@ -138,7 +139,14 @@ def _confirmed(pending: PendingApproval) -> bool:
             "approve what is shown with --yes.",
             "sha256",
         )
-    return typer.confirm(f"Approve revision {pending.revision}?", err=True)
+    # While this waits for a key the event loop stands still, and its Ctrl-C with it.
+    ours = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return typer.confirm(f"Approve revision {pending.revision}?", err=True)
+    except (KeyboardInterrupt, typer.Abort):
+        return False
+    finally:
+        signal.signal(signal.SIGINT, ours)
 
 
 def _report(session: Session, execution_id: str, receipt: DecisionReceipt) -> int:

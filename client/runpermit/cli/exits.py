@@ -39,6 +39,6 @@ def of_outcome(error: PythonExecutorException) -> ExitCode:
     """The code where an execution ended with `error`."""
     if isinstance(error, WorkflowError) and error.stage in _NOT_CARRIED_OUT:
         return ExitCode.NOT_CARRIED_OUT
-    if error.category is ErrorCategory.CONFIGURATION:
+    if isinstance(error, InvalidRequestError) or error.category is ErrorCategory.CONFIGURATION:
         return ExitCode.USAGE
     return ExitCode.FAILED

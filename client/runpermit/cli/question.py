@@ -12,8 +12,8 @@ def question_text(pending: PendingApproval, options: str) -> str:
     is whole, since it is what runs.
     """
     expiry = f"{pending.expires_at:%Y-%m-%d %H:%M:%S} UTC" if pending.expires_at else "never"
-    offered = commands(pending.model_copy(update={"cli_options": options}))
-    answers = [line for line in offered if not line.startswith("runpermit show")]
+    answers = commands(pending.model_copy(update={"cli_options": options}))
+    code = pending.code.rstrip("\n")
     parts = [
         f"Approve? {question(pending.plan)}",
         f"Execution {visible(pending.binds.workflow_id, keep='')}\n"
@@ -32,7 +32,7 @@ def question_text(pending: PendingApproval, options: str) -> str:
             )
         ),
         "\n".join(one_line(f"Analysis: {issue}", 200) for issue in pending.analysis_issues[:10]),
-        f"Code, {pending.code.count(chr(10)) + 1} lines:\n{_numbered(pending.code)}",
+        f"Code, {code.count(chr(10)) + 1} lines:\n{_numbered(code)}",
         f"Notebook: {visible(pending.notebook_path, keep='')}",
     ]
     return "\n\n".join(part for part in parts if part)

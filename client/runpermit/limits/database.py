@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from runpermit.errors import ContainerConfigurationError
 from runpermit.limits.entry import ChannelLimitsConfig, ChannelName
+from runpermit.limits.reading import read_regular
 from runpermit.limits.values import shown
 
 DEFAULTS = "defaults"
@@ -19,6 +22,7 @@ _NAMING_A_CHANNEL = frozenset({"readback", "done", "stop"})
 _MEND = (
     "Mend the entry and check it with `runpermit limits check`; until then every write is refused."
 )
+_HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 _name = TypeAdapter(ChannelName)
 
 
@@ -31,8 +35,8 @@ class _Object(dict[str, Any]):
 
     def __init__(self, pairs: list[tuple[str, Any]]) -> None:
         super().__init__(pairs)
-        keys = [key for key, _ in pairs if not key.startswith("_")]
-        self.repeated = sorted({key for key in keys if keys.count(key) > 1})
+        counts = Counter(key for key, _ in pairs if not key.startswith("_"))
+        self.repeated = sorted(key for key, count in counts.items() if count > 1)
 
 
 @dataclass(frozen=True)
@@ -53,10 +57,11 @@ class LimitsDatabase:
         Raises ContainerConfigurationError that names the file, and line or entry and field.
         """
         try:
-            content = Path(path).read_bytes()
-        except OSError as error:
+            content, _ = read_regular(path)
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or str(error)
             raise ContainerConfigurationError(
-                f"{path}: the limits database can't be read: {error.strerror or error}. "
+                f"{path}: the limits database can't be read: {why}. "
                 "Set [limits] file to a readable file; until then every write is refused."
             ) from error
         return cls.from_bytes(content, path)
@@ -68,6 +73,8 @@ class LimitsDatabase:
             return cls._build(_parsed(content), path)
         except LimitsFileError as error:
             raise ContainerConfigurationError(f"{path}: {error}") from error
+        except RecursionError as error:
+            raise ContainerConfigurationError(f"{path}: nested too deeply. {_MEND}") from error
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
@@ -85,9 +92,9 @@ class LimitsDatabase:
                 f"and is {type(data).__name__}. {_MEND}"
             )
         if repeated := getattr(data, "repeated", ()):
-            raise LimitsFileError(f'entry "{repeated[0]}" is given twice. {_MEND}')
+            raise LimitsFileError(f"entry {_quoted(repeated[0])} is given twice. {_MEND}")
         entries = {
-            str(name): _without_comments(entry, str(name))
+            str(name): _without_comments(entry, _quoted(str(name)))
             for name, entry in data.items()
             if not str(name).startswith("_")
         }
@@ -133,16 +140,33 @@ def _without_comments(value: object, entry: str, field: str = "") -> Any:  # noq
     if isinstance(value, Mapping):
         if repeated := getattr(value, "repeated", ()):
             raise LimitsFileError(
-                f'entry "{entry}", field {field}{repeated[0]}: given twice. {_MEND}'
+                f"entry {entry}, field {field}{_plain(repeated[0])}: given twice. {_MEND}"
             )
-        return {
-            key: _without_comments(item, entry, f"{field}{key}.")
-            for key, item in value.items()
-            if not str(key).startswith("_")
-        }
+        kept = {key: item for key, item in value.items() if not str(key).startswith("_")}
+        for key in kept:
+            _check_text(key, entry, f"{field}{_plain(str(key))}")
+        return {key: _without_comments(item, entry, f"{field}{key}.") for key, item in kept.items()}
     if isinstance(value, list):
         return [_without_comments(item, entry, f"{field}{n}.") for n, item in enumerate(value)]
+    _check_text(value, entry, field.removesuffix("."))
     return value
+
+
+def _check_text(value: object, entry: str, field: str) -> None:
+    if isinstance(value, str) and _HALF_CHARACTER.search(value):
+        raise LimitsFileError(
+            f"entry {entry}, field {field}: half a character (such as \\ud800), "
+            f"which no UTF-8 can hold. {_MEND}"
+        )
+
+
+def _plain(text: str) -> str:
+    """`text` for a message: what no UTF-8 can hold is escaped."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _quoted(name: str) -> str:
+    return f'"{_plain(name)}"'
 
 
 def _checked_name(name: str) -> str:
@@ -180,6 +204,8 @@ def _validated(name: str, entry: object, defaults: Mapping[str, Any]) -> Channel
         return ChannelLimitsConfig.model_validate(_filled(entry, defaults))  # type: ignore[arg-type]
     except ValidationError as error:
         raise LimitsFileError(_described(name, error.errors())) from error
+    except ArithmeticError as error:
+        raise LimitsFileError(f'entry "{name}": a number is out of range. {_MEND}') from error
 
 
 def _check_object(name: str, entry: object) -> None:

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import stat
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from runpermit.errors import ContainerConfigurationError
 from runpermit.limits.database import LimitsDatabase
+from runpermit.limits.reading import read_regular
 from runpermit.limits.validator import LimitsValidator
 
 # A file changed this recently may change again without a new time stamp (coarse clocks of file
@@ -93,7 +93,7 @@ class LimitsFile:
             found = self.path.stat()
             if known and known.stamp == _stamp(found):
                 return known
-            content = _content(self.path, found)
+            content, found = read_regular(self.path)
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or str(error)
             return self._unavailable(
@@ -110,6 +110,9 @@ class LimitsFile:
             return self._validator(LimitsDatabase.from_bytes(content, path), None)
         except ContainerConfigurationError as error:
             return self._validator(None, error.message)
+        except (ValueError, ArithmeticError, RecursionError) as error:
+            why = str(error).encode("ascii", "backslashreplace").decode()
+            return self._validator(None, f"{path}: the limits database can't be used: {why}")
 
     def _unavailable(self, why: str | None) -> _Loaded:
         return _Loaded(None, None, self._validator(None, why))
@@ -121,13 +124,6 @@ class LimitsFile:
             allow_unlisted=self.allow_unlisted,
             unavailable_reason=why,
         )
-
-
-def _content(path: Path, found: os.stat_result) -> bytes:
-    # Opening a pipe or device could block for ever.
-    if not stat.S_ISREG(found.st_mode):
-        raise ValueError("it is no regular file")
-    return path.read_bytes()
 
 
 def _stamp(found: os.stat_result) -> _Stamp:

@@ -127,6 +127,7 @@ class Decision(Message):
     sha256: Annotated[str, StringConstraints(pattern=r"\A[0-9a-f]{64}\z")] | None = None
     operator: Annotated[str, StringConstraints(min_length=1, max_length=128)] | None = None
     comment: Annotated[str, StringConstraints(max_length=4096)] | None = None
+    signature: Annotated[str, StringConstraints(max_length=4096)] | None = None
 
     @model_validator(mode="after")
     def _says_something(self) -> "Decision":

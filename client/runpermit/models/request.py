@@ -3,15 +3,16 @@
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import Field, StringConstraints, ValidationError
+from pydantic import FailFast, Field, StringConstraints, ValidationError
 
 from runpermit.errors import InvalidRequestError
 from runpermit.models.wire import (
     CODE_BYTES,
     REQUEST_BYTES,
     Message,
+    Undecodable,
     canonical_sha256,
-    non_json_values,
+    not_json,
 )
 from runpermit.text import one_line
 
@@ -20,6 +21,10 @@ Name = Annotated[
 ]
 Text = Annotated[str, StringConstraints(min_length=1)]
 Person = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+
+
+# The contract's fields that come with the gate and the permit.
+_LATER = frozenset({"guards", "restore"})
 
 
 class PlanningMode(StrEnum):
@@ -33,14 +38,14 @@ class AnalysisPhase(Message):
     """One phase of a structured plan."""
 
     phase: str
-    subtasks: list[str]
+    subtasks: Annotated[list[str], FailFast()]
     output_state: str
 
 
 class StructuredPlan(Message):
     """How a capability wants the task done; not the plan that an operator approves."""
 
-    phases: list[AnalysisPhase]
+    phases: Annotated[list[AnalysisPhase], FailFast()]
     result_schema: dict[str, Any]
     domain_guidance: str | None = None
 
@@ -56,7 +61,7 @@ class PythonExecutionRequest(Message):
     user_query: Text
     task_objective: Text
     expected_results: dict[str, Any] = {}
-    capability_prompts: list[str] = []
+    capability_prompts: Annotated[list[str], FailFast()] = []
     execution_folder_name: Name
     retries: int = Field(default=3, ge=1, le=20, strict=True)
     planning_mode: PlanningMode = PlanningMode.GENERATOR_DRIVEN
@@ -88,7 +93,11 @@ def accept_request(value: Any) -> PythonExecutionRequest:  # noqa: ANN401
             f"is expected, this is {_kind(value)}.",
             "request",
         )
-    for place, reason in non_json_values(value):
+    unknown = [str(name) for name in value if name not in PythonExecutionRequest.model_fields]
+    if unknown:
+        raise _unknown(unknown)
+    if (found := not_json(value)) is not None:
+        place, reason = found
         raise InvalidRequestError(f"{one_line(place, 200)}: {reason}.", place)
     try:
         request = PythonExecutionRequest.model_validate(value)
@@ -105,6 +114,21 @@ def accept_request(value: Any) -> PythonExecutionRequest:  # noqa: ANN401
             "execution_folder_path",
         )
     return request
+
+
+def _unknown(names: list[str]) -> InvalidRequestError:
+    later = sorted(_LATER.intersection(names))
+    if later:
+        # Whoever asks for a guard must not get an execution without one.
+        message = (
+            f"{later[0]}: not in this version. An execution with it is refused, not run without."
+        )
+        return InvalidRequestError(message, later[0])
+    shown = ", ".join(one_line(name, 100) for name in names[:10])
+    return InvalidRequestError(
+        f"{shown}: no such field in PythonExecutionRequest. Remove it or correct its name.",
+        one_line(names[0], 100),
+    )
 
 
 def _check_sizes(request: PythonExecutionRequest, size: int) -> None:
@@ -128,7 +152,7 @@ def _check_sizes(request: PythonExecutionRequest, size: int) -> None:
 
 
 def _named(invalid: ValidationError) -> InvalidRequestError:
-    errors = invalid.errors(include_url=False, include_context=False)
+    errors = invalid.errors(include_url=False, include_context=False, include_input=False)
     fields = [".".join(str(part) for part in error["loc"]) or "request" for error in errors]
     lines = [
         f"{one_line(field, 100)}: {one_line(_hint(error['type'], error['msg']), 300)}"
@@ -151,4 +175,6 @@ def _hint(kind: str, message: str) -> str:
 
 
 def _kind(value: Any) -> str:  # noqa: ANN401
+    if isinstance(value, Undecodable):
+        return f"not readable: {value.reason}"
     return "nothing" if value is None else f"a {type(value).__name__}"

@@ -33,6 +33,6 @@ class PythonServiceResult(Message):
     generated_code: str
     generation_attempt: int = 1
     analysis_warnings: list[str] = []
-    isolation: Isolation
+    isolation: Isolation | None = None
     plan: Plan | None = None
     decisions: list[DecisionRecord] = []

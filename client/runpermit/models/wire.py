@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -15,12 +15,22 @@ RESULTS_BYTES = 256 * 1024
 MAX_DECISIONS = 100
 MAX_REVISIONS = 20
 _MAX_DEPTH = 100
+# Python itself refuses to print longer ones.
+_DIGITS = 4000
+_LARGEST = 10**_DIGITS
 
 
 class Message(BaseModel):
     """Base of every model that crosses Temporal: frozen, closed, and free of NaN."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+@dataclass(frozen=True)
+class Undecodable:
+    """Stands where a payload of a stranger could not be read."""
+
+    reason: str
 
 
 def canonical_sha256(message: BaseModel) -> str:
@@ -35,23 +45,47 @@ def canonical_sha256(message: BaseModel) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def non_json_values(value: Any, at: str = "", depth: int = 0) -> Iterator[tuple[str, str]]:  # noqa: ANN401
-    """Where in `value` something stands that JSON can't hold: pairs of place and reason."""
+def not_json(value: Any) -> tuple[str, str] | None:  # noqa: ANN401
+    """The first place in `value` that JSON can't hold, and why; None where it can hold all.
+
+    Linear in the size of `value`, whatever its keys: strangers choose it.
+    """
+    found = _not_json(value, 0)
+    if found is None:
+        return None
+    path, reason = found
+    return "".join(reversed(path)).lstrip(".") or "request", reason
+
+
+def _not_json(value: Any, depth: int) -> tuple[list[str], str] | None:  # noqa: ANN401
+    """As `not_json`; the path is put together on the way back, inmost part first."""
+    if isinstance(value, str | bool | type(None)):
+        return None
     if depth > _MAX_DEPTH:
-        yield at, f"nested deeper than {_MAX_DEPTH} levels"
-    elif isinstance(value, float):
-        if not math.isfinite(value):
-            yield at, f"{value} is not JSON"
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            if not isinstance(key, str) or not _is_utf8(key):
-                yield at, f"key {key!r} is not text"
-            yield from non_json_values(item, f"{at}.{key}" if at else str(key), depth + 1)
-    elif isinstance(value, list | tuple):
+        return [], f"nested deeper than {_MAX_DEPTH} levels"
+    if isinstance(value, int):
+        return None if abs(value) < _LARGEST else ([], f"an integer of over {_DIGITS} digits")
+    if isinstance(value, float):
+        return None if math.isfinite(value) else ([], f"{value} is not JSON")
+    if isinstance(value, dict):
+        return _not_json_object(value, depth)
+    if isinstance(value, list | tuple):
         for index, item in enumerate(value):
-            yield from non_json_values(item, f"{at}[{index}]", depth + 1)
-    elif not isinstance(value, str | int | bool | type(None)):
-        yield at, f"a {type(value).__name__} is not JSON"
+            if (found := _not_json(item, depth + 1)) is not None:
+                found[0].append(f"[{index}]")
+                return found
+        return None
+    return [], f"a {type(value).__name__} is not JSON"
+
+
+def _not_json_object(value: dict[Any, Any], depth: int) -> tuple[list[str], str] | None:
+    for key, item in value.items():
+        if not isinstance(key, str) or not _is_utf8(key):
+            return [], f"a key is not text: {str(key)[:80]!a}"
+        if (found := _not_json(item, depth + 1)) is not None:
+            found[0].append(f".{key[:80]}")
+            return found
+    return None
 
 
 def _is_utf8(text: str) -> bool:

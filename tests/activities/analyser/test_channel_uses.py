@@ -132,3 +132,29 @@ def test_lists_are_cut_at_200_and_say_so(analyse: Analyse) -> None:
     result = analyse("".join(f"caput('A{i}', 1)\n" for i in range(300)))
     assert len(result.writes) == 200
     assert any("cut" in issue for issue in result.issues)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import epics\nmatch epics:\n    case object(caput=w):\n        w('A', 1)",
+        "import epics\nmatch [epics]:\n    case [object(caput=w)]:\n        w('A', 1)",
+        "import epics\nmatch x:\n    case C(put=w):\n        w(1)",
+        "import epics.autosave\nepics.autosave.restore_pvs('x')",
+        "from epics.devices import Scaler\nScaler('A')",
+    ],
+)
+def test_a_write_taken_out_of_sight_counts_without_a_channel(
+    code: str, analyse: Callable[..., AnalysisResult]
+) -> None:
+    assert None in [write.channel for write in analyse(code).writes]
+
+
+def test_a_name_bound_in_some_cases_keeps_all_its_alternatives(
+    analyse: Callable[..., AnalysisResult],
+) -> None:
+    code = (
+        "x = 'A'\nmatch q:\n    case 1:\n        x = 'B'\n    case 2:\n        y = 1\n"
+        "    case 3:\n        if r:\n            x = 'C'\ncaput(x, 1)"
+    )
+    assert [write.channel for write in analyse(code).writes] == ["A", "B", "C"]

@@ -30,6 +30,18 @@ REFUSED = [
     "get_ipython().system('x')",
     "import signal",
     "import os\nos._exit(0)",
+    "import doctest\ndoctest.testmod()",
+    "import cProfile\ncProfile.run('x')",
+    "import profile\nprofile.run('x')",
+    "import trace\ntrace.Trace().run('x')",
+    "import logging.config\nlogging.config.dictConfig({})",
+    "import logging.handlers\nlogging.handlers.SocketHandler('h', 1)",
+    "import site\nsite.addpackage('a', 'b', None)",
+    "import numpy as np\nnp.load('x', allow_pickle=True)",
+    "import numpy as np\nnp.load('x', None, flag)",
+    "import asyncio\nawait asyncio.get_running_loop().create_connection(P, 'h', 1)",
+    "import asyncio\nawait asyncio.get_running_loop().subprocess_shell(P, 'x')",
+    "import os\nmatch os:\n    case object(system=run):\n        run('x')",
     "import p4p",
     "import caproto",
     "import PyTango",
@@ -50,6 +62,7 @@ def test_code_that_leaves_sight_is_refused_with_line_and_way_out(
 
 
 FINE = [
+    "import numpy as np\nnp.load('x')\nnp.load('x', allow_pickle=False)",
     "import re\nre.compile('x')",
     "model.eval()",
     "model_eval(1)",

@@ -70,6 +70,40 @@ HOSTILE = {
 }
 
 
+NAMES = "".join(f"n{i} = 1\n" for i in range(6_000))
+CROWDED = {
+    "stars": "from epics import *\n" * 6_000 + "foo\n" * 6_000,
+    "names and tries": NAMES + "try:\n x = 1\nexcept E: pass\n" * 4_000,
+    "names and branches": NAMES + "if q: x = 1\n" * 6_000,
+    "names and cases": NAMES + "match q:\n" + "".join(f" case {i}: x=1\n" for i in range(6_000)),
+}
+
+
+@pytest.mark.parametrize("name", CROWDED)
+def test_time_grows_with_the_program_not_with_its_square(name: str, analyse: Analyse) -> None:
+    start = time.perf_counter()
+    analyse(CROWDED[name])
+    assert time.perf_counter() - start < 4
+
+
+TOO_LARGE = {
+    "different stars": "".join(f"from m{i} import *\n" for i in range(5_000)) + "foo\n" * 15_000,
+    "alternatives": "".join(f"if q: a = {i % 190}\n" for i in range(12_000)),
+    "large constants": "a = ['" + "x" * 900 + "'] * 900\n" + "b = a + []\ncaput('A', a)\n" * 9_000,
+    "names in deep scopes": "".join(f"{' ' * d}def f{d}():\n" for d in range(90))
+    + (" " * 90 + "a;b;c;d;e;f;g;h;i;j;k;l;m;n;o;p;q;r;" * 10 + "\n") * 350,
+    "a wide line in deep loops": "".join(f"{' ' * d}for i in q:\n" for d in range(90))
+    + " " * 90
+    + f"y = [{'x,' * 100_000}]\n",
+}
+
+
+@pytest.mark.parametrize("name", TOO_LARGE)
+def test_what_takes_too_many_steps_is_refused(name: str, analyse: Analyse) -> None:
+    with pytest.raises(CodeSyntaxError, match="too large to analyse"):
+        analyse(TOO_LARGE[name])
+
+
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_code_is_read_in_bounded_time(name: str, analyse: Analyse) -> None:
     start = time.perf_counter()
