@@ -12,7 +12,7 @@ test: $(VENV)/.dev  ## all tests
 	$(BIN)/pytest
 
 test-fast: $(VENV)/.dev  ## the inner loop, under a minute
-	$(BIN)/pytest -m "not slow and not system"
+	$(BIN)/pytest -m "not slow and not system and not parts"
 
 check: $(VENV)/.dev  ## lint, types, arrows
 	$(BIN)/ruff check

@@ -9,6 +9,18 @@ import pytest
 
 # Temporal's servers come from PyPI and lie beside the interpreter, activated or not.
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+# Fixtures behind which a server, a kernel or an IOC runs.
+_REAL_PARTS = {
+    "server",
+    "lab",
+    "idle_lab",
+    "ring",
+    "start_ring",
+    "execute",
+    "client",
+    "serve",
+    "serve_bytes",
+}
 _TOOLS = {"chromium": "the Web UI tests", "ssh-keygen": "signed decisions, not there yet,"}
 
 
@@ -21,6 +33,10 @@ def pytest_report_header() -> list[str]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if "kernels" in item.path.parts or fixtures & _REAL_PARTS:
+            item.add_marker("parts")
     if not os.environ.get("SOAK"):
         items[:] = [item for item in items if item.get_closest_marker("soak") is None]
     if shutil.which("chromium") is None:

@@ -12,6 +12,8 @@ import pytest
 
 from demo.stack import free_port
 
+pytestmark = pytest.mark.parts
+
 ROOT = Path(__file__).parents[1]
 SETTINGS = '[kernels]\nisolation = "none"\n'
 

@@ -83,6 +83,7 @@ async def test_the_deployment_is_what_the_settings_say(prepare: Prepare, client:
         links={"web_ui": "http://ui"},
     )
     assert deployment.host == "here"
+    assert deployment.approval_mode == "all_code"
     assert deployment.writes_enabled is False
     assert deployment.control_system_type == "mock"
     assert deployment.question_expiry == 60
