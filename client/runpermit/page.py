@@ -88,7 +88,7 @@ def write_lines(plan: Plan, shown: int = _SHOWN_WRITES) -> list[str]:
         lines.append(f"{together if fits else name:<{_WIDTH - 10}}{place:>10}"[:_WIDTH])
         if not fits:
             lines.append(f"    {value}")
-        facts = ", ".join(fact for fact in (write.description, _limits(write)) if fact)
+        facts = ", ".join(fact for fact in (_limits(write), write.description) if fact)
         lines.append(f"    {one_line(facts, _WIDTH - 4)}")
     if len(plan.writes) > shown:
         lines.append(f"… and {len(plan.writes) - shown} more, see the notebook")
