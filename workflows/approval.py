@@ -6,7 +6,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from runpermit.models import ApprovalMode, Channel, Decision, DecisionRecord, ExecutionMode, Verb
+from runpermit.models import (
+    ApprovalMode,
+    Decision,
+    DecisionRecord,
+    DecisionWay,
+    ExecutionMode,
+    Verb,
+)
 from runpermit.models.approval import SHOWN_DIGITS
 from runpermit.models.wire import MAX_DECISIONS, MAX_REVISIONS, Undecodable
 from runpermit.text import one_line
@@ -36,7 +43,7 @@ class Incoming:
     verb: Verb | None
     arguments: tuple[Any, ...]
     at: datetime
-    via: Channel
+    via: DecisionWay
     revision: str | None = None
 
 

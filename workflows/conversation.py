@@ -8,9 +8,9 @@ from temporalio.exceptions import ApplicationError
 from runpermit.errors import DecisionRefusedError
 from runpermit.failures import to_application_error
 from runpermit.models import (
-    Channel,
     Decision,
     DecisionReceipt,
+    DecisionWay,
     PendingApproval,
     PythonExecutionState,
     Verb,
@@ -28,28 +28,28 @@ class Conversation:
     @workflow.signal
     def approve(self, *decision: Any) -> None:  # noqa: ANN401
         """Approve the first revision. A later one, or one from another page: approve-<revision>."""
-        self._desk.receive(Verb.APPROVE, decision, Channel.SIGNAL)
+        self._desk.receive(Verb.APPROVE, decision, DecisionWay.SIGNAL)
 
     @workflow.signal
     def reject(self, *decision: Any) -> None:  # noqa: ANN401
         """Refuse what waits; the execution ends."""
-        self._desk.receive(Verb.REJECT, decision, Channel.SIGNAL)
+        self._desk.receive(Verb.REJECT, decision, DecisionWay.SIGNAL)
 
     @workflow.signal
     def revise(self, *decision: Any) -> None:  # noqa: ANN401
         """Send the code back to the model, with your comment."""
-        self._desk.receive(Verb.REVISE, decision, Channel.SIGNAL)
+        self._desk.receive(Verb.REVISE, decision, DecisionWay.SIGNAL)
 
     @workflow.signal
     def stop(self, *decision: Any) -> None:  # noqa: ANN401
         """End the execution now, whatever it does."""
-        self._desk.receive(Verb.STOP, decision, Channel.SIGNAL)
+        self._desk.receive(Verb.STOP, decision, DecisionWay.SIGNAL)
 
     @workflow.update
     def decide(self, *decision: Any) -> DecisionReceipt:  # noqa: ANN401
         """Say approve, reject, revise or stop, and be told at once whether it counted."""
         verb = _verb(decision)
-        record = self._desk.receive(verb, decision, Channel.UPDATE)
+        record = self._desk.receive(verb, decision, DecisionWay.UPDATE)
         if verb is None or not record.accepted:
             raise _refused(record.reason)
         return DecisionReceipt(

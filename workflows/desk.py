@@ -9,7 +9,7 @@ from typing import Any
 
 from temporalio import workflow
 
-from runpermit.models import Channel, DecisionRecord, Verb
+from runpermit.models import DecisionRecord, DecisionWay, Verb
 from workflows.approval import Desk, Incoming, Question, decide
 
 _VERBS_OF_A_QUESTION = (Verb.APPROVE, Verb.REJECT, Verb.REVISE)
@@ -27,7 +27,7 @@ class ApprovalDesk:
         self,
         verb: Verb | None,
         arguments: tuple[Any, ...],
-        via: Channel,
+        via: DecisionWay,
         revision: str | None = None,
     ) -> DecisionRecord:
         """Record one message; a stop that counts ends the work at once."""
@@ -83,4 +83,4 @@ class ApprovalDesk:
             workflow.set_signal_handler(name, None)
 
     def _signalled(self, verb: Verb, revision: str, *arguments: Any) -> None:  # noqa: ANN401
-        self.receive(verb, arguments, Channel.SIGNAL, revision)
+        self.receive(verb, arguments, DecisionWay.SIGNAL, revision)

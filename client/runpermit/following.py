@@ -11,6 +11,7 @@ from runpermit.errors import ServiceUnavailableError
 from runpermit.models import PythonExecutionState, RunProgress, Stage
 from runpermit.payloads import data_converter
 from runpermit.progress import ProgressEvent, ProgressKind, Tracker
+from runpermit.text import one_line
 from runpermit.waiting import memo_of
 
 _FIRST_PAUSE = 0.3
@@ -72,9 +73,12 @@ async def follow(execution: Followed) -> AsyncIterator[ProgressEvent]:
 async def _printed(
     tracker: Tracker, described: WorkflowExecutionDescription
 ) -> list[ProgressEvent]:
-    """What the running steps printed, by their latest heartbeats."""
+    """What the running steps printed, by their latest heartbeats, and why they are tried again."""
     events = []
     for step in described.raw_description.pending_activities:
+        if step.attempt > 1 and step.last_failure.message:
+            name, why = step.activity_type.name, one_line(step.last_failure.message, 300)
+            events += tracker.retried(step.activity_id, step.attempt, f"{name} failed: {why}")
         if not step.heartbeat_details.payloads:
             continue
         [details, *_] = await data_converter.decode(step.heartbeat_details.payloads)

@@ -53,6 +53,7 @@ class Tracker:
         self._attempt = 0
         self._step: tuple[str, int] | None = None
         self._tail = ""
+        self._tries: dict[str, int] = {}
 
     def look(self, state: PythonExecutionState) -> list[ProgressEvent]:
         """What is new in `state`."""
@@ -95,6 +96,13 @@ class Tracker:
         new = _added(self._tail, progress.stdout_tail)
         self._tail = progress.stdout_tail
         return self._printed(new)
+
+    def retried(self, step: str, attempt: int, why: str) -> list[ProgressEvent]:
+        """That a step is tried again, once for each try."""
+        if self._tries.get(step, 1) >= attempt:
+            return []
+        self._tries[step] = attempt
+        return [ProgressEvent(kind=ProgressKind.NOTICE, text=f"Try {attempt}: {why}")]
 
     def _rest_of_stdout(self, state: PythonExecutionState) -> list[ProgressEvent]:
         """What the last run printed after its last heartbeat."""

@@ -14,8 +14,8 @@ from activities.notebook import attempt_notebook, final_notebook, guarded
 from kernels.interface import Figure, RunOutcome
 from runpermit.errors import CodeRuntimeError
 from runpermit.models import (
-    Channel,
     DecisionRecord,
+    DecisionWay,
     Plan,
     PlannedWrite,
     PythonExecutionSuccess,
@@ -172,7 +172,7 @@ def test_the_final_notebook_tells_the_story(desk: Any) -> None:
             DecisionRecord(
                 verb=verb,
                 at=datetime(2026, 11, 1, 12, tzinfo=UTC),
-                via=Channel.SIGNAL,
+                via=DecisionWay.SIGNAL,
                 accepted=accepted,
                 reason=reason,
                 operator=operator,
@@ -216,7 +216,7 @@ def test_foreign_words_take_no_effect_in_the_final_notebook(desk: Any) -> None:
     record = DecisionRecord(
         verb=Verb.APPROVE,
         at=datetime(2026, 11, 1, tzinfo=UTC),
-        via=Channel.SIGNAL,
+        via=DecisionWay.SIGNAL,
         accepted=False,
         reason=HOSTILE,
         operator=HOSTILE[:128],

@@ -9,10 +9,10 @@ from pydantic import ValidationError
 
 from runpermit.errors import ContainerConfigurationError, ContainerConnectivityError
 from runpermit.models import (
-    Channel,
     ContainerEndpointConfig,
     Decision,
     DecisionRecord,
+    DecisionWay,
     ExecutionControlConfig,
     ExecutionError,
     ExecutionMode,
@@ -216,7 +216,7 @@ def test_a_decision_that_says_nothing_or_something_else_is_none(value: dict[str,
 
 def full_state(text: str) -> PythonExecutionState:
     record = DecisionRecord(
-        verb=Verb.APPROVE, at=AT, via=Channel.SIGNAL, accepted=False, reason="r" * 300,
+        verb=Verb.APPROVE, at=AT, via=DecisionWay.SIGNAL, accepted=False, reason="r" * 300,
         operator="o" * 128, comment="c" * 300,
     )  # fmt: skip
     error = ExecutionError(

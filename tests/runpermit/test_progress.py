@@ -106,3 +106,21 @@ def test_what_was_printed_after_the_last_heartbeat_is_told_before_success() -> N
     events = tracker.look(state(Stage.SUCCEEDED, stdout="a\nb\n"))
     assert kinds(events) == ["attempt", "stdout", "succeeded"]
     assert printed(events) == "b\n"
+
+
+def test_each_further_try_of_a_step_is_told_once() -> None:
+    tracker = Tracker()
+    told = [tracker.retried("3", attempt, "generate failed: 503") for attempt in (1, 2, 2, 3)]
+    assert [[event.text for event in events] for events in told] == [
+        [],
+        ["Try 2: generate failed: 503"],
+        [],
+        ["Try 3: generate failed: 503"],
+    ]
+
+
+def test_an_event_says_what_happened_in_words() -> None:
+    stage = ProgressEvent(kind=ProgressKind.STAGE, stage=Stage.EXECUTING, text="")
+    assert str(stage) == "executing"
+    assert str(ProgressEvent(kind=ProgressKind.ATTEMPT, attempt=2)) == "attempt 2"
+    assert str(ProgressEvent(kind=ProgressKind.STDOUT, text="hello\n")) == "hello\n"

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from runpermit.models import Channel, ExecutionMode, Isolation, Stage, Verb
+from runpermit.models import DecisionWay, ExecutionMode, Isolation, Stage, Verb
 
 TASK = "Read the beam current and the orbit, and plot them."
 STEP = """\
@@ -70,7 +70,11 @@ async def test_a_program_that_writes_waits_and_puts_exactly_what_was_approved(
     assert result.execution_result.results["end"] == 0.1
     assert any(warning.startswith("UNGATED") for warning in result.analysis_warnings)
     (decision,) = result.decisions
-    assert (decision.verb, decision.operator, decision.via) == (Verb.APPROVE, "jd", Channel.SIGNAL)
+    assert (decision.verb, decision.operator, decision.via) == (
+        Verb.APPROVE,
+        "jd",
+        DecisionWay.SIGNAL,
+    )
     assert decision.accepted
     assert decision.sha256 == pending.sha256
     assert [change.stage for change in state.stages][-3:] == [
@@ -100,7 +104,7 @@ async def test_a_decision_by_update_is_answered(house: Any) -> None:
     )
     assert receipt["accepted"] is True
     assert receipt["revision"] == pending.revision
-    assert (await house.result(handle)).decisions[0].via is Channel.UPDATE
+    assert (await house.result(handle)).decisions[0].via is DecisionWay.UPDATE
 
 
 async def test_temporals_command_line_alone_starts_and_approves(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runpermit.models import Channel, Decision, DecisionRecord, ExecutionMode, Verb
+from runpermit.models import Decision, DecisionRecord, DecisionWay, ExecutionMode, Verb
 from runpermit.models.wire import MAX_DECISIONS, MAX_REVISIONS
 from runpermit.payloads import Undecodable
 from workflows.approval import Desk, Incoming, Question, approval_required, decide
@@ -21,7 +21,7 @@ SECOND = Question(number=2, sha256=SHA, plain_approve=False)
 
 
 def said(
-    verb: Verb, *arguments: Any, revision: str | None = None, via: Channel = Channel.SIGNAL
+    verb: Verb, *arguments: Any, revision: str | None = None, via: DecisionWay = DecisionWay.SIGNAL
 ) -> Incoming:
     return Incoming(verb, arguments, AT, via, revision)
 
@@ -161,11 +161,11 @@ def test_after_the_end_all_is_recorded_and_nothing_counts(verb: Verb) -> None:
 
 def test_who_said_it_and_how_is_kept() -> None:
     message = said(Verb.REJECT, {"operator": "jd", "comment": "beam", "sha256": SHA},
-                   via=Channel.UPDATE)  # fmt: skip
+                   via=DecisionWay.UPDATE)  # fmt: skip
     _, record = decide(Desk(question=FIRST), message)
 
     assert (record.operator, record.comment, record.sha256) == ("jd", "beam", SHA)
-    assert (record.via, record.at) == (Channel.UPDATE, AT)
+    assert (record.via, record.at) == (DecisionWay.UPDATE, AT)
 
 
 def test_after_twenty_revisions_only_yes_or_no_is_left() -> None:

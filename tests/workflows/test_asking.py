@@ -10,7 +10,7 @@ from temporalio.client import WorkflowUpdateFailedError
 
 from runpermit.errors import CodeRuntimeError, DecisionRefusedError, WorkflowError
 from runpermit.failures import unwrap
-from runpermit.models import Channel, DecisionReceipt, Stage, Verb
+from runpermit.models import DecisionReceipt, DecisionWay, Stage, Verb
 from workflows.steps import Timeouts
 
 
@@ -40,7 +40,7 @@ async def test_an_approval_after_three_days_runs_the_very_code_that_was_shown(
     assert applied.code == pending.code == lab.programs.write
     assert result.plan == pending.plan
     [record] = result.decisions
-    assert (record.operator, record.accepted, record.via) == ("jd", True, Channel.SIGNAL)
+    assert (record.operator, record.accepted, record.via) == ("jd", True, DecisionWay.SIGNAL)
     stages = [change.stage for change in (await asking.state()).stages]
     assert stages[-3:] == [Stage.AWAITING_APPROVAL, Stage.APPLYING, Stage.SUCCEEDED]
     assert (await asking.state()).approval_interrupt_data is None
@@ -247,7 +247,7 @@ async def test_the_update_tells_at_once_that_a_decision_counted(asking: Any) -> 
 
     assert receipt.accepted
     assert (receipt.verb, receipt.revision) == (Verb.APPROVE, pending.revision)
-    assert (await asking.result()).decisions[0].via is Channel.UPDATE
+    assert (await asking.result()).decisions[0].via is DecisionWay.UPDATE
 
 
 @pytest.mark.parametrize(

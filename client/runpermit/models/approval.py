@@ -139,7 +139,7 @@ class Decision(Message):
         return self
 
 
-class Channel(StrEnum):
+class DecisionWay(StrEnum):
     """The way by which a decision came."""
 
     SIGNAL = "signal"
@@ -154,7 +154,7 @@ class DecisionRecord(Message):
 
     verb: Verb | None
     at: datetime
-    via: Channel
+    via: DecisionWay
     accepted: bool
     reason: str
     operator: str | None = None
