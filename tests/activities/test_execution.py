@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -152,6 +153,19 @@ async def test_a_run_that_may_be_repeated_never_writes(approved: Any, execute: R
     task = approved()
     with pytest.raises(WorkflowError, match="repeatable"):
         await execute(task)
+    assert not ran(task)
+
+
+@pytest.mark.parametrize("differs", [{"attempt": 2}, {"workflow_run_id": "a-reset-run"}])
+async def test_a_repetition_or_a_reset_of_an_approved_run_writes_nothing(
+    differs: dict[str, Any], approved: Any, desk: Any
+) -> None:
+    task = approved()
+    environment = ActivityEnvironment()
+    environment.info = dataclasses.replace(environment.info, **differs)
+    with pytest.raises(WorkflowError, match="writes nothing") as refused:
+        await environment.run(Execution(desk.house()).apply, task)
+    assert refused.value.technical_details == {"verdict": "not_opened"}
     assert not ran(task)
 
 

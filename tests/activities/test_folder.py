@@ -221,3 +221,10 @@ def test_a_stored_request_with_another_task_is_refused(desk: Any) -> None:
     (folder.path / "request.json").write_text(other.model_dump_json())
     with pytest.raises(ContainerConfigurationError, match="was changed"):
         load_request(folder)
+
+
+def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "figures").symlink_to(tmp_path / "outside")
+    with pytest.raises(ContainerConfigurationError, match="figures is a link"):
+        make_folders(tmp_path / "figures")

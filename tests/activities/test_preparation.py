@@ -223,3 +223,13 @@ async def test_files_that_code_named_in_no_encoding_do_not_stop_the_next_executi
     deployment = await prepare(desk.prepare_task(existing_execution_folder="mine"))
     assert r"deep/a\xff" in manifest(deployment.folder.work)
     assert Deployment.model_validate_json(deployment.model_dump_json()) == deployment
+
+
+@pytest.mark.parametrize("words", [{"static_summary": "SAFE"}, {"static_details": "# Approve?"}])
+async def test_words_of_the_requester_beside_our_page_are_told(
+    words: dict[str, str], prepare: Prepare, desk: Any, client: Client
+) -> None:
+    name = f"foreign-{next(iter(words))}"
+    await client.start_workflow("PythonExecution", id=name, task_queue="nobody", **words)
+    assert (await prepare(desk.prepare_task(name))).foreign_details
+    assert not (await prepare(desk.prepare_task("plain"))).foreign_details
