@@ -123,8 +123,8 @@ def test_both_tasks_run_and_everything_is_taken_down(demo: Demo, gone: Callable[
     ("number", "moment"),
     [
         (signal.SIGINT, "Starting Temporal"),
-        (signal.SIGTERM, "Starting Temporal"),
-        (signal.SIGHUP, "Temporal Web UI"),
+        pytest.param(signal.SIGTERM, "Starting Temporal", marks=pytest.mark.soak),
+        pytest.param(signal.SIGHUP, "Temporal Web UI", marks=pytest.mark.soak),
         (signal.SIGTERM, "• executing"),
         (signal.SIGINT, "IT WAITS FOR YOU"),
     ],

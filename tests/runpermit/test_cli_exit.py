@@ -47,8 +47,8 @@ def test_three_hundred_runs_of_a_short_script_end_with_its_own_code(server: Any)
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_twenty_runs_of_a_short_script_end_with_its_own_code(server: Any) -> None:
-    assert codes(["-c", SCRIPT, server.address], 20) == {7}
+def test_ten_runs_of_a_short_script_end_with_its_own_code(server: Any) -> None:
+    assert codes(["-c", SCRIPT, server.address], 10) == {7}
 
 
 def test_connecting_registers_the_pause_at_exit(server: Any) -> None:

@@ -40,7 +40,7 @@ async def by_update(handle: WorkflowHandle[Any, Any], pending: PendingApproval) 
 
 
 Answer = Callable[[WorkflowHandle[Any, Any], PendingApproval], Awaitable[None]]
-ANSWERS = [plainly, by_revision, by_update]
+ANSWERS = [plainly, by_revision, pytest.param(by_update, marks=pytest.mark.soak)]
 
 
 async def events(handle: WorkflowHandle[Any, Any]) -> list[Any]:
