@@ -47,11 +47,16 @@ class LinksSettings(Section):
 
 
 class ControlSystemSettings(Section):
-    """The machine, and whether code may write to it. `name_servers` are `host:port`."""
+    """The machine, and whether code may write to it.
+
+    Where the gate looks for channels: `name_servers` (`host:port`) are asked over TCP,
+    `addresses` (`host` or `host:port`, broadcast ones too) over UDP.
+    """
 
     type: Literal["epics", "mock"] = "epics"
     writes_enabled: bool = False
     name_servers: list[str] = []
+    addresses: list[str] = []
 
     def execution_control(self) -> ExecutionControlConfig:
         """The same in the reference's words."""
@@ -108,6 +113,26 @@ class TimeoutsSettings(Section):
     host: _Seconds = 600
 
 
+class GateSettings(Section):
+    """The gate's service. `socket`: its control socket; `journal`: a folder that is its own.
+
+    `shared_user` lets worker and gate of one user write to a real machine, whose journal the
+    worker could then forge. The inhibit channel must read `inhibit_value`, else nothing is written.
+    The rest bounds what sessions and IOCs can be asked for; `array_bytes` one array.
+    """
+
+    socket: Path = Path("/run/runpermit/gate.sock")
+    journal: Path = Path("/var/lib/runpermit/journal")
+    shared_user: bool = False
+    inhibit_channel: str | None = None
+    inhibit_value: str | int | float | None = None
+    sessions: int = Field(default=64, ge=1)
+    circuits_per_session: int = Field(default=8, ge=1)
+    channels_per_session: int = Field(default=1000, ge=1)
+    circuits_per_ioc: int = Field(default=32, ge=1)
+    array_bytes: int = Field(default=16 * 1024 * 1024, ge=1024)
+
+
 class WorkerSettings(Section):
     """This worker. `host` names its own task queue `runpermit@<host>`."""
 
@@ -128,6 +153,7 @@ class Settings(BaseSettings):
     limits: LimitsSettings = LimitsSettings()
     generation: GenerationSettings = GenerationSettings()
     kernels: KernelsSettings = KernelsSettings()
+    gate: GateSettings = GateSettings()
     timeouts: TimeoutsSettings = TimeoutsSettings()
     worker: WorkerSettings = WorkerSettings()
 
@@ -258,11 +284,20 @@ def _anchored(settings: Settings, base: Path) -> Settings:
     kernels = settings.kernels
     if kernels.python is not None:
         kernels = kernels.model_copy(update={"python": base / kernels.python})
+    gate = settings.gate.model_copy(
+        update={"socket": base / settings.gate.socket, "journal": base / settings.gate.journal}
+    )
     worker = settings.worker
     if not worker.host:
         worker = worker.model_copy(update={"host": socket.gethostname()})
     return settings.model_copy(
-        update={"executions": root, "limits": limits, "kernels": kernels, "worker": worker}
+        update={
+            "executions": root,
+            "limits": limits,
+            "kernels": kernels,
+            "gate": gate,
+            "worker": worker,
+        }
     )
 
 
