@@ -1,0 +1,121 @@
+"""What is said on the gate's control socket: one JSON object a line."""
+
+from enum import StrEnum
+from typing import Any
+
+from runpermit.errors import ChannelLimitsViolationError
+from runpermit.models import Isolation
+from runpermit.models.wire import Message
+
+LINE_BYTES = 4 * 1024 * 1024
+MAX_REFUSALS = 100
+MAX_WRITES = 5000
+
+
+class SessionMode(StrEnum):
+    """What a session may do: read, or read and write within the limits."""
+
+    READ_ONLY = "read_only"
+    APPLY = "apply"
+
+
+class Opening(Message):
+    """Who opens a session, and for what. Its listening socket travels beside it."""
+
+    execution: str
+    run_id: str
+    attempt: int
+    mode: SessionMode
+    isolation: Isolation
+
+
+class Refusal(Message):
+    """A write that was not forwarded: the fields of ChannelLimitsViolationError, and when."""
+
+    channel: str
+    value: Any = None
+    violation_type: str
+    reason: str
+    min_value: float | None = None
+    max_value: float | None = None
+    max_step: float | None = None
+    current_value: Any = None
+    at: str = ""
+
+    @classmethod
+    def of(cls, error: ChannelLimitsViolationError, at: str) -> "Refusal":
+        """The refusal that `error` tells; its values are JSON already."""
+        return cls(
+            channel=error.channel_address,
+            value=error.attempted_value,
+            violation_type=error.violation_type,
+            reason=error.violation_reason,
+            min_value=error.min_value,
+            max_value=error.max_value,
+            max_step=error.max_step,
+            current_value=error.current_value,
+            at=at,
+        )
+
+    def error(self) -> ChannelLimitsViolationError:
+        """The exception that it means."""
+        return ChannelLimitsViolationError(
+            self.channel,
+            self.value,
+            self.violation_type,
+            self.reason,
+            self.min_value,
+            self.max_value,
+            self.max_step,
+            self.current_value,
+        )
+
+
+class WriteOutcome(StrEnum):
+    """What became of a write that passed.
+
+    `differs`: it reads back something else; `unreadable`: it can't be read back; `alarm`: accepted,
+    and the record is in alarm; `uncertain`: forwarded, and the IOC was lost before it answered;
+    `not_forwarded`: it never left the gate.
+    """
+
+    CONFIRMED = "confirmed"
+    DIFFERS = "differs"
+    UNREADABLE = "unreadable"
+    ALARM = "alarm"
+    UNCERTAIN = "uncertain"
+    NOT_FORWARDED = "not_forwarded"
+
+
+class WriteRecord(Message):
+    """One write as the journal has it; `at` is when it was forwarded."""
+
+    channel: str
+    old: Any = None
+    new: Any = None
+    outcome: WriteOutcome
+    read_back: Any = None
+    at: str = ""
+
+
+class SessionReport(Message):
+    """All that happened in a session, told by the gate when it is closed.
+
+    `writes` and `refusals` hold the first of many; the counts are whole.
+    """
+
+    session: str
+    forwarded: int = 0
+    refused: int = 0
+    writes: list[WriteRecord] = []
+    refusals: list[Refusal] = []
+    notes: list[str] = []
+
+
+class GateStatus(Message):
+    """What is in force at the gate now: `inhibited` says why every write is refused."""
+
+    inhibited: str | None
+    writes: bool
+    limits_error: str | None
+    journal_protected: bool
