@@ -1,1 +1,1 @@
-"""The gate: the service through which all Channel Access of kernels goes, and which enforces limits."""
+"""The gate: the service that all Channel Access of kernels passes, and that enforces limits."""

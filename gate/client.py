@@ -73,10 +73,11 @@ class GateClient:
         its own settings forbid the session.
         """
         async with self._connected() as (reader, writer):
-            sock = writer.get_extra_info("socket")
             request = _line({"do": "open", "session": opening.model_dump(mode="json")})
-            # A fresh socket's buffer holds a line of this size, so this does not wait.
-            socket.send_fds(sock, [request], [listener.fileno()])
+            # asyncio's own socket sends no descriptors; a fresh buffer holds a line of this size.
+            descriptor = writer.get_extra_info("socket").fileno()
+            with socket.fromfd(descriptor, socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+                socket.send_fds(sock, [request], [listener.fileno()])
             answer = await _answer(reader, ANSWER_SECONDS)
             session = GateSession(str(answer.get("session")), reader, writer)
             try:
@@ -123,11 +124,8 @@ class GateSession:
         """
         with contextlib.suppress(OSError):
             self._writer.write(_line({"do": "close"}))
-        await asyncio.wait(
-            {self._report, self.lost},
-            timeout=CLOSE_SECONDS,
-            return_when=asyncio.FIRST_COMPLETED,
-        )
+        ends: set[asyncio.Future[Any]] = {self._report, self.lost}
+        await asyncio.wait(ends, timeout=CLOSE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         if not self._report.done():
             raise gate_lost(self.identity)
         return self._report.result()
