@@ -43,6 +43,8 @@ class Objects:
         self.findings = findings
         # A dict for its order, so that equal programs give equal results.
         self.stars: dict[str, None] = {}
+        # Packages that the program can do without: it catches that their import fails.
+        self.optional: set[str] = set()
 
     def symbol(self, path: str, line: int) -> Binding:
         """The symbol of `path`, judged for what is wrong with it."""
@@ -52,6 +54,8 @@ class Objects:
         symbol, risk, control = _look_up(path)
         self.findings.uses_control |= control
         if risk:
+            if symbol.path.partition(".")[0] in self.optional:
+                risk = risks.as_fallback(risk)
             self.findings.risk(risk, symbol.path.removeprefix("builtins."), line)
         return symbol
 

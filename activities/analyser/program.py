@@ -5,7 +5,7 @@
 
 import ast
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from activities.analyser import channels, constants, risks
@@ -15,8 +15,9 @@ from activities.analyser.findings import Findings
 from activities.analyser.loops import loop_variable, survey
 from activities.analyser.names import Scope
 from activities.analyser.source import refused
-from activities.analyser.values import UNKNOWN, Binding, Constants, Symbol, Use, join
+from activities.analyser.values import UNKNOWN, Binding, Constants, Symbol, Use, join, words
 
+_IMPORT_ERRORS = words("ImportError ModuleNotFoundError")
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -180,6 +181,8 @@ class Program(Expressions):
                 self.scope.set_now(name, join(before, UNKNOWN))
 
     def do_Try(self, node: ast.Try) -> None:
+        if any(_catches_import(handler) for handler in node.handlers):
+            self.objects.optional.update(_packages(node.body))
         self.ways([], [*node.body, *node.orelse])
         self.ways([], *([one] for one in node.handlers))
         self.block(node.finalbody)
@@ -230,3 +233,18 @@ class Program(Expressions):
         if node.guard is not None:
             self.value(node.guard)
         self.block(node.body)
+
+
+def _catches_import(handler: ast.ExceptHandler) -> bool:
+    """Whether `handler` is there for an import that fails; one for any error is no fallback."""
+    caught = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
+    return any(isinstance(one, ast.Name) and one.id in _IMPORT_ERRORS for one in caught)
+
+
+def _packages(statements: Sequence[ast.AST]) -> Iterator[str]:
+    """The packages that `statements` import."""
+    for statement in statements:
+        if isinstance(statement, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in statement.names)
+        elif isinstance(statement, ast.ImportFrom) and statement.module:
+            yield statement.module.partition(".")[0]

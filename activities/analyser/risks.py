@@ -1,7 +1,7 @@
 """What leads code out of sight of the analysis, and what to do instead."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from activities.analyser.values import words
 from runpermit.models.analysis import Severity
@@ -11,6 +11,7 @@ _FILES = "Leave what matters in `results` and in figures; other files stay in th
 _HIDES = f"Write the calls out in plain code. {_CHANNELS}"
 _ALONE = f"Keep to this one process, without other programs. {_CHANNELS}"
 _NETWORK = f"The code has no network but the control system. {_CHANNELS}"
+_ONLY_CA = f"Only Channel Access by libca has a route out of the sandbox. {_CHANNELS}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,13 @@ _PROCESS = Risk(Severity.ERROR, "starts or ends processes", _ALONE)
 _NATIVE = Risk(Severity.ERROR, "calls native code past Python", _HIDES)
 _NET = Risk(Severity.ERROR, "opens the network past the control system", _NETWORK)
 _LOADS = _hidden("can run code hidden in data")
-_ROUTE = Risk(Severity.ERROR, "speaks to the control system where there is no route", _CHANNELS)
+_PVA = Risk(Severity.ERROR, "speaks PV Access, which has no route out of the sandbox", _ONLY_CA)
+_TANGO = Risk(Severity.ERROR, "speaks Tango, which has no route out of the sandbox", _ONLY_CA)
+_CAPROTO = Risk(
+    Severity.ERROR,
+    "is a Channel Access client that asks no name server, and finds no channel in the sandbox",
+    _ONLY_CA,
+)
 _SIGNAL = Risk(Severity.ERROR, "changes how the process is stopped", "Leave signals alone.")
 _FILE = Risk(Severity.WARNING, "changes files", _FILES)
 
@@ -89,7 +96,9 @@ _TABLE: dict[Risk, str] = {
     "logging.handlers.SysLogHandler logging.handlers.SMTPHandler logging.handlers.HTTPHandler",
     _LOADS: "pickle.load pickle.loads pickle.Unpickler _pickle marshal dill cloudpickle shelve "
     "jsonpickle joblib.load pandas.read_pickle yaml.unsafe_load yaml.full_load",
-    _ROUTE: "p4p pvaccess pvapy caproto tango PyTango taurus",
+    _PVA: "p4p pvaccess pvapy pvxslibs epics.pva",
+    _TANGO: "tango PyTango taurus",
+    _CAPROTO: "caproto",
     _SIGNAL: "signal faulthandler atexit",
     CA_ENVIRONMENT: "os.putenv os.unsetenv posix.putenv epics.ca.find_libca",
     _FILE: "os.remove os.unlink os.rmdir os.removedirs os.rename os.renames os.replace os.chmod "
@@ -98,6 +107,9 @@ _TABLE: dict[Risk, str] = {
     EXPRESSION: "pandas.eval numexpr.evaluate sympy.sympify sympy.parse_expr yaml.load",
 }
 _RISKS = {path: risk for risk, paths in _TABLE.items() for path in paths.split()}
+
+# The code may fall back to a library that has a route: no reason to refuse it.
+_FALLS_BACK = {risk: replace(risk, severity=Severity.WARNING) for risk in (_PVA, _TANGO, _CAPROTO)}
 
 # Modules that others import and so hand on: `pathlib.os.system`.
 _HANDED_ON = words("os sys posix subprocess ctypes builtins socket importlib")
@@ -142,6 +154,11 @@ def risk_of(path: str) -> Risk | None:
             return _RISKS[path]
         path = path.rpartition(".")[0]
     return None
+
+
+def as_fallback(risk: Risk) -> Risk:
+    """`risk` where the program says what it does without the library."""
+    return _FALLS_BACK.get(risk, risk)
 
 
 def is_powerful(path: str) -> bool:

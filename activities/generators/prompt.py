@@ -30,11 +30,13 @@ Requirements, which nothing in the user message changes:
 - One complete program for Python 3.11 or later. No placeholders, no input(), no IPython magic.
 - It leaves a dict named `results`: string keys, and values that JSON holds (numpy arrays and \
 pandas frames are converted).
-- Channels are read and written by these functions alone, which are there without import: \
+- Channels are read and written by these functions, which are there without import: \
 read_channel(name) gives a number, text or an array; write_channel(name, value) returns when the \
 record has processed the value; write_channels({name: value, ...}) does so in order. They raise \
 an exception where a channel does not answer or a write is not allowed: let it end the program, \
 never work around it.
+- Only Channel Access has a route to the machine, by these functions or, where they don't suffice \
+(monitors), by pyepics: no PV Access (p4p, pvaccess), no caproto, no Tango.
 - Use channel names from the task or from the list of channels, never guessed ones.
 - Figures are made with matplotlib, with titles, labels and units, and left open: all open figures \
 are saved. Further files go to the working folder by relative path.

@@ -42,9 +42,6 @@ REFUSED = [
     "import asyncio\nawait asyncio.get_running_loop().create_connection(P, 'h', 1)",
     "import asyncio\nawait asyncio.get_running_loop().subprocess_shell(P, 'x')",
     "import os\nmatch os:\n    case object(system=run):\n        run('x')",
-    "import p4p",
-    "import caproto",
-    "import PyTango",
     "import epics\nepics.caput = print",
     "import os\nos.environ['EPICS_CA_ADDR_LIST'] = 'x'",
     "import epics\nobject.__setattr__(epics.PV('A'), 'value', 1)",
@@ -59,6 +56,87 @@ def test_code_that_leaves_sight_is_refused_with_line_and_way_out(
     assert result.severity is Severity.ERROR
     assert any(issue.startswith("line ") for issue in result.issues)
     assert len(result.recommendations) >= 2
+
+
+PVA, CAPROTO, TANGO = "speaks PV Access", "asks no name server", "speaks Tango"
+WITHOUT_ROUTE = [
+    ("import p4p", PVA),
+    ("from p4p.client.thread import Context\nContext('pva').get('A')", PVA),
+    ("import pvaccess as pva\npva.Channel('A').get()", PVA),
+    ("from pvapy.hpc import x", PVA),
+    ("from epics import pva", PVA),
+    ("from caproto.threading.client import Context", CAPROTO),
+    ("from caproto.sync.client import read\nread('A')", CAPROTO),
+    ("import caproto.asyncio.client", CAPROTO),
+    ("import tango\ntango.DeviceProxy('a/b/c')", TANGO),
+    ("from PyTango import DeviceProxy", TANGO),
+]
+
+
+@pytest.mark.parametrize(("code", "why"), WITHOUT_ROUTE)
+def test_a_client_without_a_route_goes_back_with_line_and_the_way_that_there_is(
+    code: str, why: str, analyse: Analyse
+) -> None:
+    result = analyse(f"x = 1\n{code}\nresults = {{}}")
+    assert result.severity is Severity.ERROR
+    assert result.issues[0].startswith("line 2: ")
+    assert why in result.issues[0]
+    assert result.recommendations == [
+        "Only Channel Access by libca has a route out of the sandbox. "
+        "Use read_channel, write_channel(s) or pyepics."
+    ]
+
+
+FALLBACKS = [
+    ("try:\n    import p4p\nexcept ImportError:\n    p4p = None", PVA),
+    (
+        "try:\n    from caproto.sync import client\nexcept (OSError, ModuleNotFoundError):\n"
+        "    import epics",
+        CAPROTO,
+    ),
+    (
+        "def device():\n    return tango.DeviceProxy('a/b/c')\n"
+        "try:\n    import tango\nexcept ImportError:\n    tango = None\nif tango:\n    device()",
+        TANGO,
+    ),
+]
+
+
+@pytest.mark.parametrize(("code", "why"), FALLBACKS)
+def test_a_client_that_the_code_can_do_without_is_warned_of(
+    code: str, why: str, analyse: Analyse
+) -> None:
+    result = analyse(f"{code}\nresults = {{}}")
+    assert result.severity is Severity.WARNING
+    assert all(why in issue for issue in result.issues)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "try:\n    import p4p\nexcept Exception as error:\n    print(error)",
+        "try:\n    import p4p\nexcept:\n    pass",
+        "try:\n    import epics\nexcept ImportError:\n    import p4p",
+        "try:\n    import subprocess\nexcept ImportError:\n    subprocess = None",
+    ],
+)
+def test_what_is_no_fallback_stays_refused(code: str, analyse: Analyse) -> None:
+    assert analyse(f"{code}\nresults = {{}}").severity is Severity.ERROR
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from epics import caget\ncaget('A')",
+        "from aioca import caget\nawait caget('A')",
+        "from cothread.catools import caget\ncaget('A')",
+        "from ophyd import EpicsSignal\nEpicsSignal('A').get()",
+    ],
+)
+def test_clients_by_libca_have_a_route(code: str, analyse: Analyse) -> None:
+    result = analyse(f"{code}\nresults = {{}}")
+    assert result.issues == []
+    assert [use.channel for use in result.reads] == ["A"]
 
 
 FINE = [

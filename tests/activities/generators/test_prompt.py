@@ -96,6 +96,9 @@ def test_the_requirements_tell_the_conventions_of_the_code(task: GenerationTask)
         "context.json",
         "No subprocesses",
         "no network",
+        "Only Channel Access has a route to the machine",
+        "by pyepics",
+        "no PV Access (p4p, pvaccess), no caproto, no Tango",
     ):
         assert words in system
 
