@@ -4,8 +4,18 @@ from enum import StrEnum
 from typing import Any
 
 from runpermit.errors import ChannelLimitsViolationError
-from runpermit.models import Isolation
+from runpermit.models import GateStatus, Isolation, WriteOutcome, WriteRecord
 from runpermit.models.wire import Message
+
+__all__ = [
+    "GateStatus",
+    "Opening",
+    "Refusal",
+    "SessionMode",
+    "SessionReport",
+    "WriteOutcome",
+    "WriteRecord",
+]
 
 LINE_BYTES = 4 * 1024 * 1024
 MAX_REFUSALS = 100
@@ -71,33 +81,6 @@ class Refusal(Message):
         )
 
 
-class WriteOutcome(StrEnum):
-    """What became of a write that passed.
-
-    `differs`: it reads back something else; `unreadable`: it can't be read back; `alarm`: accepted,
-    and the record is in alarm; `uncertain`: forwarded, and the IOC was lost before it answered;
-    `not_forwarded`: it never left the gate.
-    """
-
-    CONFIRMED = "confirmed"
-    DIFFERS = "differs"
-    UNREADABLE = "unreadable"
-    ALARM = "alarm"
-    UNCERTAIN = "uncertain"
-    NOT_FORWARDED = "not_forwarded"
-
-
-class WriteRecord(Message):
-    """One write as the journal has it; `at` is when it was forwarded."""
-
-    channel: str
-    old: Any = None
-    new: Any = None
-    outcome: WriteOutcome
-    read_back: Any = None
-    at: str = ""
-
-
 class SessionReport(Message):
     """All that happened in a session, told by the gate when it is closed.
 
@@ -110,12 +93,3 @@ class SessionReport(Message):
     writes: list[WriteRecord] = []
     refusals: list[Refusal] = []
     notes: list[str] = []
-
-
-class GateStatus(Message):
-    """What is in force at the gate now: `inhibited` says why every write is refused."""
-
-    inhibited: str | None
-    writes: bool
-    limits_error: str | None
-    journal_protected: bool

@@ -56,6 +56,9 @@ from runpermit.models import (
     StageChange,
     StructuredPlan,
     Verb,
+    WriteOutcome,
+    WriteRecord,
+    WriteReport,
     get_execution_control_config_from_configurable,
 )
 from runpermit.serialization import make_json_serializable, serialize_results_to_file
@@ -125,6 +128,9 @@ __all__ = [
     "ViolationType",
     "WaitingExecution",
     "WorkflowError",
+    "WriteOutcome",
+    "WriteRecord",
+    "WriteReport",
     "get_execution_control_config_from_configurable",
     "make_json_serializable",
     "serialize_results_to_file",

@@ -14,6 +14,7 @@ from runpermit.models.approval import (
     Revision,
     Verb,
 )
+from runpermit.models.gate import GateStatus
 from runpermit.models.modes import (
     ApprovalMode,
     ContainerEndpointConfig,
@@ -40,6 +41,7 @@ from runpermit.models.state import (
     Stage,
     StageChange,
 )
+from runpermit.models.writes import WriteOutcome, WriteRecord, WriteReport, write_warnings
 
 __all__ = [
     "AnalysisPhase",
@@ -56,6 +58,7 @@ __all__ = [
     "ExecutionError",
     "ExecutionMode",
     "ExecutionModeConfig",
+    "GateStatus",
     "Isolation",
     "Memo",
     "NotebookAttempt",
@@ -77,6 +80,10 @@ __all__ = [
     "StageChange",
     "StructuredPlan",
     "Verb",
+    "WriteOutcome",
+    "WriteRecord",
+    "WriteReport",
     "accept_request",
     "get_execution_control_config_from_configurable",
+    "write_warnings",
 ]

@@ -31,13 +31,14 @@ class Assurance(StrEnum):
 class PlannedWrite(Message):
     """One write of a plan, with what the limits database says of its channel.
 
-    `value` is None with `value_known` false where the code computes it.
+    `value` is None with `value_known` false where the code computes it; `line` is None where the
+    write was not seen in the code.
     """
 
     channel: str | None
     value: Any = None
     value_known: bool = False
-    line: int
+    line: int | None
     description: str = ""
     units: str = ""
     min_value: float | None = None
@@ -45,9 +46,10 @@ class PlannedWrite(Message):
 
 
 class PlanKind(StrEnum):
-    """How a plan came to be."""
+    """How a plan came to be: read off the code, or from the write that a read-only run tried."""
 
     SEEN_IN_CODE = "seen_in_code"
+    REFUSED_READ_ONLY = "refused_read_only"
 
 
 class Plan(Message):

@@ -6,6 +6,7 @@ from typing import Any
 from runpermit.models.approval import DecisionRecord, Plan
 from runpermit.models.modes import Isolation
 from runpermit.models.wire import Message
+from runpermit.models.writes import WriteReport
 
 
 class PythonExecutionSuccess(Message):
@@ -27,7 +28,10 @@ class PythonExecutionSuccess(Message):
 
 
 class PythonServiceResult(Message):
-    """The result of an execution that succeeded; a failed one raises instead."""
+    """The result of an execution that succeeded; a failed one raises instead.
+
+    `writes` is None where the code could only read.
+    """
 
     execution_result: PythonExecutionSuccess
     generated_code: str
@@ -35,4 +39,5 @@ class PythonServiceResult(Message):
     analysis_warnings: list[str] = []
     isolation: Isolation | None = None
     plan: Plan | None = None
+    writes: WriteReport | None = None
     decisions: list[DecisionRecord] = []
