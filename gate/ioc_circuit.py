@@ -126,7 +126,7 @@ class IocCircuit(asyncio.Protocol):
         identity = self._own_id()
         self._monitors[identity] = take
         mask = b"\0" * 12 + b"\0\x05\0\0"  # value and alarm
-        self.send(pack(Command.EVENT_ADD, dtype, channel.count, channel.sid, identity, mask))
+        self.send(pack(Command.EVENT_ADD, dtype, 1, channel.sid, identity, mask))
 
     def echo(self) -> None:
         """Make the IOC say that it lives; `last_heard` tells when it did."""

@@ -1,0 +1,98 @@
+"""The gate's own look at channels, on its own circuits: for conditions and inhibit channel."""
+
+import asyncio
+from dataclasses import dataclass
+
+from gate.directory import Directory
+from gate.ioc_circuit import Address, IocCircuit, IocLostError, OwnChannel
+from gate.values import GR_ENUM, Dbr, Target, UnfitValueError, Value, decode, states
+
+_ANSWER_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A channel's value, and the name of its state where it is an enum."""
+
+    value: Value
+    state: str | None
+
+    def equals(self, wanted: str | float) -> bool:
+        """Whether it is `wanted`: text is compared with state or text, a number with a number."""
+        if isinstance(wanted, str):
+            return wanted in (self.state, self.value)
+        return not isinstance(self.value, str | tuple) and self.value == wanted
+
+
+@dataclass(frozen=True)
+class OpenChannel:
+    """A channel that is open on one of the gate's own circuits."""
+
+    circuit: IocCircuit
+    channel: OwnChannel
+    target: Target
+
+    async def read(self) -> Reading:
+        """Its value now. Raises IocLostError, LookupError, UnfitValueError."""
+        frame = await self.circuit.read(self.channel.sid, self.target.native, 1)
+        return self.reading(frame.count, frame.payload)
+
+    def reading(self, count: int, payload: bytes) -> Reading:
+        """The value in a reply of its native type. Raises UnfitValueError."""
+        value = decode(self.target, count, payload)
+        names = self.target.states
+        state = names[value] if isinstance(value, int) and value < len(names) else None
+        return Reading(value, state)
+
+
+async def open_channel(circuit: IocCircuit, name: str) -> OpenChannel:
+    """Open `name` on `circuit`. Raises IocLostError, LookupError, UnfitValueError."""
+    channel = await circuit.open(name)
+    if channel.dtype not in Dbr.__members__.values():
+        raise LookupError(f"{name} is of the unknown type {channel.dtype}")
+    names: tuple[str, ...] = ()
+    if channel.dtype == Dbr.ENUM:
+        names = states((await circuit.read(channel.sid, GR_ENUM, 1)).payload)
+    return OpenChannel(circuit, channel, Target(Dbr(channel.dtype), 1, states=names))
+
+
+class ChannelReader:
+    """Reads single channels; one circuit for each IOC, opened when it is first needed."""
+
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+        self._circuits: dict[Address, IocCircuit] = {}
+        self._channels: dict[str, OpenChannel] = {}
+        self._opening = asyncio.Lock()
+
+    async def read(self, name: str) -> Reading:
+        """The value of `name` now. Raises IocLostError, LookupError, UnfitValueError."""
+        known = self._channels.get(name)
+        if known is None or known.circuit.closed:
+            async with self._opening:
+                known = self._channels.get(name)
+                if known is None or known.circuit.closed:
+                    known = await self._open(name)
+                    self._channels[name] = known
+        try:
+            return await known.read()
+        except (IocLostError, LookupError, UnfitValueError):
+            # What does not answer is asked anew next time, from the search on.
+            self._directory.forget(known.circuit.address)
+            known.circuit.close()
+            raise
+
+    def close(self) -> None:
+        """End all circuits."""
+        for circuit in self._circuits.values():
+            circuit.close()
+
+    async def _open(self, name: str) -> OpenChannel:
+        address = await self._directory.find(name)
+        if address is None:
+            raise LookupError(f"no IOC has {name}")
+        circuit = self._circuits.get(address)
+        if circuit is None or circuit.closed:
+            circuit = IocCircuit(address, limit=_ANSWER_BYTES)
+            self._circuits[address] = circuit
+        return await open_channel(circuit, name)

@@ -1,0 +1,119 @@
+"""What stands behind a channel: the record's own name, its type, and what its field takes."""
+
+import asyncio
+from dataclasses import dataclass
+
+from gate.frames import text_of
+from gate.ioc_circuit import IocCircuit, OwnChannel
+from gate.record_types import ARRAYS, ELEMENTS, IntegerRange, field_range
+from gate.values import GR_ENUM, STRING_BYTES, Dbr, Target, UnfitValueError, states
+
+VALUE = "VAL"
+_TWO_STATES = frozenset({"bi", "bo", "busy"})
+_LONGEST_SHORT_NAME = STRING_BYTES - 2
+
+
+class UnknownRecordError(LookupError):
+    """The record behind a channel can't be told, so neither can its limits."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """A record's field as limits, locks and journal know it.
+
+    channel: the record's own name, whatever alias was used, with the field unless it is VAL.
+    """
+
+    name: str
+    channel: str
+    record_type: str
+    target: Target
+
+
+@dataclass(frozen=True)
+class ChannelParts:
+    """A channel's name taken apart; `text` where its characters are asked for as one text."""
+
+    record: str
+    field: str
+    text: bool
+
+
+def parts(channel: str) -> ChannelParts:
+    """Take a channel's name apart. Raises UnknownRecordError for a modifier (`{…}`, `[…]`)."""
+    record, _, field = channel.partition(".")
+    text = field.endswith("$")
+    field = field.removesuffix("$") or VALUE
+    if not record or not field.isalnum():
+        raise UnknownRecordError("a channel with a modifier can't be written; use its plain name")
+    return ChannelParts(record, field, text)
+
+
+async def identify(circuit: IocCircuit, channel: str, sid: int, dtype: int, count: int) -> Record:
+    """Ask the IOC what stands behind `channel`, open there as `sid` with native `dtype`.
+
+    Raises UnknownRecordError where it does not tell, IocLostError where it does not answer.
+    """
+    named = parts(channel)
+    if dtype not in Dbr.__members__.values():
+        raise UnknownRecordError(f"its type {dtype} is none that can be written")
+    native = Dbr(dtype)
+    try:
+        name, record_type = await asyncio.gather(
+            _name(circuit, named.record), _text(circuit, f"{named.record}.RTYP")
+        )
+        integers = field_range(record_type, named.field)
+        if record_type in ARRAYS and named.field == VALUE:
+            integers = await _element_range(circuit, named.record)
+        names: tuple[str, ...] = ()
+        if native is Dbr.ENUM and count == 1:
+            frame = await circuit.read(sid, GR_ENUM, 1)
+            names = _all_states(states(frame.payload), record_type)
+    except (LookupError, UnfitValueError) as error:
+        raise UnknownRecordError(
+            f"the record behind it can't be told ({error}), so no limits can be found for it"
+        ) from error
+    field = "" if named.field == VALUE else f".{named.field}"
+    target = Target(native, count, integers, names, text=named.text and native is Dbr.CHAR)
+    return Record(name, f"{name}{field}", record_type, target)
+
+
+async def _name(circuit: IocCircuit, record: str) -> str:
+    """The record's own name: an alias answers it, not itself."""
+    try:
+        name = await _text(circuit, f"{record}.NAME$")
+    except LookupError:
+        name = await _text(circuit, f"{record}.NAME")
+        if len(name) > _LONGEST_SHORT_NAME:
+            raise LookupError(f"only the beginning of its name is told: {name}") from None
+    if not name:
+        raise LookupError("it has no name")
+    return name
+
+
+async def _element_range(circuit: IocCircuit, record: str) -> IntegerRange | None:
+    element = await _text(circuit, f"{record}.FTVL")
+    if element not in ELEMENTS:
+        raise LookupError(f"its elements are of the unknown type {element!r}")
+    return ELEMENTS[element]
+
+
+async def _text(circuit: IocCircuit, name: str) -> str:
+    channel = await circuit.open(name)
+    try:
+        return await _read_text(circuit, channel)
+    finally:
+        circuit.clear(channel)
+
+
+async def _read_text(circuit: IocCircuit, channel: OwnChannel) -> str:
+    dtype = Dbr.CHAR if channel.dtype == Dbr.CHAR else Dbr.STRING
+    count = channel.count if dtype is Dbr.CHAR else 1
+    frame = await circuit.read(channel.sid, dtype, count)
+    return text_of(frame.payload).decode("utf-8", "backslashreplace")
+
+
+def _all_states(names: tuple[str, ...], record_type: str) -> tuple[str, ...]:
+    """A binary record has two states, though it tells those alone that have a name."""
+    missing = 2 - len(names)
+    return names + ("",) * missing if record_type in _TWO_STATES else names

@@ -1,0 +1,67 @@
+"""The gate as a process: from settings to the control socket, and down again."""
+
+import asyncio
+import signal
+
+import structlog
+
+from gate.conditions import ConditionReader
+from gate.control import Control
+from gate.directory import Directory
+from gate.inhibit import Inhibit
+from gate.inhibit_channel import InhibitChannel
+from gate.journal import Journal
+from gate.reading import ChannelReader
+from gate.session import Shared
+from gate.writing import Writer
+from runpermit.config import Settings, limits_file
+from runpermit.errors import ContainerConfigurationError
+
+log = structlog.get_logger()
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT. Raises ContainerConfigurationError."""
+    ended = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, ended.set)
+    control_system, quotas = settings.control_system, settings.gate
+    journal = Journal.open(quotas.journal)
+    try:
+        directory = Directory(control_system.name_servers, control_system.addresses)
+        inhibit = Inhibit(quotas.journal, journal)
+        channel = _inhibit_channel(settings, directory)
+        if channel is not None:
+            inhibit.add_source(channel.refusal)
+        reader = ChannelReader(directory)
+        limits = limits_file(settings.limits)
+        writer = Writer(
+            limits=limits, journal=journal, inhibit=inhibit, conditions=ConditionReader(reader)
+        )
+        shared = Shared(directory, writer, journal, quotas, {})
+        control = Control(settings, shared, inhibit, limits)
+        await journal.write("gate_started", writes=control_system.writes_enabled)
+        if error := limits.status().error:
+            log.warning("limits are not available: all writes are refused", reason=error)
+        print("ready", flush=True)  # noqa: T201  (for whoever supervises)
+        await ended.wait()
+        await control.close()
+        if channel is not None:
+            await channel.close()
+        reader.close()
+        directory.close()
+        await journal.write("gate_ended")
+    finally:
+        await journal.close()
+
+
+def _inhibit_channel(settings: Settings, directory: Directory) -> InhibitChannel | None:
+    name, value = settings.gate.inhibit_channel, settings.gate.inhibit_value
+    if name is None:
+        return None
+    if value is None:
+        raise ContainerConfigurationError(
+            f"gate.inhibit_channel = {name} needs gate.inhibit_value, which it must read for "
+            "writes to pass."
+        )
+    return InhibitChannel(name, value, directory)

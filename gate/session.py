@@ -1,0 +1,156 @@
+"""A session: one kernel's circuits, what they may do, and what became of it."""
+
+import asyncio
+import contextlib
+import secrets
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from gate.client_circuit import ClientCircuit
+from gate.directory import Directory
+from gate.ioc_circuit import Address
+from gate.journal import Journal
+from gate.messages import (
+    MAX_REFUSALS,
+    MAX_WRITES,
+    Opening,
+    Refusal,
+    SessionMode,
+    SessionReport,
+    WriteRecord,
+)
+from gate.writing import Writer
+from runpermit.config import GateSettings
+
+# Longer than any single answer of an IOC; a write that only waits for its turn gives up at once.
+FLIGHT_SECONDS = 10.0
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What all sessions have in common."""
+
+    directory: Directory
+    writer: Writer
+    journal: Journal
+    quotas: GateSettings
+    circuits: dict[Address, int]  # how many lead to each IOC
+
+
+class Session:
+    """Accepts circuits at its listening socket until it is closed."""
+
+    def __init__(
+        self,
+        opening: Opening,
+        listener: socket.socket,
+        shared: Shared,
+        on_refused: Callable[[Refusal], None],
+    ) -> None:
+        self.opening = opening
+        self.shared = shared
+        self.name = f"{opening.mode}-{secrets.token_hex(4)}"
+        self.port: int = listener.getsockname()[1]
+        self.circuits: set[ClientCircuit] = set()
+        self.channels = 0
+        self.identity: dict[str, object] = {
+            "session": self.name,
+            "execution": opening.execution,
+            "attempt": opening.attempt,
+        }
+        self._listener = listener
+        self._server: asyncio.Server | None = None
+        self._on_refused = on_refused
+        self._open = False
+        self._flights: set[asyncio.Task[WriteRecord]] = set()
+        self._judging: set[asyncio.Task[None]] = set()
+        self._forwarded = 0
+        self._refused = 0
+        self._writes: list[WriteRecord] = []
+        self._refusals: list[Refusal] = []
+        self._notes: dict[str, int] = {}
+
+    @property
+    def may_write(self) -> bool:
+        """Whether it is open, with write access."""
+        return self._open and self.opening.mode is SessionMode.APPLY
+
+    async def open(self) -> None:
+        """Take circuits from now on. Raises JournalError where the journal takes no record."""
+        await self.shared.journal.write(
+            "session_opened",
+            **self.identity,
+            **self.opening.model_dump(mode="json", include={"mode", "run_id", "isolation"}),
+        )
+        self._open = True
+        self._server = await asyncio.get_running_loop().create_server(
+            lambda: ClientCircuit(self), sock=self._listener
+        )
+
+    async def close(self) -> SessionReport:
+        """Fence: from the first line on nothing is forwarded. Then wait for what is in flight."""
+        self._open = False
+        if self._server is not None:
+            self._server.close()
+        for circuit in list(self.circuits):
+            circuit.end()
+        for waiting in (self._judging, self._flights):
+            if waiting:
+                await asyncio.wait(set(waiting), timeout=FLIGHT_SECONDS)
+        for circuit in list(self.circuits):
+            circuit.close()
+        report = SessionReport(
+            session=self.name,
+            forwarded=self._forwarded,
+            refused=self._refused,
+            writes=self._writes,
+            refusals=self._refusals,
+            notes=[f"{text} ({times} times)" for text, times in self._notes.items()],
+        )
+        with contextlib.suppress(ValueError):
+            self.shared.journal.note(
+                "session_closed",
+                **self.identity,
+                forwarded=self._forwarded,
+                refused=self._refused,
+                notes=report.notes,
+            )
+        return report
+
+    def judging(self, task: asyncio.Task[None]) -> None:
+        """Remember a write that is being judged."""
+        self._judging.add(task)
+        task.add_done_callback(self._judging.discard)
+
+    def forwarded(self, flight: asyncio.Task[WriteRecord]) -> None:
+        """A write left the gate; `flight` tells what became of it."""
+        self._forwarded += 1
+        self._flights.add(flight)
+        flight.add_done_callback(self._landed)
+
+    def refused(self, refusal: Refusal) -> None:
+        """A write was refused: the worker is told at once."""
+        self._refused += 1
+        if len(self._refusals) < MAX_REFUSALS:
+            self._refusals.append(refusal)
+        if self._refused == 1:
+            self._on_refused(refusal)
+
+    def note(self, text: str) -> None:
+        """Something that the engineer should know, such as a quota that was reached."""
+        if text not in self._notes:
+            log.warning("session", session=self.name, note=text)
+        self._notes[text] = self._notes.get(text, 0) + 1
+
+    def _landed(self, flight: asyncio.Task[WriteRecord]) -> None:
+        self._flights.discard(flight)
+        if not flight.cancelled() and flight.exception() is None:
+            if len(self._writes) < MAX_WRITES:
+                self._writes.append(flight.result())
+        elif not flight.cancelled():
+            log.error("a write was not confirmed", error=repr(flight.exception()))
