@@ -16,6 +16,8 @@ from runpermit.models.wire import Message
 from runpermit.serialization import strict_json_loads
 from runpermit.text import one_line
 
+FILE_NAME = "inhibit.json"
+
 log = structlog.get_logger()
 
 
@@ -31,11 +33,12 @@ class InhibitState(Message):
 class Inhibit:
     """Holds the switch, and asks the other sources. `refusal` is what every write asks.
 
-    The switch outlives the gate: it is kept in `file`, and one that can't be read means on.
+    The switch outlives the gate: it is kept in `inhibit.json` in `directory`, which must exist,
+    and one that can't be read means on.
     """
 
-    def __init__(self, file: Path, journal: Journal) -> None:
-        self._file = file
+    def __init__(self, directory: Path, journal: Journal) -> None:
+        self._file = directory / FILE_NAME
         self._journal = journal
         self._turning = asyncio.Lock()
         self._sources: list[Callable[[], str | None]] = []
@@ -56,7 +59,7 @@ class Inhibit:
             return self._sentence
         return next((why for source in self._sources if (why := source()) is not None), None)
 
-    async def turn(self, on: bool, operator: str, reason: str) -> InhibitState:  # noqa: FBT001
+    async def turn(self, *, on: bool, operator: str, reason: str) -> InhibitState:
         """Turn the switch, to stay so over a restart of the gate, and return what it is then.
 
         On counts at once, whatever fails afterwards; off only when journal and file have it.

@@ -16,9 +16,9 @@ _STYLES = {Verdict.OK: "green", Verdict.WARN: "yellow", Verdict.FAIL: "bold red"
 async def doctor(session: Session) -> int:
     """Check the installation, and say how to mend it.
 
-    Settings, Temporal, worker, limits, model, folders, isolation. Run it where the worker runs,
-    with the same environment. Exit code 0 where nothing failed, 4 where Temporal or the worker
-    does not answer, else 2. No secret is ever printed.
+    Settings, Temporal, worker, limits, gate, model, folders, isolation. Run it where the worker
+    runs, with the same environment. Exit code 0 where nothing failed, 4 where Temporal or the
+    worker does not answer, else 2. No secret is ever printed.
     """
     house = check_house(session.config)
     server = await check_server(session)

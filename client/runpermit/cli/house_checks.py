@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from runpermit.cli.checks import Check, Verdict
+from runpermit.cli.gate_checks import check_gate
 from runpermit.config import (
     Settings,
     check_settings,
@@ -40,6 +41,7 @@ def check_house(config: Path | None) -> list[Check]:
         ),
         _writes(settings),
         _limits(settings),
+        *check_gate(settings),
         _model(settings),
         _root(settings.executions.root),
         _isolation(settings),

@@ -9,7 +9,7 @@ from typing import NoReturn
 import typer
 from typer import TyperException
 
-from runpermit.cli import answer, doctor, limits, look, run
+from runpermit.cli import answer, doctor, inhibit, limits, look, run
 from runpermit.cli.exits import ExitCode, of_call
 from runpermit.cli.output import Output
 from runpermit.errors import PythonExecutorException
@@ -28,6 +28,7 @@ app = typer.Typer(
 run.add_to(app)
 look.add_to(app)
 answer.add_to(app)
+inhibit.add_to(app)
 doctor.add_to(app)
 limits.add_to(app)
 

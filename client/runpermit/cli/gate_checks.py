@@ -1,0 +1,74 @@
+"""The doctor's look at the gate: reachable, limits in force, inhibited, its journal protected."""
+
+from runpermit.cli.checks import Check, Verdict
+from runpermit.cli.gate_report import GateReport, ask_for_report
+from runpermit.config import Settings
+from runpermit.errors import PythonExecutorException
+
+
+def check_gate(settings: Settings) -> list[Check]:
+    """All checks of the gate; only the first where it does not answer."""
+    try:
+        report = ask_for_report(settings.gate.socket, {"do": "status"})
+    except PythonExecutorException as error:
+        writes = settings.control_system.writes_enabled
+        return [
+            Check(
+                name="gate",
+                verdict=Verdict.FAIL if writes else Verdict.WARN,
+                found=error.message,
+            )
+        ]
+    checks = [_gate(settings, report), _limits(report), _inhibit(report)]
+    if not report.journal_protected:
+        checks.append(
+            Check(
+                name="journal",
+                verdict=Verdict.WARN,
+                found="journal not protected from the worker",
+                remedy="Run gate and worker as two users, neither of them root.",
+            )
+        )
+    return checks
+
+
+def _gate(settings: Settings, report: GateReport) -> Check:
+    writes = "lets writes pass" if report.writes else "lets nothing write"
+    found = f"{settings.gate.socket}, {writes}, {report.sessions} sessions"
+    if settings.control_system.writes_enabled and not report.writes:
+        return Check(
+            name="gate",
+            verdict=Verdict.FAIL,
+            found=found,
+            remedy="Set control_system.writes_enabled in the gate's own settings too, or not here.",
+        )
+    return Check(name="gate", verdict=Verdict.OK, found=found)
+
+
+def _limits(report: GateReport) -> Check:
+    limits = report.limits
+    if not limits.enabled:
+        return Check(
+            name="gate's limits",
+            verdict=Verdict.WARN,
+            found="checking is disabled: nothing bounds what is written",
+            remedy="Set [limits] enabled = true and file in the gate's settings.",
+        )
+    if limits.error is not None:
+        return Check(
+            name="gate's limits",
+            verdict=Verdict.FAIL if report.writes else Verdict.WARN,
+            found=limits.error,
+            remedy="Until then every write is refused; `runpermit limits check FILE` explains.",
+        )
+    found = f"{limits.channels} channels in {limits.path}, sha256 {(limits.sha256 or '')[:6]}"
+    return Check(name="gate's limits", verdict=Verdict.OK, found=found)
+
+
+def _inhibit(report: GateReport) -> Check:
+    refusal = report.inhibit.refusal
+    if refusal is not None:
+        return Check(name="inhibit", verdict=Verdict.WARN, found=refusal)
+    channel = report.inhibit.channel
+    found = f"off; inhibit channel {channel}" if channel else "off; no inhibit channel is set"
+    return Check(name="inhibit", verdict=Verdict.OK, found=found)

@@ -1,0 +1,104 @@
+"""The host's "no writes" switch, by command."""
+
+import getpass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from runpermit.cli.answer import Operator
+from runpermit.cli.exits import ExitCode
+from runpermit.cli.gate_report import GateReport, ask_for_report
+from runpermit.cli.session import Session, add_command
+from runpermit.config import load_settings
+from runpermit.errors import ContainerConfigurationError
+from runpermit.text import one_line
+
+Socket = Annotated[
+    Path | None,
+    typer.Option(
+        "--socket", metavar="PATH", help="The gate's control socket; else gate.socket of --config."
+    ),
+]
+Reason = Annotated[str, typer.Option("--reason", help="Why; everyone who is refused is told.")]
+
+
+async def on(
+    session: Session, socket: Socket = None, operator: Operator = None, reason: Reason = ""
+) -> int:
+    """Refuse every write of this host from now on.
+
+    Asks nothing, counts at once, and lasts over a restart of the gate, until `inhibit off`. Needs
+    neither Temporal nor a worker. Reads go on. Writes that the machine has already taken stay.
+    """
+    return _turn(session, socket, operator, reason, on=True)
+
+
+async def off(
+    session: Session, socket: Socket = None, operator: Operator = None, reason: Reason = ""
+) -> int:
+    """Let writes of this host pass again.
+
+    They still need whatever else they need: the inhibit channel's leave, limits, and an approval.
+    """
+    return _turn(session, socket, operator, reason, on=False)
+
+
+async def status(session: Session, socket: Socket = None) -> int:
+    """Say whether this host's writes are inhibited, by whom and why."""
+    return _tell(session, ask_for_report(_path(session, socket), {"do": "status"}))
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands."""
+    inhibit = typer.Typer(
+        name="inhibit", help="Refuse every write of this host, at once.",
+        no_args_is_help=True, rich_markup_mode=None,
+    )  # fmt: skip
+    add_command(inhibit, "on", on, ["inhibit on", "inhibit on --reason 'vacuum alarm'"])
+    add_command(inhibit, "off", off, ["inhibit off --reason 'vacuum is back'"])
+    add_command(inhibit, "status", status, ["inhibit status --socket /run/runpermit/gate.sock"])
+    app.add_typer(inhibit)
+
+
+def _turn(
+    session: Session, socket: Path | None, operator: str | None, reason: str, *, on: bool
+) -> int:
+    by = operator or getpass.getuser()
+    request = {"do": "inhibit", "on": on, "operator": by, "reason": reason}
+    return _tell(session, ask_for_report(_path(session, socket), request))
+
+
+def _path(session: Session, socket: Path | None) -> Path:
+    if socket is not None:
+        return socket
+    try:
+        return load_settings(session.config).gate.socket
+    except (ContainerConfigurationError, OSError) as error:
+        raise ContainerConfigurationError(
+            f"{error} The gate can be named without settings: --socket PATH."
+        ) from None
+
+
+def _tell(session: Session, report: GateReport) -> int:
+    """What is in force now, all of it: who reads this may go near the machine."""
+    if session.output.as_json:
+        session.output.document(report.model_dump(mode="json"))
+        return ExitCode.DONE
+    inhibit = report.inhibit
+    if inhibit.refusal is not None:
+        session.output.answer(f"INHIBITED: {one_line(inhibit.refusal, 1000)}", style="bold red")
+    elif not report.writes:
+        session.output.answer(
+            "Not inhibited. This gate lets nothing write all the same: "
+            "control_system.writes_enabled = false."
+        )
+    else:
+        session.output.answer("Not inhibited: writes pass where limits and approval allow them.")
+    switched = f" by {one_line(inhibit.by, 100)} at {one_line(inhibit.since, 40)}"
+    session.output.answer(
+        f"Switch: {'on' if inhibit.on else 'off'}{switched if inhibit.since else ''}"
+    )
+    channel = inhibit.channel and one_line(inhibit.channel, 100)
+    session.output.answer(f"Inhibit channel: {channel or 'none is set (gate.inhibit_channel)'}")
+    return ExitCode.DONE
