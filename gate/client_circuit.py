@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from gate.attempt import Attempted
 from gate.directory import is_channel_name
 from gate.frames import (
     ANY_ADDRESS,
@@ -25,7 +26,6 @@ from gate.ioc_circuit import Address, IocCircuit, IocLostError
 from gate.messages import Refusal, SessionMode
 from gate.records import Record, UnknownRecordError, identify
 from gate.values import Received
-from gate.writing import Attempted
 from runpermit.limits import ViolationType
 
 if TYPE_CHECKING:
@@ -107,7 +107,9 @@ class ClientCircuit(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """asyncio's: take it in order."""
         self._reader.feed(data)
-        if not self._scheduled:
+        if self._judging or self._scheduled:
+            self._throttle()
+        else:
             self._take_turn()
 
     def pause_writing(self) -> None:
@@ -158,7 +160,7 @@ class ClientCircuit(asyncio.Protocol):
             self._session.note(f"a circuit was closed: {error}")
             self.close()
             return
-        if taken == FRAMES_PER_TURN and not self._judging:
+        if taken == FRAMES_PER_TURN and not self._judging and not self._ended:
             self._scheduled = True
             self._loop.call_soon(self._take_turn)
         self._throttle()

@@ -1,0 +1,103 @@
+"""A write on its way: what was sent, to which record, by whom; and how it is refused."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+
+from gate.ioc_circuit import IocCircuit
+from gate.messages import Refusal
+from gate.records import Record
+from gate.values import Dbr, Received, Target, UnfitValueError, decode
+from runpermit.errors import ChannelLimitsViolationError
+from runpermit.limits import ViolationType
+from runpermit.limits.values import shown
+from runpermit.serialization import make_json_serializable
+
+_TOLD = 10_000  # elements or characters that are told; of longer ones, how many they are
+_GUESSED = 1000
+
+
+class Holder(Protocol):
+    """The session that a write belongs to."""
+
+    @property
+    def may_write(self) -> bool:
+        """Whether it is an open session with write access, now."""
+        ...
+
+    @property
+    def identity(self) -> dict[str, object]:
+        """What the journal says of it: session, execution, attempt."""
+        ...
+
+
+@dataclass(frozen=True)
+class Attempted:
+    """A write as a client sent it, on a channel that is open at the IOC as `sid`."""
+
+    channel: str
+    sid: int
+    dtype: int
+    count: int
+    payload: bytes
+
+    @property
+    def guessed_value(self) -> object:
+        """What was sent, as well as it can be told without knowing the record."""
+        try:
+            count = min(self.count, _GUESSED)
+            return told(decode(Target(Dbr(self.dtype), count), count, self.payload))
+        except (UnfitValueError, ValueError):
+            return None
+
+
+@dataclass(frozen=True)
+class Case:
+    """A write under judgement: `received` is what the record would hold of it."""
+
+    holder: Holder
+    circuit: IocCircuit
+    record: Record
+    write: Attempted
+    received: Received
+
+    def refused(self, kind: ViolationType, reason: str) -> "RefusedError":
+        """The refusal of this write for `reason`."""
+        value = told(self.received.value)
+        return RefusedError(ChannelLimitsViolationError(self.record.channel, value, kind, reason))
+
+    def check_open(self) -> None:
+        """Raise RefusedError where session or circuit ended meanwhile."""
+        if not self.holder.may_write or self.circuit.closed:
+            raise self.refused(
+                ViolationType.NOT_ALLOWED,
+                f"can't be set to {shown(self.received.value)}: the session has ended, or its IOC "
+                "was lost",
+            )
+
+
+class RefusedError(Exception):
+    """A write that was not forwarded; `violation` says why."""
+
+    def __init__(self, violation: ChannelLimitsViolationError) -> None:
+        super().__init__(violation.message)
+        self.violation = violation
+
+    @property
+    def refusal(self) -> Refusal:
+        """What session, worker and code are told."""
+        return Refusal.of(self.violation, now())
+
+
+def now() -> str:
+    """The time as journal and reports give it."""
+    return datetime.now(UTC).isoformat(timespec="microseconds")
+
+
+def told(value: object) -> object:
+    """A value as JSON that any reader takes; of a long one, how long it is."""
+    if isinstance(value, tuple | list) and len(value) > _TOLD:
+        return {"_type": "array", "count": len(value)}
+    if isinstance(value, str):
+        return value[:_TOLD].encode("utf-8", "backslashreplace").decode()
+    return make_json_serializable(value)

@@ -1,0 +1,44 @@
+"""Whether a write was taken: what is read back, compared as the channel's `verification` says."""
+
+import math
+
+from gate.messages import WriteOutcome
+from gate.values import Value
+from runpermit.limits import ChannelLimitsConfig, VerificationLevel
+
+DEFAULT_TOLERANCE = 0.001  # of the value, where the limits database says none
+_MINOR = 1
+
+
+def outcome(
+    sent: Value, read: Value, severity: int, entry: ChannelLimitsConfig | None
+) -> WriteOutcome:
+    """What became of a write of `sent` that reads back as `read`, in alarm of `severity`."""
+    level = entry.verification.level if entry is not None else VerificationLevel.CALLBACK
+    if level is VerificationLevel.NONE:
+        return WriteOutcome.CONFIRMED
+    if not same(sent, read, entry):
+        return WriteOutcome.DIFFERS
+    return WriteOutcome.ALARM if severity > _MINOR else WriteOutcome.CONFIRMED
+
+
+def same(sent: Value, read: Value, entry: ChannelLimitsConfig | None) -> bool:
+    """Whether `read` is `sent`, within the channel's tolerance."""
+    if isinstance(sent, tuple) or isinstance(read, tuple):
+        sent = sent if isinstance(sent, tuple) else (sent,)
+        read = read if isinstance(read, tuple) else (read,)
+        return len(sent) == len(read) and all(
+            same(one, other, entry) for one, other in zip(sent, read, strict=True)
+        )
+    if isinstance(sent, str) or isinstance(read, str):
+        return sent == read
+    return math.isclose(sent, read, rel_tol=0, abs_tol=_tolerance(sent, entry))
+
+
+def _tolerance(value: float, entry: ChannelLimitsConfig | None) -> float:
+    verification = entry.verification if entry is not None else None
+    if verification is not None and verification.tolerance_absolute is not None:
+        return verification.tolerance_absolute
+    if verification is not None and verification.tolerance_percent is not None:
+        return abs(value) * verification.tolerance_percent / 100
+    return abs(value) * DEFAULT_TOLERANCE
