@@ -1,7 +1,8 @@
 """The channel functions that a program finds without import: thin wrappers of pyepics."""
 
-from collections.abc import Callable
 from typing import Any
+
+from .refusals import ChannelLimitsViolationError, install
 
 CONNECT_TIMEOUT = 3.0  # s
 READ_TIMEOUT = 3.0  # s
@@ -10,31 +11,6 @@ WRITE_TIMEOUT = 30.0  # s, for records that answer only when the device arrived
 
 class ChannelError(RuntimeError):
     """A channel that does not answer, or a write that was not carried out."""
-
-
-class ChannelLimitsViolationError(Exception):
-    """A write that is not allowed; the fields are those of the class in `runpermit.errors`."""
-
-    def __init__(
-        self,
-        channel_address: str,
-        value: Any,  # noqa: ANN401
-        violation_type: str,
-        violation_reason: str,
-        min_value: float | None = None,
-        max_value: float | None = None,
-        max_step: float | None = None,
-        current_value: Any = None,  # noqa: ANN401
-    ) -> None:
-        super().__init__(f"{channel_address}: {violation_reason} ({violation_type})")
-        self.channel_address = channel_address
-        self.attempted_value = value
-        self.violation_type = violation_type
-        self.violation_reason = violation_reason
-        self.min_value = min_value
-        self.max_value = max_value
-        self.max_step = max_step
-        self.current_value = current_value
 
 
 def read_channel(name: str) -> Any:  # noqa: ANN401  (a number, a string or an array)
@@ -46,10 +22,15 @@ def read_channel(name: str) -> Any:  # noqa: ANN401  (a number, a string or an a
 
 
 def write_channel(name: str, value: Any) -> None:  # noqa: ANN401
-    """Write `value` to channel `name` and wait until its record has processed it."""
+    """Write `value` to channel `name` and wait until its record has processed it.
+
+    Raises ChannelLimitsViolationError where the gate refuses, ChannelError where it can't be done.
+    """
     channel = _connected(name)
     try:
         done = channel.put(value, wait=True, timeout=WRITE_TIMEOUT)
+    except ChannelLimitsViolationError:
+        raise
     except Exception as error:
         raise ChannelError(f"{name}: writing {value!r} failed: {error}") from error
     if done is None or done < 0:
@@ -62,26 +43,14 @@ def write_channels(values: dict[str, Any]) -> None:
         write_channel(name, value)
 
 
-def functions(mode: str) -> dict[str, Callable[..., Any]]:
-    """Give what a program finds in its namespace in `mode`.
+def functions() -> dict[str, Any]:
+    """Give what a program finds in its namespace; what it may do is the gate's business.
 
-    That the write functions refuse outside `write_access` is for a clear message: what protects
-    the machine stands outside this process.
+    Plain pyepics raises refusals from here on as well.
     """
-    if mode == "write_access":
-        writes = (write_channel, write_channels)
-        return {function.__name__: function for function in (read_channel, *writes)}
-
-    def refuse(name: str, value: Any) -> None:  # noqa: ANN401
-        raise ChannelLimitsViolationError(
-            name, value, "NOT_ALLOWED", f"this run is {mode}, in which nothing may be written"
-        )
-
-    def refuse_all(values: dict[str, Any]) -> None:
-        for name, value in values.items():
-            refuse(name, value)
-
-    return {"read_channel": read_channel, "write_channel": refuse, "write_channels": refuse_all}
+    install()
+    given = (read_channel, write_channel, write_channels, ChannelLimitsViolationError)
+    return {thing.__name__: thing for thing in given}
 
 
 def _connected(name: str) -> Any:  # noqa: ANN401  (an epics.PV)
