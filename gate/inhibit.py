@@ -104,6 +104,7 @@ class Inhibit:
         try:
             await asyncio.to_thread(_replace, self._file, state.model_dump_json().encode())
         except OSError as error:
+            self._journal.note("inhibit_not_kept", on=state.on, why=str(error))
             then = (
                 "Writes are refused from now on, but a restart of the gate would lift that"
                 if state.on
