@@ -1,0 +1,205 @@
+"""`runpermit inhibit`, and the doctor's look at the gate: against the real gate."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = [pytest.mark.slow, pytest.mark.parts]
+
+ROOT = Path(__file__).parents[2]
+SETTINGS = """
+[control_system]
+type = "mock"
+writes_enabled = true
+[approval]
+assurance = "claimed"
+[limits]
+file = "limits.json"
+[gate]
+socket = "gate.sock"
+journal = "journal"
+"""
+READ_ONLY = SETTINGS.replace("writes_enabled = true", "writes_enabled = false")
+Ran = subprocess.CompletedProcess[str]
+Command = Callable[..., Ran]
+
+
+class Gate:
+    """The gate as a process of its own, in `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.settings = folder / "runpermit.toml"
+        self.settings.write_text(SETTINGS)
+        (folder / "limits.json").write_text('{"SR:HCM1": {"min_value": -1, "max_value": 1}}')
+        self._process: subprocess.Popen[str] | None = None
+
+    def start(self, settings: str = SETTINGS) -> None:
+        self.settings.write_text(settings)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "gate", "--config", str(self.settings)],
+            stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            if line == "ready\n":
+                return
+        raise RuntimeError("the gate did not start")
+
+    def stop(self, *, kill: bool = False) -> None:
+        if self._process is not None:
+            (self._process.kill if kill else self._process.terminate)()
+            self._process.communicate(timeout=20)
+            self._process = None
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    # pytest's own folders have paths too long for a socket.
+    with tempfile.TemporaryDirectory(prefix="rp") as folder:
+        gate = Gate(Path(folder))
+        yield gate
+        gate.stop()
+
+
+@pytest.fixture
+def runpermit(gate: Gate) -> Command:
+    """Runs one command in the folder of the settings."""
+
+    def run(*arguments: str) -> Ran:
+        return subprocess.run(
+            [sys.executable, "-m", "runpermit.cli", *arguments],
+            capture_output=True, text=True, cwd=gate.folder, timeout=60, check=False,
+            stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    return run
+
+
+def told(ran: Ran) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(ran.stdout)
+    return document
+
+
+def test_on_asks_nothing_and_says_what_is_in_force_and_off_lifts_it(
+    gate: Gate, runpermit: Command
+) -> None:
+    gate.start()
+    ran = runpermit("inhibit", "on", "--operator", "jd", "--reason", "vacuum \x1b[2J")
+    assert ran.returncode == 0
+    assert ran.stdout.startswith("INHIBITED: All writes of this host are inhibited by jd since ")
+    assert "vacuum \\x1b[2J. To lift it: runpermit inhibit off\nSwitch: on by jd at " in ran.stdout
+    assert "Inhibit channel: none is set (gate.inhibit_channel)\n" in ran.stdout
+    inhibit = told(runpermit("inhibit", "status", "--json"))["inhibit"]
+    assert (inhibit["on"], inhibit["by"], inhibit["channel"]) == (True, "jd", None)
+    ran = runpermit("inhibit", "off", "--operator", "mk")
+    assert ran.returncode == 0
+    assert ran.stdout.startswith("Not inhibited: writes pass where limits and approval allow them.")
+    assert "Switch: off by mk at " in ran.stdout
+
+
+def test_it_lasts_over_a_restart_of_the_gate_and_over_its_crash(
+    gate: Gate, runpermit: Command
+) -> None:
+    gate.start()
+    runpermit("inhibit", "on", "--operator", "jd", "--reason", "vacuum")
+    for kill in (False, True):
+        gate.stop(kill=kill)
+        gate.start()
+        inhibit = told(runpermit("inhibit", "status", "--json"))["inhibit"]
+        assert (inhibit["on"], inhibit["by"], inhibit["reason"]) == (True, "jd", "vacuum")
+
+
+def test_off_does_not_hide_that_the_inhibit_channel_still_refuses(
+    gate: Gate, runpermit: Command
+) -> None:
+    gate.start(SETTINGS + 'inhibit_channel = "SR:PERMIT"\ninhibit_value = 1\n')
+    ran = runpermit("inhibit", "off")
+    assert ran.returncode == 0
+    assert "INHIBITED: the inhibit channel SR:PERMIT" in ran.stdout
+    assert "Switch: off by " in ran.stdout
+    assert "Inhibit channel: SR:PERMIT\n" in ran.stdout
+
+
+@pytest.mark.parametrize("verb", ["on", "off", "status"])
+def test_no_gate_is_code_4_with_the_command_that_starts_it(
+    gate: Gate, runpermit: Command, verb: str
+) -> None:
+    ran = runpermit("inhibit", verb)
+    assert ran.returncode == 4
+    assert f"{gate.folder}/gate.sock" in ran.stderr
+    assert "python -m gate" in ran.stderr
+    assert told(runpermit("inhibit", verb, "--json"))["error"]["exit_code"] == 4
+
+
+def test_the_socket_can_be_named_where_the_settings_cannot_be_read(
+    gate: Gate, runpermit: Command
+) -> None:
+    gate.start()
+    gate.settings.write_text("no settings")
+    ran = runpermit("inhibit", "on")
+    assert ran.returncode == 2
+    assert "--socket PATH" in ran.stderr
+    assert runpermit("inhibit", "on", "--socket", f"{gate.folder}/gate.sock").returncode == 0
+
+
+def test_what_the_gate_could_not_keep_is_code_1_and_tells_what_is_in_force(
+    gate: Gate, runpermit: Command
+) -> None:
+    (gate.folder / "journal" / "inhibit.json").mkdir(parents=True)
+    gate.start()
+    assert "can't be read" in runpermit("inhibit", "status").stdout
+    ran = runpermit("inhibit", "off")
+    assert ran.returncode == 1
+    assert "Writes stay refused" in ran.stderr
+    assert "INHIBITED" in runpermit("inhibit", "status").stdout
+
+
+def doctors(runpermit: Command) -> dict[str, dict[str, str]]:
+    ran = runpermit("doctor", "--json", "--address", "127.0.0.1:1")
+    return {check["name"]: check for check in told(ran)["checks"]}
+
+
+def test_the_doctor_tells_what_is_in_force_at_the_gate(gate: Gate, runpermit: Command) -> None:
+    gate.start()
+    checks = doctors(runpermit)
+    assert checks["gate"]["verdict"] == "ok"
+    assert "lets writes pass" in checks["gate"]["found"]
+    assert checks["gate's limits"]["found"].startswith(f"1 channels in {gate.folder}/limits.json")
+    assert checks["inhibit"]["verdict"] == "ok"
+    assert checks["journal"]["found"] == "journal not protected from the worker"
+    runpermit("inhibit", "on", "--operator", "jd")
+    (gate.folder / "limits.json").write_text("{")
+    checks = doctors(runpermit)
+    assert checks["inhibit"]["verdict"] == "warn"
+    assert "by jd" in checks["inhibit"]["found"]
+    assert checks["gate's limits"]["verdict"] == "fail"
+
+
+def test_no_gate_is_told_with_its_remedy_and_fails_where_writes_are_enabled(
+    gate: Gate, runpermit: Command
+) -> None:
+    missing = doctors(runpermit)["gate"]
+    assert missing["verdict"] == "fail"
+    assert "python -m gate" in missing["found"]
+    gate.settings.write_text(READ_ONLY)
+    assert doctors(runpermit)["gate"]["verdict"] == "warn"
+
+
+def test_a_gate_that_lets_nothing_write_is_told_and_fails_where_writes_are_enabled(
+    gate: Gate, runpermit: Command
+) -> None:
+    gate.start(READ_ONLY)
+    assert "control_system.writes_enabled = false" in runpermit("inhibit", "status").stdout
+    assert doctors(runpermit)["gate"]["verdict"] == "ok"
+    gate.settings.write_text(SETTINGS)
+    checks = doctors(runpermit)
+    assert checks["gate"]["verdict"] == "fail"
+    assert "lets nothing write" in checks["gate"]["found"]
