@@ -407,19 +407,17 @@ class ClientCircuit(asyncio.Protocol):
         except (UnknownRecordError, IocLostError) as error:
             return writer.refuse(session, attempted, ViolationType.LIMITS_UNAVAILABLE, str(error))
 
-        def forward(received: Received) -> None:
-            channel.ioc.send(
-                pack(
-                    frame.command,
-                    received.dtype,
-                    received.count,
-                    attempted.sid,
-                    frame.p2,
-                    received.payload,
-                )
+        def message(received: Received) -> bytes:
+            return pack(
+                frame.command,
+                received.dtype,
+                received.count,
+                attempted.sid,
+                frame.p2,
+                received.payload,
             )
 
-        done = await writer.write(session, channel.ioc, channel.record, attempted, forward)
+        done = await writer.write(session, channel.ioc, channel.record, attempted, message)
         if isinstance(done, Refusal):
             return done
         session.forwarded(done)

@@ -98,21 +98,31 @@ class IocCircuit(asyncio.Protocol):
 
     async def open(self, name: str, within: float = ANSWER_SECONDS) -> OwnChannel:
         """Open a channel of our own. Raises IocLostError, LookupError where there is none."""
-        cid = self._own_id()
-        answer = self._ask(cid)
+        cid, answer = self._ask(within)
         payload = text_payload(name)
         self.send(pack(Command.CREATE_CHAN, p1=cid, p2=PROTOCOL, payload=payload))
-        frame = await self._answer(cid, answer, within, name)
+        frame = await answer
         if frame.command != Command.CREATE_CHAN:
             raise LookupError(f"{self.where} has no channel {name}")
         return OwnChannel(cid, frame.p2, frame.dtype, frame.count)
 
-    async def read(self, sid: int, dtype: int, count: int, within: float = ANSWER_SECONDS) -> Frame:
+    def ask_read(
+        self, sid: int, dtype: int, count: int, *, after: bytes = b""
+    ) -> asyncio.Future[Frame]:
+        """Ask for the value of the channel with the IOC's id `sid`, behind the message `after`.
+
+        The answer, which `value_in` judges, raises IocLostError where it does not come in time.
+        """
+        ioid, answer = self._ask(ANSWER_SECONDS)
+        self.send(after + pack(Command.READ_NOTIFY, dtype, count, sid, ioid))
+        return answer
+
+    async def read(self, sid: int, dtype: int, count: int) -> Frame:
         """Read on the channel with the IOC's id `sid`. Raises IocLostError, LookupError."""
-        ioid = self._own_id()
-        answer = self._ask(ioid)
-        self.send(pack(Command.READ_NOTIFY, dtype, count, sid, ioid))
-        frame = await self._answer(ioid, answer, within, "a read")
+        return self.value_in(await self.ask_read(sid, dtype, count))
+
+    def value_in(self, frame: Frame) -> Frame:
+        """The answer to a read, if it is one with a value. Raises LookupError."""
         if frame.command != Command.READ_NOTIFY or frame.p1 != ECA_NORMAL:
             raise LookupError(f"{self.where} refused a read with status {frame.p1}")
         return frame
@@ -203,18 +213,23 @@ class IocCircuit(asyncio.Protocol):
             identity = int.from_bytes(frame.payload[12:16], "big")
         else:
             return command in {Command.VERSION, Command.ECHO}
-        if identity < OWN_IDS:
-            return False
-        if command == Command.SERVER_DISCONN:
+        if identity >= OWN_IDS:
+            self._take(frame, identity)
+        return identity >= OWN_IDS
+
+    def _take(self, frame: Frame, identity: int) -> None:
+        """Take what is said about our own question or channel `identity`."""
+        if frame.command == Command.SERVER_DISCONN:
             self.close()
-        elif command == Command.EVENT_ADD:
+        elif frame.command == Command.EVENT_ADD:
             if frame.payload and identity in self._monitors:
                 self._monitors[identity](frame)
-        elif command != Command.ACCESS_RIGHTS:
+        elif frame.command != Command.ACCESS_RIGHTS:
             answer = self._asked.pop(identity, None)
             if answer is not None and not answer.done():
                 answer.set_result(frame)
-        return True
+            if self._hold:
+                self._set_reading()
 
     async def _connect(self) -> None:
         try:
@@ -234,23 +249,23 @@ class IocCircuit(asyncio.Protocol):
             self._next = OWN_IDS
         return self._next
 
-    def _ask(self, identity: int) -> asyncio.Future[Frame]:
+    def _ask(self, within: float) -> tuple[int, asyncio.Future[Frame]]:
+        """An id for a question, and its answer. Raises IocLostError where nobody can answer."""
         if self.closed:
             raise IocLostError(f"the circuit to {self.where} has ended")
+        identity = self._own_id()
         answer: asyncio.Future[Frame] = self._loop.create_future()
         self._asked[identity] = answer
-        self._set_reading()
-        return answer
+        self._loop.call_later(within, self._expire, identity, within)
+        if self._hold:
+            self._set_reading()
+        return identity, answer
 
-    async def _answer(
-        self, identity: int, answer: asyncio.Future[Frame], within: float, what: str
-    ) -> Frame:
-        try:
-            return await asyncio.wait_for(answer, within)
-        except TimeoutError:
-            raise IocLostError(f"{self.where} gave no answer to {what} in {within:g} s") from None
-        finally:
-            self._asked.pop(identity, None)
+    def _expire(self, identity: int, within: float) -> None:
+        answer = self._asked.pop(identity, None)
+        if answer is not None and not answer.done():
+            answer.set_exception(IocLostError(f"{self.where} gave no answer in {within:g} s"))
+            answer.exception()  # whoever waited may be gone
             self._set_reading()
 
     def _set_reading(self) -> None:

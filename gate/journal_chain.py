@@ -32,14 +32,7 @@ def encode(before: Link, at: str, event: str, fields: Mapping[str, Any]) -> tupl
     if taken := _OURS & fields.keys():
         raise ValueError(f"{event}: the journal itself sets {', '.join(sorted(taken))}")
     seq = before.seq + 1
-    record = {
-        "seq": seq,
-        "at": at,
-        "event": event,
-        **make_json_serializable(dict(fields)),
-        "prev": before.digest,
-    }
-    line = json.dumps(record, allow_nan=False).encode("ascii")
+    line = _line({"seq": seq, "at": at, "event": event, **fields, "prev": before.digest})
     if len(line) > RECORD_BYTES:
         raise ValueError(
             f"{event}: a record of {len(line)} bytes, and the journal takes {RECORD_BYTES}: "
@@ -69,6 +62,18 @@ def decode(line: bytes, before: Link | None) -> tuple[dict[str, Any], Link]:
             f"record {seq} does not follow the line before it: one of them was changed"
         )
     return record, Link(seq, _digest(line))
+
+
+def _line(record: dict[str, Any]) -> bytes:
+    """As strict JSON; what is no JSON as results have it."""
+    try:
+        line = json.dumps(record, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        line = ""
+    # Half a character is written as its escape, which no strict reader takes.
+    if not line or "\\ud" in line:
+        line = json.dumps(make_json_serializable(record), allow_nan=False)
+    return line.encode("ascii")
 
 
 def _digest(line: bytes) -> str:

@@ -26,13 +26,17 @@ class RecordLock:
         """Remember that a write was forwarded now."""
         self._last = self._loop.time()
 
-    async def pace(self, interval: float, wanted: Callable[[], bool]) -> None:
-        """Wait until `interval` seconds have passed since the last write, while it is `wanted`."""
-        if self._last is None:
-            return
+    async def paced(self, interval: float, wanted: Callable[[], bool]) -> bool:
+        """Wait until `interval` seconds have passed since the last write, while it is `wanted`.
+
+        Whether there was anything to wait for.
+        """
+        if self._last is None or self._loop.time() - self._last >= interval:
+            return False
         due = self._last + interval
         while wanted() and (left := due - self._loop.time()) > 0:  # noqa: ASYNC110  (two ends)
             await asyncio.sleep(min(left, _SLICE))
+        return True
 
 
 class RecordLocks:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from gate.attempt import Attempted, Case, Holder, RefusedError, now, told
 from gate.conditions import ConditionReader
+from gate.frames import Frame
 from gate.inhibit import Inhibit
 from gate.ioc_circuit import IocCircuit, IocLostError
 from gate.journal import Journal
@@ -22,7 +23,12 @@ from gate.values import (
 )
 from gate.verification import outcome
 from runpermit.errors import ChannelLimitsViolationError, PythonExecutorException
-from runpermit.limits import ChannelLimitsConfig, LimitsFile, ViolationType
+from runpermit.limits import (
+    ChannelLimitsConfig,
+    LimitsFile,
+    LimitsValidator,
+    ViolationType,
+)
 
 _LONG = 1000  # elements from which a value is judged in a thread, so that others go on
 
@@ -55,9 +61,9 @@ class Writer:
         circuit: IocCircuit,
         record: Record,
         write: Attempted,
-        forward: Callable[[Received], None],
+        message: Callable[[Received], bytes],
     ) -> Refusal | asyncio.Task[WriteRecord]:
-        """Judge `write` and `forward` it, or refuse it.
+        """Judge `write` and forward it, as the message that `message` makes of it, or refuse it.
 
         Returns once it is forwarded; the task confirms it, and holds the record until it has.
         """
@@ -72,7 +78,10 @@ class Writer:
         try:
             entry, old = await self._judge(case, lock)
             seq = await self._intend(case, old)
-            forward(received)
+            # The read goes right behind the write: its answer comes once the IOC took the write.
+            read_back = circuit.ask_read(
+                write.sid, record.target.native + STS_OFFSET, 0, after=message(received)
+            )
             lock.written()
             forwarded = WriteRecord(
                 channel=record.channel,
@@ -81,9 +90,8 @@ class Writer:
                 outcome=WriteOutcome.UNCERTAIN,
                 at=now(),
             )
-            self._journal.note("forwarded", of=seq)
             confirming = True
-            return asyncio.create_task(self._confirm(case, entry, forwarded, seq, lock))
+            return asyncio.create_task(self._confirm(case, entry, forwarded, seq, lock, read_back))
         except RefusedError as refused:
             return self._refused(holder, refused)
         finally:
@@ -95,14 +103,16 @@ class Writer:
     ) -> tuple[ChannelLimitsConfig | None, Value]:
         """Judge by all that is in force now; the entry, and the value that the channel has."""
         self._refuse_inhibited(case)
-        self._refuse_alias(case)
         channel = case.record.channel
-        entry = self._limits.validator.find(channel)
-        if entry is not None:
-            await lock.pace(entry.min_interval, lambda: case.holder.may_write)
-            self._refuse_inhibited(case)
-        validator = self._limits.validator  # it may have changed meanwhile
+        validator = self._limits.validator
         entry = validator.find(channel)
+        if entry is not None and await lock.paced(
+            entry.min_interval, lambda: case.holder.may_write
+        ):
+            self._refuse_inhibited(case)
+            validator = self._limits.validator
+            entry = validator.find(channel)
+        self._refuse_alias(case, validator)
         await self._refuse_conditions(case, entry)
         old = await _current(case)
         judged = _judged_value(case.received, entry)
@@ -124,11 +134,11 @@ class Writer:
             raise case.refused(ViolationType.INHIBITED, why)
         case.check_open()
 
-    def _refuse_alias(self, case: Case) -> None:
+    def _refuse_alias(self, case: Case, validator: LimitsValidator) -> None:
         """Limits that stand under an alias would bind that name alone, so they bind nothing."""
-        database = self._limits.validator.database
+        database = validator.database
         used = case.write.channel.removesuffix(".VAL")
-        if used == case.record.channel or database is None or not self._limits.enabled:
+        if used == case.record.channel or database is None or not validator.enabled:
             return
         if database.find(used) is not None and database.find(case.record.channel) is None:
             raise case.refused(
@@ -182,12 +192,13 @@ class Writer:
         forwarded: WriteRecord,
         seq: int,
         lock: RecordLock,
+        read_back: asyncio.Future[Frame],
     ) -> WriteRecord:
-        """Read back on the same circuit: the answer comes after the IOC took the write."""
+        """Wait for what reads back, and let the next one write to the record."""
         result, value = WriteOutcome.UNREADABLE, None
         target = case.record.target
         try:
-            frame = await case.circuit.read(case.write.sid, target.native + STS_OFFSET, 0)
+            frame = case.circuit.value_in(await read_back)
             value, severity = decode_with_status(target, frame.count, frame.payload)
             result = outcome(case.received.value, value, severity, entry)
         except IocLostError:
@@ -196,8 +207,11 @@ class Writer:
             pass
         finally:
             lock.release()
-        self._journal.note("confirmed", of=seq, outcome=result, read_back=told(value))
-        return forwarded.model_copy(update={"outcome": result, "read_back": told(value)})
+        shown = told(value)
+        self._journal.note(
+            "confirmed", of=seq, forwarded_at=forwarded.at, outcome=result, read_back=shown
+        )
+        return forwarded.model_copy(update={"outcome": result, "read_back": shown})
 
 
 async def _received(record: Record, write: Attempted) -> Received:
