@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import pytest
@@ -214,11 +213,11 @@ def test_killed_while_it_writes_it_has_all_that_was_acknowledged(tmp_path: Path)
         before = verify(tmp_path).last or 0
         writer = start_writer(tmp_path)
         assert writer.stdout is not None
-        assert writer.stdout.readline() == "open\n"
-        time.sleep(0.3)
+        said = [writer.stdout.readline() for _ in range(100)]
         writer.send_signal(signal.SIGKILL)
-        acknowledged = [int(line) for line in writer.communicate()[0].splitlines()]
-        assert len(acknowledged) > 20
+        said += writer.communicate()[0].splitlines()
+        acknowledged = [int(line) for line in said if line.strip().isdigit()]
+        assert len(acknowledged) >= 90
         found = verify(tmp_path)
         assert found.broken is None
         assert found.last is not None
