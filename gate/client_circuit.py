@@ -23,7 +23,7 @@ from gate.frames import (
     text_payload,
 )
 from gate.ioc_circuit import Address, IocCircuit, IocLostError
-from gate.messages import Refusal, SessionMode
+from gate.messages import Refusal, SessionMode, WriteRecord
 from gate.records import Record, UnknownRecordError, identify
 from gate.values import Received
 from runpermit.limits import ViolationType
@@ -72,6 +72,8 @@ class ClientCircuit(asyncio.Protocol):
         self._tasks: set[asyncio.Task[None]] = set()
         self._searches = 0
         self._judging = False
+        self._full: set[Address] = set()
+        self._flights = 0
         self._scheduled = False
         self._ended = False
         self._handlers: dict[int, Callable[[Frame], None]] = {
@@ -107,7 +109,7 @@ class ClientCircuit(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """asyncio's: take it in order."""
         self._reader.feed(data)
-        if self._judging or self._scheduled:
+        if self._scheduled:
             self._throttle()
         else:
             self._take_turn()
@@ -123,11 +125,10 @@ class ClientCircuit(asyncio.Protocol):
             ioc.hold(on=False)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """asyncio's: the client has gone; a write under way still comes to its end."""
+        """asyncio's: the client has gone; its writes under way still come to their end."""
         del exc
         self.end()
-        if not self._judging:
-            self.close()
+        self._close_if_done()
 
     def end(self) -> None:
         """Take nothing more from the client."""
@@ -146,21 +147,38 @@ class ClientCircuit(asyncio.Protocol):
         for address in list(self._iocs):
             self._iocs[address].close()
 
+    def _close_if_done(self) -> None:
+        if self._ended and not self._judging and not self._flights:
+            self.close()
+
+    def _landed(self, flight: asyncio.Task[WriteRecord]) -> None:
+        del flight
+        self._flights -= 1
+        self._close_if_done()
+
+    @property
+    def _waits(self) -> bool:
+        """Whether nothing more is handled for now: a write is being judged, or an IOC is slow."""
+        return self._judging or bool(self._full) or self._ended
+
     def _take_turn(self) -> None:
         """Handle what is here, a bounded part at a time, and nothing behind a write under way."""
         self._scheduled = False
+        if self._waits:
+            self._throttle()
+            return
         taken = 0
         try:
             for frame in self._reader.frames(FRAMES_PER_TURN):
                 taken += 1
                 self._handlers.get(frame.command, _refuse_command)(frame)
-                if self._judging or self._ended:
+                if self._waits:
                     break
         except BadFrameError as error:
             self._session.note(f"a circuit was closed: {error}")
             self.close()
             return
-        if taken == FRAMES_PER_TURN and not self._judging and not self._ended:
+        if taken == FRAMES_PER_TURN and not self._waits:
             self._scheduled = True
             self._loop.call_soon(self._take_turn)
         self._throttle()
@@ -169,7 +187,7 @@ class ClientCircuit(asyncio.Protocol):
         """Let the client wait while much of its own is not handled yet."""
         if self._transport is None or self._transport.is_closing():
             return
-        behind = self._judging or self._scheduled
+        behind = self._waits or self._scheduled
         if behind and self._reader.waiting > UNREAD_BYTES:
             self._transport.pause_reading()
         elif not self._transport.is_reading():
@@ -247,7 +265,7 @@ class ClientCircuit(asyncio.Protocol):
 
     async def _answer_search(self, name: str, cid: int) -> None:
         try:
-            address = await self._shared.directory.find(name)
+            address = await self._session.find(name)
         finally:
             self._searches -= 1
         if address is not None:
@@ -270,7 +288,7 @@ class ClientCircuit(asyncio.Protocol):
         self._start(self._open(name.decode(), frame.p1))
 
     async def _open(self, name: str, cid: int) -> None:
-        address = await self._shared.directory.find(name)
+        address = await self._session.find(name)
         ioc = self._circuit_to(address) if address is not None else None
         if ioc is None or cid in self._channels or self._ended:
             self._say(pack(Command.CREATE_CH_FAIL, p1=cid))
@@ -292,10 +310,19 @@ class ClientCircuit(asyncio.Protocol):
             address,
             limit=self._shared.quotas.array_bytes + _REFUSAL_BYTES,
             on_frames=lambda frames: self._answer(ioc, frames),
+            on_full=lambda full: self._slow_ioc(address, full=full),
             on_lost=lambda: self._lost(ioc),
         )
         self._iocs[address] = ioc
         return ioc
+
+    def _slow_ioc(self, address: Address, *, full: bool) -> None:
+        """Let the client wait while an IOC takes less than it is asked for."""
+        if full:
+            self._full.add(address)
+        elif address in self._full:
+            self._full.discard(address)
+            self._take_turn()
 
     def _lost(self, ioc: IocCircuit) -> None:
         """Tell the client which channels are gone; it searches again, and so do we."""
@@ -307,6 +334,7 @@ class ClientCircuit(asyncio.Protocol):
             del self._channels[cid]
         self._session.channels -= len(gone)
         self._say(b"".join(pack(Command.SERVER_DISCONN, p1=cid) for cid in gone))
+        self._slow_ioc(ioc.address, full=False)
 
     def _answer(self, ioc: IocCircuit, frames: list[Frame]) -> None:
         """Pass on what an IOC says, with the client's ids."""
@@ -384,10 +412,8 @@ class ClientCircuit(asyncio.Protocol):
                 self._session.refused(refusal)
                 self._say(_refusal_frames(channel, frame, refusal))
             self._judging = False
-            if self._ended:
-                self.close()
-            else:
-                self._take_turn()
+            self._close_if_done()
+            self._take_turn()
 
     async def _judged(self, channel: Channel, frame: Frame) -> Refusal | None:
         writer, session = self._shared.writer, self._session
@@ -421,6 +447,8 @@ class ClientCircuit(asyncio.Protocol):
         if isinstance(done, Refusal):
             return done
         session.forwarded(done)
+        self._flights += 1
+        done.add_done_callback(self._landed)
         return None
 
     def _start(self, work: "asyncio._CoroutineLike[None]") -> None:

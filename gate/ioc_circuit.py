@@ -25,6 +25,7 @@ Address = tuple[str, int]
 CONNECT_SECONDS = 3.0
 ANSWER_SECONDS = 1.0
 FRAMES_PER_TURN = 500
+UNSENT_BYTES = 256 * 1024
 _IDENTITY_IN_P2 = frozenset({Command.READ_NOTIFY, Command.EVENT_ADD, Command.CLEAR_CHANNEL})
 _IDENTITY_IN_P1 = frozenset(
     {
@@ -55,8 +56,8 @@ class OwnChannel:
 class IocCircuit(asyncio.Protocol):
     """A circuit to the IOC at `address`.
 
-    Frames that answer no question of ours go to `on_frames`, many at once; `on_lost` is called once
-    when the circuit ends for any reason.
+    Frames that answer no question of ours go to `on_frames`, many at once; `on_full` tells whether
+    the IOC takes less than it is sent; `on_lost` is called once when the circuit ends.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class IocCircuit(asyncio.Protocol):
         *,
         limit: int,
         on_frames: Callable[[list[Frame]], None] | None = None,
+        on_full: Callable[[bool], None] | None = None,
         on_lost: Callable[[], None] | None = None,
     ) -> None:
         self.address = address
@@ -73,9 +75,10 @@ class IocCircuit(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._reader = FrameReader(limit)
         self._on_frames = on_frames
+        self._on_full = on_full
         self._on_lost = on_lost
         self._transport: asyncio.Transport | None = None
-        self._unsent: list[bytes] = []
+        self._unsent = bytearray()
         self._next = OWN_IDS
         self._asked: dict[int, asyncio.Future[Frame]] = {}
         self._monitors: dict[int, Callable[[Frame], None]] = {}
@@ -92,7 +95,9 @@ class IocCircuit(asyncio.Protocol):
     def send(self, data: bytes) -> None:
         """Send now, or as soon as the circuit stands."""
         if self._transport is None:
-            self._unsent.append(data)
+            self._unsent += data
+            if len(self._unsent) > UNSENT_BYTES:
+                self.pause_writing()
         elif not self.closed:
             self._transport.write(data)
 
@@ -167,8 +172,20 @@ class IocCircuit(asyncio.Protocol):
         hello = pack(Command.VERSION, count=PROTOCOL)
         hello += pack(Command.HOST_NAME, payload=text_payload(socket.gethostname()))
         hello += pack(Command.CLIENT_NAME, payload=text_payload("runpermit"))
-        transport.write(hello + b"".join(self._unsent))
+        transport.set_write_buffer_limits(high=UNSENT_BYTES)
+        transport.write(hello + self._unsent)
         self._unsent.clear()
+        self.resume_writing()
+
+    def pause_writing(self) -> None:
+        """asyncio's: the IOC does not keep up."""
+        if self._on_full is not None:
+            self._on_full(True)  # noqa: FBT003  (its only argument)
+
+    def resume_writing(self) -> None:
+        """asyncio's: it does again."""
+        if self._on_full is not None:
+            self._on_full(False)  # noqa: FBT003
 
     def data_received(self, data: bytes) -> None:
         """asyncio's: sort answers to ourselves from what passes."""

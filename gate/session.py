@@ -27,6 +27,8 @@ from runpermit.config import GateSettings
 
 # Longer than any single answer of an IOC; a write that only waits for its turn gives up at once.
 FLIGHT_SECONDS = 10.0
+# Searches of one session at a time: a program with a thousand wrong names is no storm.
+SEARCHES = 50
 
 log = structlog.get_logger()
 
@@ -64,6 +66,7 @@ class Session:
             "attempt": opening.attempt,
         }
         self._listener = listener
+        self._searching = asyncio.Semaphore(SEARCHES)
         self._server: asyncio.Server | None = None
         self._on_refused = on_refused
         self._open = False
@@ -121,6 +124,11 @@ class Session:
                 notes=report.notes,
             )
         return report
+
+    async def find(self, name: str) -> Address | None:
+        """The IOC that has channel `name`; few names of one session are searched at a time."""
+        async with self._searching:
+            return await self.shared.directory.find(name)
 
     def judging(self, task: asyncio.Task[None]) -> None:
         """Remember a write that is being judged."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import ParamSpec, TypeVar
 
 from gate.attempt import Attempted, Case, Holder, RefusedError, now, told
 from gate.conditions import ConditionReader
@@ -30,7 +31,10 @@ from runpermit.limits import (
     ViolationType,
 )
 
-_LONG = 1000  # elements from which a value is judged in a thread, so that others go on
+_LONG = 1000  # elements from which a value is judged in a thread
+
+Arguments = ParamSpec("Arguments")
+Answer = TypeVar("Answer")
 
 
 class Writer:
@@ -117,10 +121,7 @@ class Writer:
         old = await _current(case)
         judged = _judged_value(case.received, entry)
         try:
-            if case.received.count > _LONG:
-                await asyncio.to_thread(validator.validate, channel, judged, old)
-            else:
-                validator.validate(channel, judged, old)
+            await _aside(case.received.count, validator.validate, channel, judged, old)
         except ChannelLimitsViolationError as violation:
             violation.attempted_value = told(case.received.value)
             violation.current_value = told(violation.current_value)
@@ -199,8 +200,10 @@ class Writer:
         target = case.record.target
         try:
             frame = case.circuit.value_in(await read_back)
-            value, severity = decode_with_status(target, frame.count, frame.payload)
-            result = outcome(case.received.value, value, severity, entry)
+            value, severity = await _aside(
+                frame.count, decode_with_status, target, frame.count, frame.payload
+            )
+            result = await _aside(frame.count, outcome, case.received.value, value, severity, entry)
         except IocLostError:
             result = WriteOutcome.UNCERTAIN
         except (LookupError, UnfitValueError):
@@ -216,11 +219,10 @@ class Writer:
 
 async def _received(record: Record, write: Attempted) -> Received:
     """What the record will hold of a write. Raises RefusedError."""
-    arguments = (record.target, write.dtype, write.count, write.payload)
     try:
-        if write.count > _LONG:
-            return await asyncio.to_thread(receive, *arguments)
-        return receive(*arguments)
+        return await _aside(
+            write.count, receive, record.target, write.dtype, write.count, write.payload
+        )
     except UnfitValueError as unfit:
         raise RefusedError(
             ChannelLimitsViolationError(
@@ -237,12 +239,24 @@ async def _current(case: Case) -> Value:
     target = case.record.target
     try:
         frame = await case.circuit.read(case.write.sid, target.native, 0)
-        return decode(target, frame.count, frame.payload)
+        return await _aside(frame.count, decode, target, frame.count, frame.payload)
     except (IocLostError, LookupError, UnfitValueError) as error:
         raise case.refused(
             ViolationType.STEP_CHECK_FAILED,
             f"its current value can't be read: {error}. Write once it can be read",
         ) from error
+
+
+async def _aside(
+    count: int,
+    work: Callable[Arguments, Answer],
+    *arguments: Arguments.args,
+    **named: Arguments.kwargs,
+) -> Answer:
+    """`work`, for many elements in a thread, so that other sessions go on."""
+    if count > _LONG:
+        return await asyncio.to_thread(work, *arguments, **named)
+    return work(*arguments, **named)
 
 
 def _judged_value(received: Received, entry: ChannelLimitsConfig | None) -> Value:
