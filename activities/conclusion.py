@@ -7,6 +7,7 @@ from temporalio import activity
 from activities.folder import load_request, write_whole
 from activities.folder_lock import free
 from activities.house import House
+from activities.journal_copy import copied_writes
 from activities.notebook import final_notebook
 from workflows.steps import ConcludeTask
 
@@ -24,6 +25,9 @@ class Conclusion:
 
     def _conclude(self, task: ConcludeTask) -> None:
         request = load_request(task.folder)
-        text = final_notebook(task, request, self._house.settings.control_system.name_servers)
+        # From the journal, not from what a run returned: a lost or stopped one returned nothing.
+        writes = copied_writes(task.folder.journal)
+        servers = self._house.settings.control_system.name_servers
+        text = final_notebook(task, request, writes, servers)
         write_whole(task.notebook.notebook_path, text)
         free(task.folder.path, task.workflow_id, task.first_run_id)

@@ -8,7 +8,7 @@ from activities.folder import write_whole
 from activities.house import House
 from activities.inputs import manifest
 from activities.notebook import attempt_notebook
-from workflows.steps import Draft, DraftTask, Folder
+from workflows.steps import Draft, DraftTask, Folder, Stock
 
 
 class Drafting:
@@ -19,19 +19,23 @@ class Drafting:
 
     @activity.defn(name="draft")
     async def draft(self, task: DraftTask) -> Draft:
-        """The code as a notebook; input files, limits and packages as they are now."""
-        return await asyncio.to_thread(self._draft, task, activity.info().workflow_run_id or "")
+        """The code as a notebook; input files, limits, packages and gate as they are now.
 
-    def _draft(self, task: DraftTask, run_id: str) -> Draft:
+        Raises ServiceUnavailableError while the gate does not answer.
+        """
+        gate = await self._house.gate.status()
+        stock = await asyncio.to_thread(self._draft, task)
+        return Draft(**dict(stock), run_id=activity.info().workflow_run_id or "", gate=gate)
+
+    def _draft(self, task: DraftTask) -> Stock:
         text = attempt_notebook(task.notebook, task.code, "It waits for approval.")
         write_whole(task.notebook.notebook_path, text)
-        return take_stock(self._house, task.folder, run_id)
+        return take_stock(self._house, task.folder)
 
 
-def take_stock(house: House, folder: Folder, run_id: str) -> Draft:
+def take_stock(house: House, folder: Folder) -> Stock:
     """What an approval of a program in `folder` binds, as it is now."""
-    return Draft(
-        run_id=run_id,
+    return Stock(
         inputs=manifest(folder.work),
         limits=house.limits.status(),
         kernel_environment=house.kernel_environment,

@@ -19,7 +19,7 @@ from runpermit.text import one_line
 from workflows.steps import Folder, PrepareTask
 
 _FOLDER_MODE = 0o750
-_FILE_MODE = 0o640
+FILE_MODE = 0o640
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _FORBIDDEN = {
     errno.EROFS,
@@ -104,7 +104,7 @@ def write_whole(path: Path, content: bytes | str) -> None:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            Path(temporary).chmod(_FILE_MODE)
+            Path(temporary).chmod(FILE_MODE)
             Path(temporary).replace(path)
         except BaseException:
             with contextlib.suppress(OSError):

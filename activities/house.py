@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from activities.generators.interface import CodeGenerator
+from gate.client import GateClient
 from kernels.interface import Kernels
 from runpermit.config import Settings
 from runpermit.limits import LimitsFile
@@ -20,6 +21,7 @@ class House:
     settings: Settings
     limits: LimitsFile
     kernels: Kernels
+    gate: GateClient
     generator: Callable[[], CodeGenerator]
     kernel_environment: str
     address: str

@@ -9,12 +9,23 @@ import nbformat
 from nbformat import v4
 
 from kernels.interface import RunOutcome
-from runpermit.models import DecisionRecord, NotebookAttempt, PythonExecutionRequest
+from runpermit.models import (
+    DecisionRecord,
+    NotebookAttempt,
+    PlanKind,
+    PythonExecutionRequest,
+    WriteRecord,
+)
+from runpermit.models.writes import INLINE_WRITES
 from runpermit.page import write_lines
 from runpermit.text import bounded, fenced, markdown, visible
-from workflows.steps import ConcludeTask
+from workflows.steps import ConcludeTask, Folder
 
 _OUTPUT_BYTES = 256 * 1024
+_PLANS = {
+    PlanKind.SEEN_IN_CODE: "Writes seen in the code",
+    PlanKind.REFUSED_READ_ONLY: "Write that the gate refused in the read-only run",
+}
 RERUN_VARIABLE = "RUNPERMIT_RERUN_WRITES"
 
 _GUARD = f"""\
@@ -81,13 +92,17 @@ def attempt_notebook(
 
 
 def final_notebook(
-    task: ConcludeTask, request: PythonExecutionRequest, name_servers: list[str]
+    task: ConcludeTask,
+    request: PythonExecutionRequest,
+    writes: list[WriteRecord],
+    name_servers: list[str],
 ) -> str:
-    """The final notebook, as text. Its code cell refuses to run where the execution wrote."""
+    """The final notebook, as text. Its code cell refuses to run where the code writes."""
     first = _FIRST_CELL.format(name_servers=" ".join(name_servers), variable=RERUN_VARIABLE)
-    cells = [v4.new_markdown_cell(_story(task, request)), v4.new_code_cell(first)]
+    cells = [v4.new_markdown_cell(_story(task, request, writes)), v4.new_code_cell(first)]
     if task.code is not None:
-        code = guarded(task.code) if task.wrote else task.code
+        writing = task.wrote or writes or (task.plan is not None and task.plan.writes)
+        code = guarded(task.code) if writing else task.code
         cells.append(v4.new_code_cell(code))
         if task.result is not None:
             figures = [
@@ -142,10 +157,11 @@ def _split(code: str, statement: ast.stmt) -> str:
     return f"{before}{separator}{_GUARD}{after}"
 
 
-def _story(task: ConcludeTask, request: PythonExecutionRequest) -> str:
+def _story(task: ConcludeTask, request: PythonExecutionRequest, writes: list[WriteRecord]) -> str:
     parts = [
         f"# {markdown(request.execution_folder_name, 80)}: {task.stage}",
-        f"Execution {markdown(task.workflow_id, 200)}, attempt {task.attempt}.",
+        f"Execution {markdown(task.workflow_id, 200)}, attempt {task.attempt}, "
+        f"isolation {task.isolation}.",
         f"## Question\n\n{fenced(bounded(request.user_query))}\n\n"
         f"Task:\n\n{fenced(bounded(request.task_objective))}",
     ]
@@ -154,13 +170,28 @@ def _story(task: ConcludeTask, request: PythonExecutionRequest) -> str:
     if task.warnings:
         parts.append("## Warnings\n\n" + _list(task.warnings))
     if task.plan is not None and task.plan.writes:
-        parts.append("## Writes seen in the code\n\n" + fenced("\n".join(write_lines(task.plan))))
+        parts.append(f"## {_PLANS[task.plan.kind]}\n\n" + fenced("\n".join(write_lines(task.plan))))
+    if writes:
+        parts.append("## Writes, as the gate recorded them\n\n" + _table(writes, task.folder))
     if task.decisions:
         parts.append("## Decisions\n\n" + _list(_decision(record) for record in task.decisions))
     if task.model:
         facts = (f"{key}: {value}" for key, value in task.model.items())
         parts.append("## Model\n\n" + fenced(bounded("\n".join(facts))))
     return "\n\n".join(parts)
+
+
+def _table(writes: list[WriteRecord], folder: Folder) -> str:
+    rows = [
+        (write.at, write.channel, write.old, write.new, write.outcome, write.read_back)
+        for write in writes[:INLINE_WRITES]
+    ]
+    heads = ("at", "channel", "before", "written", "outcome", "read back")
+    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    lines += ["| " + " | ".join(markdown(str(cell), 80) for cell in row) + " |" for row in rows]
+    more = len(writes) - len(rows)
+    rest = f"\n\n{more} more: see {folder.journal.name}." if more else ""
+    return "\n".join(lines) + rest
 
 
 def _decision(record: DecisionRecord) -> str:

@@ -42,13 +42,14 @@ class Preparation:
         """Make or re-open the folder, store the request, and tell the deployment.
 
         Raises ContainerConfigurationError for settings that must be mended or a disk that can't
-        be written, ServiceUnavailableError for a full one, InvalidRequestError for a folder
-        outside the root or in use.
+        be written, ServiceUnavailableError for a full one or a gate that does not answer,
+        InvalidRequestError for a folder outside the root or in use.
         """
         settings = self._house.settings
         wrong = check_settings(settings)
         if wrong:
             raise ContainerConfigurationError(" ".join(wrong))
+        gate = await self._house.gate.status()
         client = activity.client()
         folder = await self._open(task, client)
         return Deployment(
@@ -68,6 +69,7 @@ class Preparation:
             ),
             isolation=self._house.kernels.isolation,
             limits=self._house.limits.status(),
+            gate=gate,
             search_attributes=await _registered(client),
             web_ui=settings.links.web_ui,
             foreign_details=await _has_foreign_details(task.workflow_id, client),

@@ -7,9 +7,11 @@ from temporalio import workflow
 from temporalio.exceptions import FailureError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
+    # By `from` the sandbox would make a copy of its own, whose messages are other classes.
+    import workflows.steps as steps  # noqa: PLR0402
     from runpermit.errors import (
+        ChannelLimitsViolationError,
         CodeAnalysisError,
-        InvalidRequestError,
         PythonExecutorException,
         WorkflowError,
     )
@@ -17,41 +19,37 @@ with workflow.unsafe.imports_passed_through():
     from runpermit.models import (
         ExecutionControlConfig,
         ExecutionMode,
-        NotebookAttempt,
+        GateStatus,
         NotebookType,
-        Plan,
-        PythonExecutionContext,
+        PlannedWrite,
         PythonExecutionRequest,
         PythonServiceResult,
         Revision,
         Severity,
         Stage,
         Verb,
-        accept_request,
     )
     from runpermit.names import WORKFLOW
-    from runpermit.text import one_line
-    from workflows import steps
     from workflows.approval import Question, approval_required
     from workflows.attempts import Attempts
-    from workflows.conversation import Conversation
-    from workflows.question import build_question, result_warnings
+    from workflows.ending import Ending, final_stage
+    from workflows.question import build_question, gate_warnings, heed
     from workflows.refusals import (
         RESET_REFUSAL,
+        accept_start,
         after_opening,
-        refuse_caller_retries,
-        refuse_hidden_id,
         refuse_writes,
+        refused_in_reading,
+        refused_write,
         was_opened,
     )
     from workflows.retries import Step
-    from workflows.shelf import next_notebook, open_context
-    from workflows.stage_board import StageBoard
+    from workflows.shelf import open_context
     from workflows.step_runner import run_local_step, run_step
 
 
 @workflow.defn(name=WORKFLOW)
-class PythonExecution(Conversation):
+class PythonExecution(Ending):
     """One request from start to result.
 
     Input of any shape ends with a typed error, and no message can make a workflow task fail.
@@ -59,15 +57,11 @@ class PythonExecution(Conversation):
 
     def __init__(self) -> None:
         super().__init__()
-        self._board = StageBoard(self._state)
-        self._context = PythonExecutionContext()
         self._questions = 0
-        self._plan: Plan | None = None
         self._approved_revision: Revision | None = None
         # Set by the first steps of the lifecycle, before anything reads them.
         self._request: PythonExecutionRequest
-        self._deployment: steps.Deployment
-        self._attempts: Attempts
+        self._gate: GateStatus
 
     @workflow.run
     async def run(self, *inputs: Any) -> PythonServiceResult:  # noqa: ANN401
@@ -79,16 +73,16 @@ class PythonExecution(Conversation):
         try:
             result = await lifecycle
         except PythonExecutorException as error:
-            await self._fail(_final_stage(error), error)
+            await self._fail(final_stage(error), error)
             raise to_application_error(error, non_retryable=True) from None
         except (asyncio.CancelledError, FailureError) as interruption:
             if not is_cancelled_exception(interruption):
                 raise
-            stopped = self._stopped()
-            await self._fail(Stage.STOPPED, stopped)
+            end = self._stopped(interruption)
+            await self._fail(Stage.STOPPED, end)
             if self._desk.state.stop is None:
-                raise asyncio.CancelledError(stopped.message) from None
-            raise to_application_error(stopped, non_retryable=True) from None
+                raise asyncio.CancelledError(end.message) from None
+            raise to_application_error(end, non_retryable=True) from None
         return await self._succeed(result)
 
     async def _lifecycle(self, inputs: tuple[Any, ...]) -> PythonServiceResult:
@@ -96,26 +90,34 @@ class PythonExecution(Conversation):
         await self._prepare(request)
         while True:
             try:
-                code = await self._code()
-                seen = await self._analyse(code)
-                mode = self._mode(seen)
-                if approval_required(self._deployment.approval_mode, mode) and not (
-                    await self._approved(code, seen, mode)
-                ):
-                    continue  # a revision was asked for
-                return await self._run_code(code, seen, mode)
+                if (result := await self._carry_out(await self._code())) is not None:
+                    return result
             except PythonExecutorException as error:
                 self._attempts.failed(error)
 
+    async def _carry_out(self, code: str) -> PythonServiceResult | None:
+        """What comes of one program, or None where an operator asked for another.
+
+        One that is taken for reading and writes all the same comes back here once, to be asked
+        about: the analysis chooses the start, the gate decides.
+        """
+        refused: PlannedWrite | None = None
+        while True:
+            seen = await self._analyse(code, refused)
+            mode = self._mode(seen)
+            if approval_required(self._deployment.approval_mode, mode) and not (
+                await self._approved(code, seen, mode)
+            ):
+                return None
+            try:
+                return await self._run_code(code, seen, mode)
+            except ChannelLimitsViolationError as violation:
+                if mode is not ExecutionMode.READ_ONLY:
+                    raise
+                refused = refused_write(violation)
+
     def _accept(self, inputs: tuple[Any, ...]) -> PythonExecutionRequest:
-        if len(inputs) != 1:
-            raise InvalidRequestError(
-                f"The workflow was started with {len(inputs)} inputs, one request is expected.",
-                "request",
-            )
-        refuse_hidden_id(workflow.info())
-        request = accept_request(inputs[0])
-        refuse_caller_retries(workflow.info())
+        request = accept_start(inputs, workflow.info())
         self._request = self._state.request = request
         self._attempts = Attempts(request, self._state)
         self._board.received(request.sha256)
@@ -142,6 +144,7 @@ class PythonExecution(Conversation):
         self._state.request = request.model_copy(
             update={"execution_folder_path": str(self._deployment.folder.path)}
         )
+        self._gate = self._deployment.gate
         self._board.know(self._deployment)
 
     async def _code(self) -> str:
@@ -168,13 +171,14 @@ class PythonExecution(Conversation):
         self._state.code_generator_metadata = generated.metadata
         return generated.code
 
-    async def _analyse(self, code: str) -> steps.Analysed:
-        self._board.enter(Stage.ANALYSING)
+    async def _analyse(self, code: str, refused: PlannedWrite | None) -> steps.Analysed:
+        self._board.enter(Stage.ANALYSING, refused_in_reading(refused) if refused else "")
         self._state.analysis_failed = True  # until it has not
+        self._state.execution_failed = None
         seen = await run_local_step(
             Step.ANALYSE,
             steps.analyse,
-            steps.AnalyseTask(code=code),
+            steps.AnalyseTask(code=code, refused=refused),
             timeouts=self._deployment.timeouts,
             summary="syntax, calls, channels",
         )
@@ -209,6 +213,7 @@ class PythonExecution(Conversation):
             summary=f"attempt {self._state.generation_attempt}",
             host=self._deployment.host,
         )
+        self._gate = draft.gate
         first_run = draft.run_id == workflow.info().first_execution_run_id
         if mode is ExecutionMode.WRITE_ACCESS and not first_run:
             raise WorkflowError(RESET_REFUSAL, Stage.AWAITING_APPROVAL)
@@ -238,20 +243,9 @@ class PythonExecution(Conversation):
         self._state.approval_interrupt_data = None
         self._state.approval_result = answer
         self._state.approved = answer is not None and answer.verb is Verb.APPROVE
-        if answer is None:
-            expiry = self._deployment.question_expiry
-            raise WorkflowError(
-                f"Nobody decided on revision {pending.revision} within {expiry:g} s "
-                "(approval.question_expiry). Start it again when somebody can.",
-                Stage.EXPIRED,
-            )
-        if answer.verb is Verb.REJECT:
-            reason = answer.comment or "no reason was given"
-            raise WorkflowError(
-                f"Rejected by {answer.operator or 'an unnamed operator'}: {reason}", Stage.REJECTED
-            )
-        if answer.verb is Verb.REVISE:
-            self._attempts.revise(answer)
+        decided = heed(answer, pending, self._deployment.question_expiry)
+        if decided.verb is Verb.REVISE:
+            self._attempts.revise(decided)
             return False
         self._approved_revision = pending.binds
         return True
@@ -276,7 +270,7 @@ class PythonExecution(Conversation):
         self._state.execution_failed = True  # until it has not
         self._attempts.may_have_written = writes
         try:
-            success = await run_step(
+            ran = await run_step(
                 Step.APPLY if writes else Step.EXECUTE,
                 steps.apply if writes else steps.execute,
                 task,
@@ -292,94 +286,12 @@ class PythonExecution(Conversation):
             raise
         self._state.execution_failed = False
         return PythonServiceResult(
-            execution_result=success,
+            execution_result=ran.success,
             generated_code=code,
             generation_attempt=self._state.generation_attempt,
-            analysis_warnings=result_warnings(seen.analysis, mode),
-            isolation=self._deployment.isolation,
+            analysis_warnings=seen.analysis.issues + gate_warnings(self._gate, mode) + ran.warnings,
+            isolation=ran.isolation,
+            writes=ran.writes,
             plan=seen.plan if seen.plan.writes else None,
             decisions=list(self._desk.state.records),
         )
-
-    async def _conclude(
-        self,
-        stage: Stage,
-        *,
-        result: PythonServiceResult | None = None,
-        failure: str | None = None,
-    ) -> None:
-        """Have the final notebook written and the folder freed."""
-        kind = NotebookType.FINAL_SUCCESS if result else NotebookType.FINAL_FAILURE
-        await run_step(
-            Step.CONCLUDE,
-            steps.conclude,
-            steps.ConcludeTask(
-                folder=self._deployment.folder,
-                workflow_id=workflow.info().workflow_id,
-                first_run_id=workflow.info().first_execution_run_id,
-                stage=stage,
-                code=self._state.generated_code,
-                model=self._state.code_generator_metadata or {},
-                attempt=self._state.generation_attempt,
-                plan=self._plan,
-                warnings=result.analysis_warnings if result else [],
-                decisions=list(self._desk.state.records),
-                result=result.execution_result if result else None,
-                failure=failure,
-                wrote=self._attempts.may_have_written,
-                notebook=self._notebook(kind, stage),
-            ),
-            timeouts=self._deployment.timeouts,
-            summary=stage,
-            host=self._deployment.host,
-        )
-
-    async def _succeed(self, result: PythonServiceResult) -> PythonServiceResult:
-        """Publish the result. What the code did is done: nothing takes the result away now."""
-        await self._desk.close()
-        try:
-            await self._conclude(Stage.SUCCEEDED, result=result)
-        except (PythonExecutorException, FailureError, asyncio.CancelledError) as failure:
-            warning = f"The final notebook could not be written: {failure}"
-            warnings = [*result.analysis_warnings, one_line(warning, 500)]
-            result = result.model_copy(update={"analysis_warnings": warnings})
-        self._state.execution_result = result
-        self._state.is_successful = True
-        self._board.enter(Stage.SUCCEEDED)
-        await workflow.wait_condition(workflow.all_handlers_finished)
-        return result
-
-    async def _fail(self, stage: Stage, error: PythonExecutorException) -> None:
-        """Publish how it ended, after writing down what can be written down."""
-        await self._desk.close()
-        self._state.is_failed = True
-        self._state.failure_reason = error.message
-        if self._context.is_initialized:
-            error.folder_path = self._context.folder_path
-            try:
-                await self._conclude(stage, failure=error.message)
-            except (PythonExecutorException, FailureError, asyncio.CancelledError) as second:
-                # The first failure is the one to tell.
-                workflow.logger.error("no final notebook: %s", second)
-        self._board.enter(stage, error.message)
-        await workflow.wait_condition(workflow.all_handlers_finished)
-
-    def _stopped(self) -> WorkflowError:
-        stop = self._desk.state.stop
-        if stop is None:
-            message = "Stopped: the execution was cancelled in Temporal."
-        else:
-            who = stop.operator or "an unnamed operator"
-            message = f"Stopped by {who}: {stop.comment or 'no reason was given'}."
-        if self._state.request is not None and self._attempts.may_have_written:
-            message += " It was running and could write: look at the machine."
-        return WorkflowError(message, Stage.STOPPED)
-
-    def _notebook(self, kind: NotebookType, stage: str) -> NotebookAttempt:
-        return next_notebook(self._context, self._deployment.folder, kind, stage, workflow.now())
-
-
-def _final_stage(error: PythonExecutorException) -> Stage:
-    if isinstance(error, WorkflowError) and error.stage in {Stage.REJECTED, Stage.EXPIRED}:
-        return Stage(error.stage)
-    return Stage.FAILED

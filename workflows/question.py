@@ -1,23 +1,27 @@
-"""Builds the question that an operator is asked."""
+"""Builds the question that an operator is asked, and heeds the answer."""
 
 from datetime import datetime, timedelta
 
 from temporalio import workflow
 
+from runpermit.errors import WorkflowError
 from runpermit.models import (
-    AnalysisResult,
+    DecisionRecord,
     ExecutionMode,
+    GateStatus,
     Isolation,
     NotebookAttempt,
     PendingApproval,
     Plan,
+    PlanKind,
     PythonExecutionRequest,
     Revision,
+    Stage,
+    Verb,
 )
 from runpermit.page import page_link
+from workflows.refusals import refused_in_reading
 from workflows.steps import Analysed, Deployment, Draft
-
-UNGATED = "UNGATED: no limits are enforced while the code runs."
 
 
 def build_question(
@@ -63,31 +67,65 @@ def build_question(
     )
 
 
+def heed(
+    answer: DecisionRecord | None, pending: PendingApproval, expiry: float | None
+) -> DecisionRecord:
+    """The answer, where it is approve or revise; none and a no raise WorkflowError."""
+    if answer is None:
+        raise WorkflowError(
+            f"Nobody decided on revision {pending.revision} within {expiry:g} s "
+            "(approval.question_expiry). Start it again when somebody can.",
+            Stage.EXPIRED,
+        )
+    if answer.verb is Verb.REJECT:
+        reason = answer.comment or "no reason was given"
+        raise WorkflowError(
+            f"Rejected by {answer.operator or 'an unnamed operator'}: {reason}", Stage.REJECTED
+        )
+    return answer
+
+
 def warnings(deployment: Deployment, draft: Draft, plan: Plan, mode: ExecutionMode) -> list[str]:
     """What an operator must know before saying yes; only what is true here."""
-    found = []
+    found = gate_warnings(draft.gate, mode)
     if mode is ExecutionMode.WRITE_ACCESS:
-        found.append(UNGATED)
-        found.append("Nothing was rehearsed: writes as seen in the code.")
-    unknown = sum(1 for write in plan.writes if write.channel is None)
-    if unknown:
-        found.append(f"CHANNEL UNKNOWN in {unknown} of {len(plan.writes)} writes: it may be any.")
-    computed = sum(1 for write in plan.writes if write.channel and not write.value_known)
-    if computed:
-        found.append(f"{computed} of {len(plan.writes)} values are computed as it runs.")
-    if mode is ExecutionMode.WRITE_ACCESS and not draft.limits.enabled:
-        found.append("LIMITS OFF: limits.enabled = false in runpermit.toml.")
+        found += _write_warnings(draft, plan)
     if deployment.foreign_details:
         found.append("Summary and Details beside this page are the requester's.")
     if deployment.isolation is Isolation.NONE:
-        found.append("Isolation none: no sandbox, the worker's own user.")
+        found.append("Isolation none: no sandbox, the worker's own user. It only reads.")
     found.append("approver not verified: any signal can approve.")
     return found
 
 
-def result_warnings(analysis: AnalysisResult, mode: ExecutionMode) -> list[str]:
-    """What the result says about how it came to be."""
-    return [*analysis.issues, *([UNGATED] if mode is ExecutionMode.WRITE_ACCESS else [])]
+def _write_warnings(draft: Draft, plan: Plan) -> list[str]:
+    found = []
+    writes = plan.writes
+    if plan.kind is PlanKind.REFUSED_READ_ONLY:
+        found.append(f"{refused_in_reading(writes[0])} More writes may follow.")
+    else:
+        found.append("Nothing was rehearsed: writes as seen in the code.")
+    unknown = sum(1 for write in writes if write.channel is None)
+    if unknown:
+        found.append(f"CHANNEL UNKNOWN in {unknown} of {len(writes)} writes: it may be any.")
+    computed = sum(1 for write in writes if write.channel and not write.value_known)
+    if computed:
+        found.append(f"{computed} of {len(writes)} values are computed as it runs.")
+    if not draft.limits.enabled:
+        found.append("LIMITS OFF: limits.enabled = false in runpermit.toml.")
+    return found
+
+
+def gate_warnings(gate: GateStatus, mode: ExecutionMode) -> list[str]:
+    """What the gate's state means for a run in `mode`, for approvals and results."""
+    found = []
+    if gate.inhibited is not None:
+        found.append(f"INHIBITED: every write is refused. {gate.inhibited}")
+    if mode is ExecutionMode.WRITE_ACCESS and not gate.journal_protected:
+        found.append(
+            "journal not protected from the worker: both are one user, or the worker root."
+        )
+    return found
 
 
 def _cli_options(deployment: Deployment) -> str:

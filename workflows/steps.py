@@ -15,13 +15,16 @@ from runpermit.models import (
     DecisionRecord,
     ExecutionError,
     ExecutionMode,
+    GateStatus,
     Isolation,
     NotebookAttempt,
     Plan,
+    PlannedWrite,
     PythonExecutionRequest,
     PythonExecutionSuccess,
     Revision,
     Stage,
+    WriteReport,
 )
 from runpermit.models.wire import Message
 
@@ -70,6 +73,11 @@ class Folder(Message):
         """The final notebook."""
         return self.path / f"notebook{self.suffix}.ipynb"
 
+    @property
+    def journal(self) -> Path:
+        """The copy of what the gate recorded of this execution."""
+        return self.path / f"journal{self.suffix}.jsonl"
+
     def link_to(self, file: Path) -> str:
         """The URL of a file of this folder."""
         return f"{self.link}/{file.relative_to(self.path).as_posix()}"
@@ -88,6 +96,7 @@ class Deployment(Message):
     timeouts: Timeouts
     isolation: Isolation
     limits: LimitsStatus
+    gate: GateStatus
     search_attributes: list[str]
     web_ui: str
     foreign_details: bool
@@ -121,9 +130,10 @@ class GeneratedCode(Message):
 
 
 class AnalyseTask(Message):
-    """A program to look at."""
+    """A program to look at, and the write that the gate refused it in a read-only run."""
 
     code: str
+    refused: PlannedWrite | None = None
 
 
 class Analysed(Message):
@@ -141,16 +151,22 @@ class DraftTask(Message):
     code: str
 
 
-class Draft(Message):
-    """What an approval binds beside the program: input files, limits, packages of the kernels.
+class Stock(Message):
+    """What an approval binds beside the program: input files, limits, packages of the kernels."""
+
+    inputs: dict[str, str]
+    limits: LimitsStatus
+    kernel_environment: str
+
+
+class Draft(Stock):
+    """The stock as it was taken for a question, and what was in force at the gate.
 
     `run_id` is the run's as it stood when it was asked: a reset replays it, and has another.
     """
 
     run_id: str
-    inputs: dict[str, str]
-    limits: LimitsStatus
-    kernel_environment: str
+    gate: GateStatus
 
 
 class ExecuteTask(Message):
@@ -165,6 +181,18 @@ class ExecuteTask(Message):
     notebook: NotebookAttempt
 
 
+class Executed(Message):
+    """A run that succeeded: what it left, how it was isolated, what it wrote and how sure that is.
+
+    `writes` is None where it could only read.
+    """
+
+    success: PythonExecutionSuccess
+    isolation: Isolation
+    writes: WriteReport | None
+    warnings: list[str]
+
+
 class ConcludeTask(Message):
     """The end of an execution: what the final notebook tells."""
 
@@ -175,6 +203,7 @@ class ConcludeTask(Message):
     code: str | None
     model: dict[str, Any]
     attempt: int
+    isolation: Isolation
     plan: Plan | None
     warnings: list[str]
     decisions: list[DecisionRecord]
@@ -209,13 +238,13 @@ async def draft(task: DraftTask) -> Draft:
 
 
 @activity.defn(name="execute")
-async def execute(task: ExecuteTask) -> PythonExecutionSuccess:
-    """Run a program that reads. Repeatable."""
+async def execute(task: ExecuteTask) -> Executed:
+    """Run a program that reads. Repeatable; a write that it tries ends it."""
     raise NotImplementedError
 
 
 @activity.defn(name="apply")
-async def apply(task: ExecuteTask) -> PythonExecutionSuccess:
+async def apply(task: ExecuteTask) -> Executed:
     """Run an approved program that writes. At most once: one attempt, never retried."""
     raise NotImplementedError
 

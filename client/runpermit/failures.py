@@ -14,7 +14,7 @@ from runpermit.serialization import make_json_serializable
 from runpermit.text import ERROR_TEXT_BYTES, bounded
 
 DETAILS_BYTES = 32 * 1024
-_KEPT_ITEMS = 20
+KEPT_ITEMS = 20
 _CLASSES: dict[str, type[PythonExecutorException]] = {
     name: value
     for name, value in vars(errors).items()
@@ -183,8 +183,8 @@ def _bounded_value(value: Any, limit: int = ERROR_TEXT_BYTES) -> Any:  # noqa: A
     if isinstance(value, list | tuple | dict) and limit == 0:
         return "…"
     if isinstance(value, list | tuple):
-        return [_bounded_value(item, limit // 4) for item in value[-_KEPT_ITEMS:]]
+        return [_bounded_value(item, limit // 4) for item in value[-KEPT_ITEMS:]]
     if isinstance(value, dict):
-        items = list(value.items())[:_KEPT_ITEMS]
+        items = list(value.items())[:KEPT_ITEMS]
         return {bounded(str(key), 80): _bounded_value(item, limit // 4) for key, item in items}
     return make_json_serializable(value)

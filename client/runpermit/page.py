@@ -9,7 +9,7 @@ from collections import Counter
 from typing import Any
 from urllib.parse import quote
 
-from runpermit.models import PendingApproval, Plan, PlannedWrite, Stage
+from runpermit.models import PendingApproval, Plan, PlanKind, PlannedWrite, Stage
 from runpermit.text import fenced, markdown, one_line, preformatted
 
 _WIDTH = 54
@@ -34,7 +34,10 @@ def question(plan: Plan) -> str:
     shown = [f"{what[0]} ({count} ×)" if count > 1 else what[0] for what, count in times.items()]
     more = f" and {len(shown) - _ASKED_WRITES} more" if len(shown) > _ASKED_WRITES else ""
     count = "1 write" if len(writes) == 1 else f"{len(writes)} writes"
-    return f"{count} seen in the code: {'; '.join(shown[:_ASKED_WRITES])}{more}"
+    told = "; ".join(shown[:_ASKED_WRITES])
+    if plan.kind is PlanKind.REFUSED_READ_ONLY:
+        return f"{count} refused in the read-only run: {told}. More may follow"
+    return f"{count} seen in the code: {told}{more}"
 
 
 def approval_page(pending: PendingApproval) -> str:
@@ -84,7 +87,7 @@ def write_lines(plan: Plan, shown: int = _SHOWN_WRITES) -> list[str]:
         name, value = _name(write), f"→ {_value(write)}"
         together = f"{name} {value}"
         fits = len(together) < _WIDTH - 10
-        place = f"line {write.line}"
+        place = "refused" if write.line is None else f"line {write.line}"
         lines.append(f"{together if fits else name:<{_WIDTH - 10}}{place:>10}"[:_WIDTH])
         if not fits:
             lines.append(f"    {value}")

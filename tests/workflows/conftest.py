@@ -28,18 +28,21 @@ from temporalio.worker import (
 from activities.analysis import Analysis
 from activities.failures import FailureInterceptor
 from activities.house import House
-from kernels.local import LocalKernels
+from gate.client import GateClient
 from runpermit.config import ControlSystemSettings, Settings
 from runpermit.errors import PythonExecutorException
 from runpermit.failures import unwrap
 from runpermit.limits import LimitsFile
 from runpermit.models import (
+    ExecutionMode,
+    GateStatus,
     Isolation,
     PendingApproval,
     PythonExecutionState,
     PythonExecutionSuccess,
     PythonServiceResult,
     Stage,
+    WriteReport,
 )
 from runpermit.names import TASK_QUEUE, host_queue
 from runpermit.payloads import data_converter
@@ -51,6 +54,7 @@ from workflows.steps import (
     Deployment,
     Draft,
     DraftTask,
+    Executed,
     ExecuteTask,
     Folder,
     GeneratedCode,
@@ -64,6 +68,7 @@ Step = Callable[[Any], Awaitable[Any]]
 HOST = "testhost"
 _TEST_SERVERS_OWN = timedelta(days=3650)
 _PROGRAMS = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+OPEN_GATE = GateStatus(inhibited=None, writes=True, limits_error=None, journal_protected=True)
 LIMITS = {"SR:HCM1:SP": {"min_value": -1, "max_value": 1, "units": "A"}}
 
 
@@ -82,7 +87,8 @@ class Script:
     """Stands in for the activities with faults and times; the analysis is the real one.
 
     `programs` and `runs` are answered one after the other, the last again and again: text or a
-    result, an exception to raise, or an async function to await first.
+    result, an exception to raise, or an async function to await first. Approved writes are
+    answered from `applies` where that holds anything.
     """
 
     def __init__(self, limits: Path) -> None:
@@ -91,9 +97,11 @@ class Script:
         self.preparations: list[Any] = [None]
         self.programs: list[Any] = [Programs.read]
         self.runs: list[Any] = [{"done": True}]
+        self.applies: list[Any] = []
         self.drafts: list[Any] = [None]
         self.conclusions: list[Any] = [None]
         self.calls: list[tuple[str, Any]] = []
+        self.gates: list[GateStatus] = [OPEN_GATE]
         self.limits = LimitsFile(limits)
 
     def tasks(self, *names: str) -> list[Any]:
@@ -128,7 +136,8 @@ class Script:
             "foreign_details": False,
             "question_expiry": None,
             "timeouts": Timeouts(),
-            "isolation": Isolation.NONE,
+            "isolation": Isolation.FULL,
+            "gate": self.gates[0],
             "limits": self.limits.status().model_copy(update={"path": "/srv/limits.json"}),
             "search_attributes": [],
             "web_ui": "http://127.0.0.1:8233",
@@ -144,7 +153,8 @@ class Script:
         house = House(
             settings=Settings(control_system=control),
             limits=self.limits,
-            kernels=LocalKernels(),
+            kernels=cast("Any", None),  # the analysis runs nothing
+            gate=GateClient(Path("/nowhere")),
             generator=lambda: pytest.fail("the analysis generates nothing"),
             kernel_environment="",
             address="",
@@ -161,28 +171,43 @@ class Script:
         await self._next("draft", task, self.drafts)
         limits = self.limits.status().model_copy(update={"path": "/srv/limits.json"})
         run_id = activity.info().workflow_run_id or ""
-        return Draft(run_id=run_id, inputs={}, limits=limits, kernel_environment="python 3.11")
+        return Draft(
+            run_id=run_id,
+            inputs={},
+            limits=limits,
+            kernel_environment="python 3.11",
+            gate=self.gates[-1],
+        )
 
     @activity.defn(name="execute")
-    async def execute(self, task: ExecuteTask) -> PythonExecutionSuccess:
-        return self._success(task, await self._next("execute", task, self.runs))
+    async def execute(self, task: ExecuteTask) -> Executed:
+        return self._executed(task, await self._next("execute", task, self.runs))
 
     @activity.defn(name="apply")
-    async def apply(self, task: ExecuteTask) -> PythonExecutionSuccess:
-        return self._success(task, await self._next("apply", task, self.runs))
+    async def apply(self, task: ExecuteTask) -> Executed:
+        return self._executed(task, await self._next("apply", task, self.applies or self.runs))
 
     @activity.defn(name="conclude")
     async def conclude(self, task: ConcludeTask) -> None:
         await self._next("conclude", task, self.conclusions)
 
-    def _success(self, task: ExecuteTask, results: dict[str, Any]) -> PythonExecutionSuccess:
-        return PythonExecutionSuccess(
-            results=results,
+    def _executed(self, task: ExecuteTask, answer: dict[str, Any] | Executed) -> Executed:
+        if isinstance(answer, Executed):
+            return answer
+        success = PythonExecutionSuccess(
+            results=answer,
             stdout="",
             execution_time=0.5,
             folder_path=task.folder.path,
             notebook_path=task.folder.notebook,
             notebook_link=task.folder.link_to(task.folder.notebook),
+        )
+        writes = WriteReport(forwarded=0, writes=[], journal=task.folder.journal)
+        return Executed(
+            success=success,
+            isolation=Isolation.FULL,
+            writes=writes if task.mode is ExecutionMode.WRITE_ACCESS else None,
+            warnings=[],
         )
 
     def workers(self, client: Client) -> list[Worker]:

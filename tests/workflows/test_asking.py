@@ -68,7 +68,7 @@ async def test_the_question_tells_the_writes_with_their_limits(asking: Any) -> N
         "SR:HCM1:SP", 0.1, -1, 1,
     )  # fmt: skip
     assert pending.number == 1
-    assert any("UNGATED" in warning for warning in pending.warnings)
+    assert any("Nothing was rehearsed" in warning for warning in pending.warnings)
     assert any("approver not verified" in warning for warning in pending.warnings)
 
 

@@ -127,8 +127,7 @@ async def test_under_a_timeout_of_the_caller_reads_run(lab: Any) -> None:
     ("deployment", "setting"),
     [
         ({"writes_enabled": False}, "control_system.writes_enabled"),
-        ({"control_system_type": "epics"}, "control_system.type"),
-        ({"control_system_type": "no such"}, "control_system.type"),
+        ({"isolation": "none"}, "kernels.isolation"),
         ({"limits": {"enabled": True, "path": "/srv/limits.json", "sha256": None, "channels": 0,
                      "allow_unlisted": False, "error": "/srv/limits.json line 3: a comma"}},
          "/srv/limits.json line 3"),

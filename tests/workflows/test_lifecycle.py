@@ -322,9 +322,11 @@ async def test_the_memo_stays_below_two_kilobytes(lab: Any) -> None:
 async def test_every_payload_of_a_history_is_strict_json(lab: Any, strictly: Any) -> None:
     lab.script.runs = [
         ChannelLimitsViolationError("SR:X", float("nan"), "INVALID_VALUE", "no", float("-inf")),
-        {"value": {"_type": "float", "value": "nan"}},
     ]
+    lab.script.applies = [{"value": {"_type": "float", "value": "nan"}}]
     running = await lab.start()
+    await running.pending()
+    await running.signal("approve")
     await running.result()
 
     payloads = await running.payloads()

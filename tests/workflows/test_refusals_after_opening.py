@@ -56,3 +56,14 @@ def test_the_class_of_a_failed_program_is_kept_and_an_outage_is_told_as_the_caus
     told = after_opening(lost)
     assert isinstance(told, WorkflowError)
     assert told.original_exception is lost
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "said"),
+    [(0, "wrote nothing"), (3, "look at the machine. Writes forwarded: 3.")],
+)
+def test_what_the_gate_says_was_written_is_told(forwarded: int, said: str) -> None:
+    details = {"forwarded": forwarded, "writes": ["A: 0 → 1, confirmed"]}
+    told = after_opening(ServiceUnavailableError("full", "disk", technical_details=details))
+    assert said in told.message
+    assert told.technical_details == details

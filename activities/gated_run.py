@@ -1,0 +1,86 @@
+"""One run of one program: a kernel, its session at the gate, and what the gate says of it."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from typing import Any
+
+from activities.house import House
+from gate.client import GateSession, Opening, SessionMode, SessionReport
+from kernels.interface import Kernel, RunOutcome
+from runpermit.errors import ExecutionTimeoutError, PythonExecutorException, WorkflowError
+from workflows.steps import NOT_OPENED, ExecuteTask
+
+
+@dataclass(frozen=True)
+class GatedRun:
+    """A run that is over: killed, fenced, and told by the gate.
+
+    refused: whether a write was refused while it ran, not only by the fence.
+    interruption: the cancellation that ended it, where one did.
+    """
+
+    ended: "asyncio.Future[RunOutcome]"
+    refused: bool
+    report: SessionReport
+    interruption: asyncio.CancelledError | None
+
+    def outcome(self) -> RunOutcome:
+        """What came of the program. A refusal is its error, even where the code swallowed it.
+
+        Raises what the kernel raised.
+        """
+        outcome = _killed() if self.ended.cancelled() else self.ended.result()
+        out_of_time = isinstance(outcome.error, ExecutionTimeoutError) and not self.refused
+        if self.report.refusals and not out_of_time:
+            return replace(outcome, results=None, error=self.report.refusals[0].error())
+        return outcome
+
+
+async def run_gated(
+    house: House, task: ExecuteTask, opening: Opening, on_stdout: Callable[[str], None]
+) -> GatedRun:
+    """Run the task's program with `opening`'s rights, and fence it however it ends.
+
+    In a read-only session the first refused write ends the run. Raises ServiceUnavailableError
+    where the gate is lost, and what kernel or gate raise at opening with the verdict NOT_OPENED.
+    """
+    async with AsyncExitStack() as stack:
+        try:
+            kernel = await stack.enter_async_context(house.kernels.session(task.folder.work))
+            session = await stack.enter_async_context(house.gate.session(opening, kernel.listener))
+        except PythonExecutorException as error:
+            error.technical_details["verdict"] = NOT_OPENED
+            raise
+        return await _run(kernel, session, task, opening.mode, on_stdout)
+
+
+async def _run(
+    kernel: Kernel,
+    session: GateSession,
+    task: ExecuteTask,
+    mode: SessionMode,
+    on_stdout: Callable[[str], None],
+) -> GatedRun:
+    run = asyncio.ensure_future(
+        kernel.run(task.code, timeout=task.timeout, attempt=task.attempt, on_stdout=on_stdout)
+    )
+    ends: set[asyncio.Future[Any]] = {run, session.lost}
+    if mode is SessionMode.READ_ONLY:
+        ends.add(session.refused)
+    interruption = None
+    try:
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    except asyncio.CancelledError as cancelled:
+        # What it wrote must be known all the same: it is raised again once that is written down.
+        interruption = cancelled
+    run.cancel()
+    await asyncio.gather(run, return_exceptions=True)
+    refused = session.refused.done()
+    return GatedRun(run, refused, await session.close(), interruption)
+
+
+def _killed() -> RunOutcome:
+    error = WorkflowError("Ended before its end: stopped, or its worker was shut down.", "applying")
+    return RunOutcome(stdout="", results=None, figures=(), execution_time=0, error=error)

@@ -1,0 +1,105 @@
+"""What is in force at the gate, on every question and result."""
+
+from typing import Any
+
+import pytest
+
+from runpermit.errors import ServiceUnavailableError
+from runpermit.models import GateStatus, Isolation, WriteOutcome, WriteRecord, WriteReport
+from workflows.steps import Executed
+
+INHIBITED = "All writes of this host are inhibited by jd. To lift it: runpermit inhibit off"
+
+
+def status(**fields: Any) -> GateStatus:
+    open_gate = {
+        "inhibited": None,
+        "writes": True,
+        "limits_error": None,
+        "journal_protected": True,
+    }
+    return GateStatus(**(open_gate | fields))
+
+
+async def asked(lab: Any) -> Any:
+    lab.script.programs = [lab.programs.write]
+    return await (await lab.start()).pending()
+
+
+async def test_where_nothing_is_wrong_nothing_is_warned_of(lab: Any) -> None:
+    pending = await asked(lab)
+    assert pending.warnings == [
+        "Nothing was rehearsed: writes as seen in the code.",
+        "approver not verified: any signal can approve.",
+    ]
+
+
+async def test_a_question_tells_first_that_the_host_is_inhibited(lab: Any) -> None:
+    lab.script.gates = [status(), status(inhibited=INHIBITED)]
+    pending = await asked(lab)
+    assert pending.warnings[0] == f"INHIBITED: every write is refused. {INHIBITED}"
+
+
+async def test_a_question_tells_that_the_worker_could_change_the_journal(lab: Any) -> None:
+    lab.script.gates = [status(journal_protected=False)]
+    pending = await asked(lab)
+    assert any("journal not protected from the worker" in line for line in pending.warnings)
+
+
+async def test_a_result_tells_that_the_host_is_inhibited(lab: Any) -> None:
+    lab.script.gates = [status(inhibited=INHIBITED, journal_protected=False)]
+    result = await (await lab.start()).result()
+    assert any(INHIBITED in line for line in result.analysis_warnings)
+    # A run that only read has nothing in the journal that could be changed.
+    assert not any("journal" in line for line in result.analysis_warnings)
+
+
+@pytest.mark.parametrize("isolation", list(Isolation))
+async def test_a_question_about_reading_says_where_there_is_no_sandbox(
+    lab: Any, isolation: Isolation
+) -> None:
+    lab.script.deployment = {"approval_mode": "all_code", "isolation": isolation}
+    pending = await (await lab.start()).pending()
+    warned = any("It only reads" in line for line in pending.warnings)
+    assert warned is (isolation is Isolation.NONE)
+
+
+async def test_a_result_tells_what_was_written_and_what_is_doubtful(lab: Any) -> None:
+    record = WriteRecord(
+        channel="SR:HCM1:SP", old=0.0, new=0.1, outcome=WriteOutcome.DIFFERS, read_back=0.09
+    )
+
+    async def applied(task: Any) -> Executed:
+        plain = lab.script._executed(task, {"done": True})
+        report = WriteReport.of([record], 1, task.folder.journal)
+        doubt = ["Write not confirmed: SR:HCM1:SP"]
+        return plain.model_copy(
+            update={"writes": report, "warnings": doubt, "isolation": Isolation.CONTAINER}
+        )
+
+    lab.script.gates = [status(journal_protected=False)]
+    lab.script.programs, lab.script.applies = [lab.programs.write], [applied]
+    running = await lab.start()
+    await running.pending()
+    await running.signal("approve")
+    result = await running.result()
+
+    assert result.writes.writes == [record]
+    assert result.writes.forwarded == 1
+    assert result.isolation is Isolation.CONTAINER  # where it ran, not where it was prepared
+    assert "Write not confirmed: SR:HCM1:SP" in result.analysis_warnings
+    assert any("journal not protected" in line for line in result.analysis_warnings)
+    [conclusion] = lab.script.tasks("conclude")
+    assert conclusion.isolation is Isolation.CONTAINER
+
+
+async def test_a_run_that_only_reads_has_no_report_of_writes(lab: Any) -> None:
+    assert (await (await lab.start()).result()).writes is None
+
+
+async def test_a_gate_that_does_not_answer_is_waited_for(lab: Any) -> None:
+    down = ServiceUnavailableError("The gate does not answer", "gate")
+    lab.script.preparations, lab.script.drafts = [down, None], [down, None]
+    await asked(lab)
+    assert len(lab.script.tasks("prepare")) == 2
+    assert len(lab.script.tasks("draft")) == 2

@@ -1,0 +1,127 @@
+"""The end of an execution: result, failure or stop, published and written down."""
+
+import asyncio
+
+from temporalio import workflow
+from temporalio.exceptions import FailureError
+
+from runpermit.errors import PythonExecutorException, WorkflowError
+from runpermit.failures import unwrap
+from runpermit.models import (
+    NotebookAttempt,
+    NotebookType,
+    Plan,
+    PythonExecutionContext,
+    PythonServiceResult,
+    Stage,
+)
+from runpermit.text import one_line
+from workflows import steps
+from workflows.attempts import Attempts
+from workflows.conversation import Conversation
+from workflows.refusals import after_opening
+from workflows.retries import Step
+from workflows.shelf import next_notebook
+from workflows.stage_board import StageBoard
+from workflows.step_runner import run_step
+
+
+class Ending(Conversation):
+    """Whatever comes, the final notebook is written, the folder freed, the last stage shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._board = StageBoard(self._state)
+        self._context = PythonExecutionContext()
+        self._plan: Plan | None = None
+        # Set by the first steps of the lifecycle, before anything reads them.
+        self._deployment: steps.Deployment
+        self._attempts: Attempts
+
+    async def _succeed(self, result: PythonServiceResult) -> PythonServiceResult:
+        """Publish the result. What the code did is done: nothing takes the result away now."""
+        await self._desk.close()
+        try:
+            await self._conclude(Stage.SUCCEEDED, result=result)
+        except (PythonExecutorException, FailureError, asyncio.CancelledError) as failure:
+            warning = f"The final notebook could not be written: {failure}"
+            warnings = [*result.analysis_warnings, one_line(warning, 500)]
+            result = result.model_copy(update={"analysis_warnings": warnings})
+        self._state.execution_result = result
+        self._state.is_successful = True
+        self._board.enter(Stage.SUCCEEDED)
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        return result
+
+    async def _fail(self, stage: Stage, error: PythonExecutorException) -> None:
+        """Publish how it ended, after writing down what can be written down."""
+        await self._desk.close()
+        self._state.is_failed = True
+        self._state.failure_reason = error.message
+        if self._context.is_initialized:
+            error.folder_path = self._context.folder_path
+            try:
+                await self._conclude(stage, failure=error.message)
+            except (PythonExecutorException, FailureError, asyncio.CancelledError) as second:
+                # The first failure is the one to tell.
+                workflow.logger.error("no final notebook: %s", second)
+        self._board.enter(stage, error.message)
+        await workflow.wait_condition(workflow.all_handlers_finished)
+
+    def _stopped(self, interruption: BaseException) -> PythonExecutorException:
+        """The error of a stop, with what the interrupted step says it wrote."""
+        stop = self._desk.state.stop
+        if stop is None:
+            message = "Stopped: the execution was cancelled in Temporal."
+        else:
+            who = stop.operator or "an unnamed operator"
+            message = f"Stopped by {who}: {stop.comment or 'no reason was given'}."
+        error = WorkflowError(message, Stage.STOPPED)
+        if self._state.request is None or not self._attempts.may_have_written:
+            return error
+        error.technical_details = unwrap(interruption).technical_details
+        return after_opening(error)
+
+    async def _conclude(
+        self,
+        stage: Stage,
+        *,
+        result: PythonServiceResult | None = None,
+        failure: str | None = None,
+    ) -> None:
+        """Have the final notebook written and the folder freed."""
+        kind = NotebookType.FINAL_SUCCESS if result else NotebookType.FINAL_FAILURE
+        await run_step(
+            Step.CONCLUDE,
+            steps.conclude,
+            steps.ConcludeTask(
+                folder=self._deployment.folder,
+                workflow_id=workflow.info().workflow_id,
+                first_run_id=workflow.info().first_execution_run_id,
+                stage=stage,
+                code=self._state.generated_code,
+                model=self._state.code_generator_metadata or {},
+                attempt=self._state.generation_attempt,
+                isolation=result.isolation if result else self._deployment.isolation,
+                plan=self._plan,
+                warnings=result.analysis_warnings if result else [],
+                decisions=list(self._desk.state.records),
+                result=result.execution_result if result else None,
+                failure=failure,
+                wrote=self._attempts.may_have_written,
+                notebook=self._notebook(kind, stage),
+            ),
+            timeouts=self._deployment.timeouts,
+            summary=stage,
+            host=self._deployment.host,
+        )
+
+    def _notebook(self, kind: NotebookType, stage: str) -> NotebookAttempt:
+        return next_notebook(self._context, self._deployment.folder, kind, stage, workflow.now())
+
+
+def final_stage(error: PythonExecutorException) -> Stage:
+    """The stage at which an execution stands that ends with `error`."""
+    if isinstance(error, WorkflowError) and error.stage in {Stage.REJECTED, Stage.EXPIRED}:
+        return Stage(error.stage)
+    return Stage.FAILED
