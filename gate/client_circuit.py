@@ -359,6 +359,8 @@ class ClientCircuit(asyncio.Protocol):
                 ioc.sids[frame.p2] = frame.p1
                 return pack(frame.command, frame.dtype, frame.count, frame.p1, frame.p1)
             case Command.CREATE_CH_FAIL | Command.SERVER_DISCONN:
+                # It has moved: the next search must not find it here again.
+                self._shared.directory.forget(ioc.address)
                 self._drop_channel(ioc, frame.p1)
                 return frame.raw
             case Command.CLEAR_CHANNEL:

@@ -26,6 +26,11 @@ CONNECT_SECONDS = 3.0
 ANSWER_SECONDS = 1.0
 FRAMES_PER_TURN = 500
 UNSENT_BYTES = 256 * 1024
+# A silent IOC is asked whether it lives; without an answer its channels count as lost, as they
+# would for a client of its own.
+LOOK_SECONDS = 5.0
+ECHO_AFTER_SECONDS = 10.0
+LOST_AFTER_SECONDS = 20.0
 _IDENTITY_IN_P2 = frozenset({Command.READ_NOTIFY, Command.EVENT_ADD, Command.CLEAR_CHANNEL})
 _IDENTITY_IN_P1 = frozenset(
     {
@@ -176,6 +181,7 @@ class IocCircuit(asyncio.Protocol):
         transport.write(hello + self._unsent)
         self._unsent.clear()
         self.resume_writing()
+        self._loop.call_later(LOOK_SECONDS, self._look)
 
     def pause_writing(self) -> None:
         """asyncio's: the IOC does not keep up."""
@@ -259,6 +265,19 @@ class IocCircuit(asyncio.Protocol):
             return
         if self.closed and self._transport is not None:
             self._transport.abort()
+
+    def _look(self) -> None:
+        """Notice an IOC that is silent for long, unless it is we who do not listen."""
+        if self.closed:
+            return
+        silent = 0.0 if self._hold else self._loop.time() - self.last_heard
+        if silent > LOST_AFTER_SECONDS:
+            log.warning("an IOC is silent", ioc=self.where, seconds=round(silent))
+            self.close()
+            return
+        if silent > ECHO_AFTER_SECONDS:
+            self.echo()
+        self._loop.call_later(LOOK_SECONDS, self._look)
 
     def _own_id(self) -> int:
         self._next += 1
