@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from bench.report import Row
 from demo.stack import free_port, process, toml
@@ -79,7 +80,7 @@ async def place(directory: Path) -> AsyncIterator[Place]:
     )
     database.write_text(DATABASE)
     limits.write_text(json.dumps(LIMITS))
-    settings = {
+    settings: dict[str, dict[str, Any]] = {
         "control_system": {
             "type": "mock",
             "writes_enabled": True,
