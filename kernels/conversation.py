@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -23,6 +22,7 @@ INTERRUPT_GRACE = 2.0  # s between asking the code to end and killing it
 DRAIN = 2.0  # s for the output that follows the reply
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 WAITING_MESSAGES = 16
+NO_SECOND_CONNECTION = 1_000_000_000  # ms; with -1 closing takes a second
 
 _log = structlog.get_logger()
 
@@ -48,38 +48,38 @@ class Run:
 
 
 class Conversation:
-    """The host's end of a kernel's sockets, as named in its `connection_file`.
+    """The host's end of a kernel's sockets, as named in its `connection`.
 
     `ended` completes when the kernel's process does.
     """
 
-    def __init__(self, connection_file: Path, ended: asyncio.Future[Any]) -> None:
+    def __init__(self, connection: dict[str, Any], ended: asyncio.Future[Any]) -> None:
         # Bounds what a kernel can make the host hold, whatever it sends.
         self._context = zmq.asyncio.Context()
         self._context.maxmsgsize = MAX_MESSAGE_BYTES
         self._context.rcvhwm = WAITING_MESSAGES
-        self._client = AsyncKernelClient(
-            context=self._context, connection_file=str(connection_file)
-        )
-        self._client.load_connection_file()
+        # The kernel's sockets lie where the code may put links instead, to sockets of the host.
+        self._context.reconnect_ivl = NO_SECOND_CONNECTION
+        self._client = AsyncKernelClient(context=self._context)
+        self._client.load_connection_info(connection)
         self._client.start_channels(stdin=False, hb=False)
         self._ended = ended
 
     def close(self) -> None:
         """Close all sockets, dropping what was not sent."""
-        self._client.stop_channels()
+        # The client itself would wait a second for a kernel that is gone.
         self._context.destroy(linger=0)
 
-    async def ready(self, within: float) -> bool:
-        """Whether the kernel answers on both channels `within` seconds, and before it ends."""
-        greeting = asyncio.create_task(self._greet())
-        try:
-            await asyncio.wait(
-                {greeting, self._ended}, timeout=within, return_when=asyncio.FIRST_COMPLETED
-            )
-            return greeting.done() and not self._ended.done()
-        finally:
-            await _cancel(greeting)
+    async def greet(self) -> None:
+        """Wait until the kernel answers on both channels."""
+        # Output counts only once the subscription is in place, which the first status proves.
+        while True:
+            await self._reply(self._client.kernel_info())
+            try:
+                await _next(lambda: self._client.get_iopub_msg(timeout=0.2))
+            except asyncio.QueueEmpty:
+                continue
+            return
 
     async def execute(self, code: str, limit: float, on_stdout: Callable[[str], None]) -> Run:
         """Run `code` verbatim as one cell for at most `limit` seconds.
@@ -123,16 +123,6 @@ class Conversation:
             await asyncio.wait(
                 {reply, self._ended}, timeout=limit, return_when=asyncio.FIRST_COMPLETED
             )
-
-    async def _greet(self) -> None:
-        # Output counts only once the subscription is in place, which the first status proves.
-        while True:
-            await self._reply(self._client.kernel_info())
-            try:
-                await _next(lambda: self._client.get_iopub_msg(timeout=0.2))
-            except asyncio.QueueEmpty:
-                continue
-            return
 
     def _interrupt(self) -> None:
         message = self._client.session.msg("interrupt_request", content={})

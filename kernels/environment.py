@@ -1,24 +1,69 @@
-"""The environment of a kernel: an allow-list, so that no secret of the worker reaches the code."""
+"""The Python that programs run in, and the variables it is started with."""
 
+import json
 import os
-from collections.abc import Sequence
+import subprocess
+import sys
+from dataclasses import dataclass
 from pathlib import Path
+
+from runpermit.errors import ContainerConfigurationError
 
 INSIDE = Path(__file__).parent / "inside"
 MAX_ARRAY_BYTES = 16 * 1024 * 1024
 
+_PREFIXES = """\
+import json, sys
+print(json.dumps([sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix]))
+"""
 
-def kernel_environment(python: str, home: Path, name_servers: Sequence[str]) -> dict[str, str]:
+
+@dataclass(frozen=True)
+class Environment:
+    """A venv, a conda prefix, or a plain installation.
+
+    `prefixes` are the folders that hold it; `links` lead from `python` to its file, from outside
+    of them.
+    """
+
+    python: Path
+    prefixes: tuple[Path, ...]
+    links: tuple[Path, ...]
+
+
+def find_environment(prefix: Path | None) -> Environment:
+    """The environment at `prefix`, else this process's own.
+
+    Raises ContainerConfigurationError where there is none.
+    """
+    python = Path(sys.executable) if prefix is None else prefix / "bin" / "python"
+    try:
+        done = subprocess.run(
+            [python, "-I", "-c", _PREFIXES], capture_output=True, text=True, check=True, timeout=60
+        )
+        found = {Path(path) for path in json.loads(done.stdout)}
+    except (OSError, subprocess.SubprocessError, ValueError, TypeError) as error:
+        raise ContainerConfigurationError(
+            f"kernels.environment = {prefix or sys.prefix}: {python} does not run: {error}. Name "
+            "a venv or conda prefix with ipykernel and pyepics."
+        ) from None
+    prefixes = tuple(sorted(found))
+    return Environment(python, prefixes, _links(python, prefixes))
+
+
+def kernel_environment(
+    python: Path, inside: Path, home: Path, temporary: Path, processors: float
+) -> dict[str, str]:
     """All variables that a kernel is started with; nothing is inherited.
 
-    `home` is its private folder. `name_servers` are the only Channel Access servers that it
-    asks, as `host:port`; with none it has no Channel Access.
+    Where its Channel Access goes is added by the kernel, which opens the listener for it.
     """
-    path = [str(Path(python).parent), str(INSIDE / "bin"), "/usr/local/bin", "/usr/bin", "/bin"]
+    path = [str(python.parent), str(inside / "bin"), "/usr/local/bin", "/usr/bin", "/bin"]
+    threads = str(max(1, round(processors)))
     return {
         "PATH": os.pathsep.join(path),
         "HOME": str(home),
-        "TMPDIR": str(home),
+        "TMPDIR": str(temporary),
         "LANG": "C.UTF-8",
         "IPYTHONDIR": str(home / "ipython"),
         "JUPYTER_CONFIG_DIR": str(home / "jupyter"),
@@ -27,10 +72,21 @@ def kernel_environment(python: str, home: Path, name_servers: Sequence[str]) -> 
         "MPLCONFIGDIR": str(home / "matplotlib"),
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
-        # The kernel ends itself when this process, the worker, is gone.
-        "JPY_PARENT_PID": str(os.getpid()),
-        "EPICS_CA_NAME_SERVERS": " ".join(name_servers),
+        # Numerical libraries start a thread for every processor of the machine, with memory each.
+        "OMP_NUM_THREADS": threads,
+        "OPENBLAS_NUM_THREADS": threads,
         "EPICS_CA_ADDR_LIST": "",
         "EPICS_CA_AUTO_ADDR_LIST": "NO",
         "EPICS_CA_MAX_ARRAY_BYTES": str(MAX_ARRAY_BYTES),
     }
+
+
+def _links(python: Path, prefixes: tuple[Path, ...]) -> tuple[Path, ...]:
+    """The symbolic links on the way from `python` to its file that lie in no prefix."""
+    links = []
+    step = python
+    while step.is_symlink():
+        if not any(step.is_relative_to(prefix) for prefix in prefixes):
+            links.append(step)
+        step = Path(os.path.normpath(step.parent / step.readlink()))
+    return tuple(links)

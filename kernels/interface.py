@@ -1,5 +1,6 @@
-"""What every way of running code offers: sandbox, pool, remote endpoint, or the plain process."""
+"""What every way of running code offers: sandbox, remote endpoint, or the plain process."""
 
+import socket
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from runpermit.errors import PythonExecutorException
-from runpermit.models import ExecutionMode, Isolation
+from runpermit.models import Isolation
 
 
 class Figure(NamedTuple):
@@ -37,7 +38,13 @@ class RunOutcome:
 
 
 class Kernel(Protocol):
-    """A fresh Python process for one program."""
+    """A fresh Python process for one program.
+
+    listener: where its Channel Access circuits arrive. Who opens a session of the gate hands it
+    over; without one, the kernel reaches no channel.
+    """
+
+    listener: socket.socket
 
     async def run(
         self,
@@ -51,7 +58,9 @@ class Kernel(Protocol):
 
         A failure of the code, and of the kernel meanwhile, is the outcome's `error`. Cancelling
         kills the kernel. Raises ContainerConnectivityError where the kernel ended before the code
-        began, and RuntimeError at a second call: a kernel runs one program.
+        began, InvalidRequestError where its input files can't be handed over, ServiceUnavailable-
+        Error where what it left can't be stored, and RuntimeError at a second call: a kernel runs
+        one program.
         """
         ...
 
@@ -64,9 +73,10 @@ class Kernels(Protocol):
         """What stands between the code and the host."""
         ...
 
-    def session(self, mode: ExecutionMode, work: Path) -> AbstractAsyncContextManager[Kernel]:
-        """Open a kernel with `work` as its working folder; on leaving it and its children end.
+    def session(self, work: Path) -> AbstractAsyncContextManager[Kernel]:
+        """Open a kernel; on leaving it and its children end.
 
-        Raises ContainerConnectivityError where none can be started.
+        The program works in a copy of the files in `work`, and what it leaves or changes there is
+        copied back where it succeeds. Raises ContainerConnectivityError where none can be started.
         """
         ...

@@ -1,13 +1,13 @@
 """From what the kernel said, and what lies in its folder, to the outcome of a run."""
 
 import re
-from pathlib import Path
 from typing import Any
 
 from kernels.conversation import Ending, Run
-from kernels.folder import Snapshot, take_figures, take_results, with_unique_names
+from kernels.folder import take_figures, take_results, with_unique_names
 from kernels.inside.report import RESULTS_FILE
 from kernels.interface import RunOutcome
+from kernels.tree import Stamps
 from runpermit.errors import CodeRuntimeError, ExecutionTimeoutError, PythonExecutorException
 from runpermit.text import bounded
 
@@ -16,9 +16,9 @@ _MESSAGE_BYTES = 2048
 
 
 def outcome_of(
-    run: Run, work: Path, before: Snapshot, *, timeout: float, attempt: int, kernel_end: str
+    run: Run, work: int, before: Stamps, *, timeout: float, attempt: int, kernel_end: str
 ) -> RunOutcome:
-    """Judge `run`, by the kernel protocol alone, and collect what it left in `work`."""
+    """Judge `run`, by the kernel protocol alone, and collect what it left in the open `work`."""
     error = _error(run, timeout, attempt, kernel_end)
     results = None
     if error is None:
@@ -61,7 +61,7 @@ def _error(
     )
 
 
-def _results(reply: dict[str, Any], work: Path) -> dict[str, Any]:
+def _results(reply: dict[str, Any], work: int) -> dict[str, Any]:
     """Take the results that the reply announces. Raises ValueError where there are none."""
     payload = reply.get("payload")
     report = payload[0] if isinstance(payload, list) and payload else None

@@ -2,6 +2,7 @@
 
 import hashlib
 import subprocess
+from pathlib import Path
 
 from runpermit.errors import ContainerConfigurationError
 
@@ -14,7 +15,7 @@ for line in sorted({f"{d.metadata['Name']}=={d.version}" for d in distributions(
 """
 
 
-def kernel_packages(python: str) -> list[str]:
+def kernel_packages(python: Path) -> list[str]:
     """The interpreter's version, then its packages as `name==version`.
 
     Raises ContainerConfigurationError where `python` does not run.
@@ -25,12 +26,12 @@ def kernel_packages(python: str) -> list[str]:
         )
     except (OSError, subprocess.SubprocessError) as error:
         raise ContainerConfigurationError(
-            f"kernels.python = {python} does not run: {error}. Name a Python with ipykernel and "
-            "pyepics."
+            f"kernels.environment: {python} does not run: {error}. Name a venv or conda prefix "
+            "with ipykernel and pyepics."
         ) from None
     lines = done.stdout.splitlines()
     if not lines or not lines[0].startswith("python "):
-        raise ContainerConfigurationError(f"kernels.python = {python} is no Python.")
+        raise ContainerConfigurationError(f"kernels.environment: {python} is no Python.")
     return lines
 
 

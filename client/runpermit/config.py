@@ -95,10 +95,27 @@ class GenerationSettings(Section):
 
 
 class KernelsSettings(Section):
-    """How code runs; `isolation = "none"` must be asked for by name."""
+    """How code runs; `isolation = "none"` must be asked for by name.
+
+    `environment`: a venv or conda prefix that the code runs in, else the worker's own. `pool`:
+    how many kernels wait, with `preload` imported, each for at most `max_idle` seconds. The rest
+    bounds one kernel: sizes in MiB, `cpus` in processors, `cpu_seconds` for each of its processes.
+    `sandbox_uid`: who its processes are on the host where the worker is root.
+    """
 
     isolation: Isolation = Isolation.FULL
-    python: Path | None = None
+    environment: Path | None = None
+    pool: int = Field(default=2, ge=0, le=64)
+    max_idle: _Seconds = 3600
+    preload: list[str] = ["numpy", "matplotlib.pyplot", "epics"]
+    sandbox_uid: int = Field(default=64999, ge=1, lt=2**31)
+    memory: int = Field(default=2048, ge=256)
+    cpus: float = Field(default=2, gt=0, le=1024)
+    cpu_seconds: int = Field(default=1200, ge=1)
+    processes: int = Field(default=256, ge=32)
+    file_size: int = Field(default=256, ge=1)
+    work_size: int = Field(default=512, ge=1)
+    tmp_size: int = Field(default=256, ge=1)
 
 
 class TimeoutsSettings(Section):
@@ -211,17 +228,17 @@ def check_settings(settings: Settings) -> list[str]:
     """What must be mended before a worker may start; empty where nothing must."""
     found = []
     control, approval = settings.control_system, settings.approval
-    if settings.kernels.isolation is not Isolation.NONE:
+    isolation = settings.kernels.isolation
+    if isolation is Isolation.CONTAINER:
         found.append(
-            f'kernels.isolation = "{settings.kernels.isolation}": this version has no sandbox yet. '
-            'Set kernels.isolation = "none" to run code unprotected, for a demo machine only.'
+            'kernels.isolation = "container": this version knows no remote endpoint. Set "full".'
         )
     if not control.writes_enabled:
         return found
-    if control.type == "epics":
+    if isolation is Isolation.NONE:
         found.append(
-            'control_system.writes_enabled with control_system.type = "epics": this version has '
-            "no gate, so that nothing would enforce the limits. Disable writes."
+            'kernels.isolation = "none" never writes: set control_system.writes_enabled = false, '
+            'or kernels.isolation = "full".'
         )
     if approval.mode is ApprovalMode.DISABLED:
         found.append(
@@ -282,8 +299,8 @@ def _anchored(settings: Settings, base: Path) -> Settings:
     if limits.file is not None:
         limits = limits.model_copy(update={"file": base / limits.file})
     kernels = settings.kernels
-    if kernels.python is not None:
-        kernels = kernels.model_copy(update={"python": base / kernels.python})
+    if kernels.environment is not None:
+        kernels = kernels.model_copy(update={"environment": base / kernels.environment})
     gate = settings.gate.model_copy(
         update={"socket": base / settings.gate.socket, "journal": base / settings.gate.journal}
     )

@@ -1,6 +1,8 @@
 """An IPython kernel that runs one program as plain Python and reports its results in the reply."""
 # mypy: allow-untyped-calls
 
+import contextlib
+import importlib
 import json
 import sys
 import warnings
@@ -15,6 +17,7 @@ from ipykernel.zmqshell import ZMQInteractiveShell
 from traitlets.config import Config
 
 from . import channels, report
+from .handover import Handover
 
 HERE = str(Path(__file__).parent)
 PIECE = 64 * 1024  # characters of output in one message
@@ -51,7 +54,7 @@ class ProgramKernel(IPythonKernel):
     """Runs one program; what its end and its results were goes into the execute reply."""
 
     shell_class = ProgramShell
-    mode = "read_only"
+    handover: Handover
     serialization: ModuleType
 
     def __init__(self, **kwargs: Any) -> None:  # noqa: ANN401
@@ -63,8 +66,9 @@ class ProgramKernel(IPythonKernel):
         self._shell.display_pub.register_hook(report.only_images)
 
     async def do_execute(self, code: str, silent: bool, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401, FBT001
-        """Run `code`, write its results, publish its figures."""
+        """Take the inputs, run `code`, write its results, publish its figures."""
         try:
+            self.handover.take_inputs(self._work)
             self._furnish()
             reply = await super().do_execute(code, silent, *args, **kwargs)
             if reply["status"] == "error" and _normal_end(self._ended_by):
@@ -87,9 +91,7 @@ class ProgramKernel(IPythonKernel):
         context = json.loads(context_file.read_text()) if context_file.exists() else {}
         # IPython's own exit() lets the program go on behind it.
         ends = {"exit": sys.exit, "quit": sys.exit}
-        self._shell.push(
-            {"context": context} | ends | channels.functions(self.mode), interactive=False
-        )
+        self._shell.push({"context": context} | ends | channels.functions(), interactive=False)
 
     def _remember_end(self, result: Any) -> None:  # noqa: ANN401
         self._ended_by = result.error_before_exec or result.error_in_exec
@@ -104,11 +106,11 @@ class ProgramApp(IPKernelApp):
         super().init_iopub(context)
 
 
-def serve(connection_file: str, mode: str, serialization: ModuleType) -> None:
-    """Serve one host over the sockets of `connection_file` until killed."""
+def prepare(connection_file: str, handover: Handover, serialization: ModuleType) -> ProgramApp:
+    """Open the sockets of `connection_file`; `start()` serves one host on them until killed."""
     # IPython's advice on sys.exit() is for people at a prompt.
     warnings.filterwarnings("ignore", message="To exit: use")
-    ProgramKernel.mode = mode
+    ProgramKernel.handover = handover
     ProgramKernel.serialization = serialization
     config = Config()
     config.HistoryManager.enabled = False
@@ -121,7 +123,14 @@ def serve(connection_file: str, mode: str, serialization: ModuleType) -> None:
         outstream_class=f"{__name__}.{ProgramStream.__name__}",
     )
     app.initialize([])
-    app.start()
+    return app
+
+
+def preload(modules: list[str]) -> None:
+    """Import `modules` before a program asks for them; one that fails does so again then."""
+    for name in modules:
+        with contextlib.suppress(Exception):
+            importlib.import_module(name)
 
 
 def _normal_end(error: BaseException | None) -> bool:
