@@ -102,9 +102,9 @@ class Received:
 
 def receive(target: Target, dtype: int, count: int, payload: bytes) -> Received:
     """What a record behind `target` will hold of a write. Raises UnfitValueError."""
-    sent = _sent(dtype, count, payload)
     if count > target.count:
-        raise UnfitValueError(f"{count} elements for a channel of {target.count}", sent)
+        raise UnfitValueError(f"{count} elements for a channel of {target.count}")
+    sent = _sent(dtype, count, payload)
     if target.text:
         return _text(target, Dbr(dtype), sent)
     items = tuple([_element(target, Dbr(dtype), item) for item in sent])
@@ -151,6 +151,8 @@ def encode(dtype: Dbr, items: tuple[Scalar, ...]) -> bytes:
     """`items` on the wire."""
     if dtype is Dbr.STRING:
         return b"".join(str(item).encode().ljust(STRING_BYTES, b"\0") for item in items)
+    if dtype is Dbr.CHAR:
+        return bytes(int(item) % 2**8 for item in items)
     return struct.pack(f">{len(items)}{_FORMATS[dtype]}", *items)
 
 
@@ -172,7 +174,8 @@ def _unpacked(dtype: Dbr, count: int, payload: bytes) -> tuple[Scalar, ...]:
     # A single text is sent without what follows its zero.
     if count > 1 and len(payload) < count * STRING_BYTES:
         raise struct.error
-    pieces = (payload[n * STRING_BYTES :][:STRING_BYTES] for n in range(count))
+    starts = range(0, count * STRING_BYTES, STRING_BYTES)
+    pieces = (payload[start : start + STRING_BYTES] for start in starts)
     return tuple([_string(piece) for piece in pieces])
 
 
