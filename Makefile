@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Whole files go to each process, in their order: those that start servers are not the last.
+PARALLEL := --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test test-fast check histories soak clean
 
@@ -9,10 +11,10 @@ demo: $(VENV)/.demo  ## the main job in front of your eyes
 	@$(BIN)/python -m demo
 
 test: $(VENV)/.dev  ## all tests
-	$(BIN)/pytest
+	$(BIN)/pytest -n 3 $(PARALLEL)
 
 test-fast: $(VENV)/.dev  ## the inner loop, under a minute
-	$(BIN)/pytest -m "not slow and not system and not parts"
+	$(BIN)/pytest -n 2 $(PARALLEL) -m "not slow and not system and not parts"
 
 check: $(VENV)/.dev  ## lint, types, arrows
 	$(BIN)/ruff check

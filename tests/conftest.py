@@ -1,8 +1,14 @@
-"""What holds for all tests: missing tools are told by name, and CI allows no skip."""
+"""What holds for all tests: missing tools are told by name, and CI allows no skip.
 
+`make test` runs several processes, each with whole files, so that a file's tests share its servers.
+"""
+
+import fcntl
 import os
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,7 +22,7 @@ _REAL_PARTS = {
     "idle_lab",
     "ring",
     "start_ring",
-    "execute",
+    "gate",
     "client",
     "serve",
     "serve_bytes",
@@ -43,6 +49,36 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if item.get_closest_marker("chromium") is not None:
                 item.add_marker(pytest.mark.skip(reason="chromium is missing"))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    # Outside of pytest-timeout's wrapper: to wait for one's turn takes none of a test's time.
+    with _turn(item):
+        return (yield)
+
+
+@contextmanager
+def _turn(item: pytest.Item) -> Iterator[None]:
+    """Let a test marked `alone` run while the other processes run none."""
+    if not hasattr(item.config, "workerinput"):
+        yield  # the only process
+        return
+    shared = Path(item.config.option.basetemp).parent
+    with (shared / "turn").open("w") as turn, (shared / "running").open("w") as running:
+        # Who wants to be alone keeps the turn, so that nobody overtakes it while it waits.
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        if item.get_closest_marker("alone"):
+            fcntl.flock(running, fcntl.LOCK_EX)
+        else:
+            fcntl.flock(running, fcntl.LOCK_SH)
+            fcntl.flock(turn, fcntl.LOCK_UN)
+        try:
+            yield
+        finally:
+            # By hand: a process that the test forked may hold the files open.
+            fcntl.flock(running, fcntl.LOCK_UN)
+            fcntl.flock(turn, fcntl.LOCK_UN)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -22,6 +22,7 @@ async def beats(tail: StdoutTail | None, seconds: float) -> list[RunProgress]:
     return told
 
 
+@pytest.mark.alone
 async def test_a_step_tells_every_half_second_that_it_lives_and_stops_with_its_end() -> None:
     told = await beats(None, 0.75)
     assert len(told) == 2

@@ -13,10 +13,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import pytest_asyncio
+from google.protobuf.message import Message
+from temporalio.api.common.v1 import Payload
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 
 from demo.model_server import ModelServer
@@ -239,10 +241,85 @@ def ring(stack: Stack) -> Ring:
     return Ring(stack.ring_port)
 
 
-@pytest.fixture(scope="session")
-def houses() -> list[House]:
-    """All houses of the session, for what must hold in every history and file."""
-    return []
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def houses(stack: Stack) -> AsyncIterator[list[House]]:
+    """All houses of the session. What no history and file may hold is looked for at its end.
+
+    `make test` has several sessions at once, each with some of the tests and a stack of its own.
+    """
+    opened: list[House] = []
+    yield opened
+    await key_is_kept_nowhere(stack, opened)
+    await payloads_are_strict_json(opened)
+
+
+@pytest.fixture
+def look_for_the_key(stack: Stack, houses: list[House]) -> Callable[[], Awaitable[int]]:
+    return lambda: key_is_kept_nowhere(stack, houses)
+
+
+@pytest.fixture
+def look_for_strict_json(houses: list[House]) -> Callable[[], Awaitable[int]]:
+    return lambda: payloads_are_strict_json(houses)
+
+
+async def key_is_kept_nowhere(stack: Stack, houses: list[House]) -> int:
+    """No history, file or log holds the model key; returns how many events were searched."""
+    needle = CANARY.encode()
+    seen = 0
+    for house in houses:
+        for name, events in (await house.histories()).items():
+            for event in events:
+                seen += 1
+                assert needle not in event.SerializeToString(), (name, event.event_id)
+    files = [path for path in stack.directory.rglob("*") if path.is_file()]
+    assert [path for path in files if needle in path.read_bytes()] == []
+    return seen
+
+
+async def payloads_are_strict_json(houses: list[House]) -> int:
+    """Each JSON payload that we made is strict JSON; returns how many there were."""
+    ours = 0
+    for house in houses:
+        for events in (await house.histories()).values():
+            for event in events:
+                if event.WhichOneof("attributes") in _STRANGERS:
+                    continue
+                for payload in _payloads(event):
+                    if payload.metadata["encoding"] == b"json/plain":
+                        ours += 1
+                        json.loads(payload.data, parse_constant=_refuse)
+    return ours
+
+
+# Their payloads came from outside, where tests send rubbish on purpose.
+_STRANGERS = {
+    "workflow_execution_started_event_attributes",
+    "workflow_execution_signaled_event_attributes",
+}
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise AssertionError(f"{constant} is not JSON")
+
+
+def _payloads(message: Message) -> Iterator[Payload]:
+    """All payloads, however deep."""
+    if isinstance(message, Payload):
+        yield message
+        return
+    for descriptor, value in message.ListFields():
+        if descriptor.message_type is None:
+            continue
+        if not descriptor.is_repeated:
+            yield from _payloads(value)
+        elif descriptor.message_type.GetOptions().map_entry:
+            for item in value.values():
+                if isinstance(item, Message):
+                    yield from _payloads(item)
+        else:
+            for item in value:
+                yield from _payloads(item)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -271,7 +348,7 @@ def open_house(stack: Stack, houses: list[House], temporal: Temporal) -> OpenHou
         directory = stack.directory / name
         directory.mkdir()
         config = directory / "runpermit.toml"
-        config.write_text(toml(demo_settings(stack.web_ui, stack.ring_port, settings or {})))
+        config.write_text(toml(demo_settings(stack, settings or {})))
         made = temporal("operator", "namespace", "create", "--namespace", name)
         assert made.returncode == 0, made.stderr
         variables = {**stack.environment, **(environment or {})}

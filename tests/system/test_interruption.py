@@ -115,6 +115,7 @@ async def test_a_worker_that_frees_its_work_on_sigterm_is_succeeded_at_once(
     assert result.execution_result.results["current"] > 0
 
 
+@pytest.mark.alone
 async def test_stop_ends_the_kernel_within_two_seconds(house: Any, eventually: Any) -> None:
     handle = await house.start(ENDLESS)
     await eventually(house.kernels)
@@ -134,6 +135,7 @@ async def test_stop_ends_the_kernel_within_two_seconds(house: Any, eventually: A
     assert (error.folder_path / "notebook.ipynb").is_file()
 
 
+@pytest.mark.alone
 async def test_temporals_cancel_ends_the_kernel_within_two_seconds(
     house: Any, eventually: Any
 ) -> None:
