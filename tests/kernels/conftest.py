@@ -1,21 +1,19 @@
 import os
-import socket
-import subprocess
-import sys
-import tempfile
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from kernels import local
 from kernels.interface import RunOutcome
-from kernels.local import LocalKernels
-from runpermit.models import ExecutionMode
+from kernels.live import LiveKernel
+from kernels.opening import open_kernels
+from kernels.pool import KernelPool
+from runpermit.config import KernelsSettings
 
-ROOT = Path(__file__).parents[2]
 RunProgram = Callable[..., Awaitable[RunOutcome]]
+OpenKernels = Callable[..., AbstractAsyncContextManager[KernelPool]]
 
 
 @pytest.fixture
@@ -26,74 +24,60 @@ def work(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The folder in which the test's own kernels have their sockets and homes."""
-    with tempfile.TemporaryDirectory(prefix="rt-", dir=local.RUNTIME_ROOT) as folder:
-        monkeypatch.setattr(local, "RUNTIME_ROOT", folder)
-        yield Path(folder)
+def isolation() -> str:
+    """How the tests' kernels are isolated; a module that runs both parametrises it."""
+    return "full"
 
 
 @pytest.fixture
-def run_program(work: Path) -> RunProgram:
-    """Runs code in a fresh kernel in `work`."""
+def kernels(isolation: str) -> OpenKernels:
+    """Opens kernels of this `isolation`, none in advance, with the settings given."""
+
+    @asynccontextmanager
+    async def opened(**values: Any) -> AsyncIterator[KernelPool]:
+        known: dict[str, Any] = {"isolation": isolation, "pool": 0}
+        async with open_kernels(KernelsSettings.model_validate(known | values)) as pool:
+            yield pool
+
+    return opened
+
+
+@pytest.fixture
+def run_program(kernels: OpenKernels, work: Path) -> RunProgram:
+    """Runs code in a fresh kernel with the files in `work`."""
 
     async def run(
         code: str,
         *,
-        kernels: LocalKernels | None = None,
-        mode: ExecutionMode = ExecutionMode.READ_ONLY,
         timeout: float = 30,
         on_stdout: Callable[[str], None] = lambda _: None,
+        begun: Callable[[LiveKernel], None] = lambda _: None,
+        **settings: Any,
     ) -> RunOutcome:
-        async with (kernels or LocalKernels()).session(mode, work) as kernel:
+        async with kernels(**settings) as pool, pool.session(work) as kernel:
+            begun(kernel)
             return await kernel.run(code, timeout=timeout, attempt=2, on_stdout=on_stdout)
 
     return run
 
 
 @pytest.fixture
-def processes() -> Callable[[str], list[int]]:
-    """The ids of the processes whose command line holds a text."""
+def processes() -> Callable[[], set[int]]:
+    """The ids of all processes below this one."""
 
-    def holding(text: str) -> list[int]:
-        found = []
+    def below() -> set[int]:
+        parents = {}
         for entry in Path("/proc").iterdir():
-            if entry.name.isdigit() and int(entry.name) != os.getpid():
+            if entry.name.isdigit():
                 try:
-                    command = (entry / "cmdline").read_bytes()
+                    status = (entry / "stat").read_text().rpartition(")")[2].split()
                 except OSError:
                     continue
-                if text.encode() in command:
-                    found.append(int(entry.name))
-        return found
+                if status[0] != "Z":
+                    parents[int(entry.name)] = int(status[1])
+        found = {os.getpid()}
+        while new := {pid for pid, parent in parents.items() if parent in found} - found:
+            found |= new
+        return found - {os.getpid()}
 
-    return holding
-
-
-@pytest.fixture(scope="module")
-def ring_server() -> Iterator[str]:
-    """`host:port` of a running demo ring."""
-    with _serving() as address:
-        yield address
-
-
-@contextmanager
-def _serving() -> Iterator[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "demo.ring", "--port", str(port), "--until-eof"]
-    with subprocess.Popen(
-        command,
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as process:
-        try:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "ready\n"
-            yield f"127.0.0.1:{port}"
-        finally:
-            process.kill()
+    return below
