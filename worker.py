@@ -1,4 +1,4 @@
-"""The worker: settings → kernels, activities, Temporal workers. `python worker.py --help`."""
+"""The worker: settings → kernels, gate, activities, Temporal. `python worker.py --help`."""
 
 import argparse
 import asyncio
@@ -28,7 +28,10 @@ from activities.generation import Generation
 from activities.generators.registry import create_generator
 from activities.house import House
 from activities.preparation import Preparation
-from kernels.local import LocalKernels
+from gate.client import GateClient
+from kernels.environment import find_environment
+from kernels.interface import Kernels
+from kernels.opening import open_kernels
 from kernels.packages import environment_name, kernel_packages
 from runpermit.config import Settings, check_settings, limits_file, load_settings
 from runpermit.errors import ContainerConfigurationError
@@ -45,16 +48,14 @@ _HEARTBEAT_AT_LEAST = timedelta(seconds=0.5)
 _GRACE = timedelta(seconds=5)
 
 
-def build_house(settings: Settings, address: str) -> House:
+def build_house(settings: Settings, kernels: Kernels, address: str) -> House:
     """The parts that the activities share. Raises ContainerConfigurationError."""
-    python = str(settings.kernels.python or sys.executable)
-    packages = kernel_packages(python)
+    packages = kernel_packages(find_environment(settings.kernels.environment).python)
     return House(
         settings=settings,
         limits=limits_file(settings.limits),
-        kernels=LocalKernels(
-            name_servers=settings.control_system.name_servers, kernel_python=python
-        ),
+        kernels=kernels,
+        gate=GateClient(settings.gate.socket),
         # Made when it is first needed: without a key, given code still runs.
         generator=functools.cache(lambda: create_generator(settings.generation)),
         kernel_environment=environment_name(packages),
@@ -147,24 +148,30 @@ async def serve(settings: Settings) -> int:
         )
         return EXIT_UNREACHABLE
     await refuse_unknown_namespace(client)
-    house = build_house(settings, address)
     await register_stage_attribute(client)
-    status = house.limits.status()
-    if status.error:
-        log.warning("limits are not available: all writes are refused", reason=status.error)
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
+    async with open_kernels(settings.kernels) as kernels:
+        await work(client, build_house(settings, kernels, address), ended)
+    return 0
+
+
+async def work(client: Client, house: House, ended: asyncio.Event) -> None:
+    """Serve both queues until `ended`."""
+    status = house.limits.status()
+    if status.error:
+        log.warning("limits are not available: all writes are refused", reason=status.error)
     async with asyncio.TaskGroup() as group:
         workers = build_workers(client, house)
         for worker in workers:
             group.create_task(worker.run())
-        log.info("worker ready", queues=[worker.task_queue for worker in workers], address=address)
+        queues = [worker.task_queue for worker in workers]
+        log.info("worker ready", queues=queues, address=house.address)
         print("ready", flush=True)
         await ended.wait()
         for worker in workers:
             group.create_task(worker.shutdown())
-    return 0
 
 
 def main() -> int:

@@ -35,7 +35,7 @@ def copy_journal(path: Path, opening: Opening, report: SessionReport) -> None:
 def copied_writes(path: Path) -> list[WriteRecord]:
     """The writes of all attempts, in their order; lines that can't be read are left out."""
     writes = []
-    with contextlib.suppress(FileNotFoundError), disk(path), path.open("rb") as file:
+    with disk(path), contextlib.suppress(FileNotFoundError), path.open("rb") as file:
         for line in file:
             with contextlib.suppress(ValueError, KeyError, TypeError):
                 entry = json.loads(line)

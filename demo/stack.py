@@ -1,4 +1,4 @@
-"""Starts what an execution needs, each part as its own process: Temporal, IOC, model, worker."""
+"""Starts what an execution needs, each part a process: Temporal, IOC, model, gate, worker."""
 
 import asyncio
 import contextlib
@@ -6,18 +6,32 @@ import json
 import os
 import secrets
 import shutil
-import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Mapping
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parent.parent
-_START_SECONDS = 60.0
-_STOP_SECONDS = 10.0
+from demo.child import ROOT, START_SECONDS, process
+
+__all__ = [
+    "ROOT",
+    "Gate",
+    "Stack",
+    "demo_settings",
+    "free_port",
+    "process",
+    "running_gate",
+    "running_stack",
+    "running_worker",
+    "temporal_server",
+    "toml",
+]
+
+_SOCKET_FOLDER_BYTES = 80  # the path of a unix socket has at most 107
 _LOCAL_KEY = "no-key-needed-here"
 _MODEL = "gpt-4.1-mini"  # a real endpoint's; the recorded programs answer to any name
 
@@ -30,6 +44,8 @@ class Stack:
     address: str
     web_ui: str
     ring_port: int
+    gate_socket: Path
+    gate_journal: Path
     config: Path
     environment: dict[str, str] = field(repr=False)
 
@@ -37,6 +53,13 @@ class Stack:
     def executions(self) -> Path:
         """The root of all execution folders."""
         return self.directory / "executions"
+
+
+@dataclass
+class Gate:
+    """A supervised gate; `pid` is that of its present process."""
+
+    pid: int = 0
 
 
 def free_port() -> int:
@@ -49,41 +72,6 @@ def free_port() -> int:
         with contextlib.suppress(OSError), socket.socket() as probe:
             probe.bind(("127.0.0.1", port))
             return port
-
-
-@asynccontextmanager
-async def process(
-    name: str,
-    *command: str,
-    directory: Path,
-    environment: Mapping[str, str],
-    ready: str | None = "ready",
-) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
-    """A child of its own session, ready, and gone with its children afterwards.
-
-    Yields it with the line that said `ready`. Raises RuntimeError with the end of its log where
-    it does not come up.
-    """
-    log = directory / f"{name}.log"
-    with log.open("ab") as errors:
-        child = await asyncio.create_subprocess_exec(
-            *command,
-            cwd=ROOT,
-            env=dict(environment),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE if ready else errors,
-            stderr=errors,
-            start_new_session=True,
-        )
-    try:
-        line = ""
-        if ready:
-            line = await asyncio.wait_for(_ready_line(child, ready), _START_SECONDS)
-        if child.returncode is not None or (ready and not line):
-            raise RuntimeError(f"{name} did not start:\n{log.read_text()[-2000:]}")
-        yield child, line
-    finally:
-        await _end(child)
 
 
 @asynccontextmanager
@@ -108,6 +96,7 @@ async def running_stack(
     *,
     settings: Mapping[str, Mapping[str, Any]] | None = None,
     model: Mapping[str, str] | None = None,
+    gate: bool = True,
     worker: bool = True,
 ) -> AsyncIterator[Stack]:
     """The whole house below `directory`, with the demo's ring as its machine.
@@ -129,12 +118,53 @@ async def running_stack(
             address, web_ui = await temporal
         environment |= {"TEMPORAL_ADDRESS": address, **model}
         config = directory / "runpermit.toml"
-        config.write_text(toml(demo_settings(web_ui, ring_port, settings or {})))
         environment["RUNPERMIT_CONFIG"] = str(config)
-        house = Stack(directory, address, web_ui, ring_port, config, environment)
+        house = Stack(
+            directory=directory,
+            address=address,
+            web_ui=web_ui,
+            ring_port=ring_port,
+            gate_socket=stack.enter_context(_socket_folder(directory)) / "gate.sock",
+            gate_journal=directory / "journal",
+            config=config,
+            environment=environment,
+        )
+        config.write_text(toml(demo_settings(house, settings or {})))
+        if gate:
+            await stack.enter_async_context(running_gate(house))
         if worker:
             await stack.enter_async_context(running_worker(house))
         yield house
+
+
+@asynccontextmanager
+async def running_gate(stack: Stack) -> AsyncIterator[Gate]:
+    """The gate of this house, started again whenever it ends, as an init system would."""
+    gate, up = Gate(), asyncio.Event()
+
+    async def supervise() -> None:
+        while True:
+            async with process(
+                "gate",
+                sys.executable,
+                *("-m", "gate"),
+                directory=stack.directory,
+                environment=stack.environment,
+            ) as (child, _):
+                gate.pid = child.pid
+                up.set()
+                await child.wait()
+
+    supervisor, started = asyncio.create_task(supervise()), asyncio.create_task(up.wait())
+    try:
+        await asyncio.wait({supervisor, started}, return_when=asyncio.FIRST_COMPLETED)
+        if not supervisor.done():
+            yield gate
+    finally:
+        started.cancel()
+        supervisor.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await supervisor  # raises why it could not be started
 
 
 @asynccontextmanager
@@ -150,22 +180,20 @@ async def running_worker(stack: Stack) -> AsyncIterator[asyncio.subprocess.Proce
         yield child
 
 
-def demo_settings(
-    web_ui: str, ring_port: int, over: Mapping[str, Mapping[str, Any]]
-) -> dict[str, dict[str, Any]]:
+def demo_settings(stack: Stack, over: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """The settings of the demo, with `over` on top."""
     base: dict[str, dict[str, Any]] = {
         "executions": {"root": "executions"},
-        "links": {"web_ui": web_ui},
+        "links": {"web_ui": stack.web_ui},
         "control_system": {
             "type": "mock",
             "writes_enabled": True,
-            "name_servers": [f"127.0.0.1:{ring_port}"],
+            "name_servers": [f"127.0.0.1:{stack.ring_port}"],
         },
         "approval": {"mode": "control_writes", "assurance": "claimed"},
         "limits": {"file": str(ROOT / "demo" / "limits.json")},
         "generation": {"generator": "openai", "model": os.environ.get("OPENAI_MODEL", _MODEL)},
-        "kernels": {"isolation": "none"},
+        "gate": {"socket": str(stack.gate_socket), "journal": str(stack.gate_journal)},
         "worker": {"host": "demo"},
     }
     for section, values in over.items():
@@ -182,6 +210,16 @@ def toml(settings: Mapping[str, Mapping[str, Any]]) -> str:
         lines += [f"{key} = {json.dumps(value)}" for key, value in given.items()]
         lines.append("")
     return "\n".join(lines)
+
+
+@contextlib.contextmanager
+def _socket_folder(directory: Path) -> Iterator[Path]:
+    """`directory`, or a short-lived one where its path is too long for a unix socket."""
+    if len(os.fsencode(directory)) <= _SOCKET_FOLDER_BYTES:
+        yield directory
+        return
+    with tempfile.TemporaryDirectory(prefix="runpermit-", dir="/tmp") as short:
+        yield Path(short)
 
 
 def _neutral_environment() -> dict[str, str]:
@@ -209,17 +247,8 @@ async def _recorded_model(
         yield {"OPENAI_BASE_URL": started[1].split()[1], "OPENAI_API_KEY": _LOCAL_KEY}
 
 
-async def _ready_line(child: asyncio.subprocess.Process, word: str) -> str:
-    assert child.stdout is not None  # noqa: S101  (a pipe was asked for)
-    async for raw in child.stdout:
-        line = raw.decode(errors="replace").strip()
-        if line.startswith(word):
-            return line
-    return ""
-
-
 async def _listening(child: asyncio.subprocess.Process, *ports: int) -> None:
-    deadline = asyncio.get_running_loop().time() + _START_SECONDS
+    deadline = asyncio.get_running_loop().time() + START_SECONDS
     for port in ports:
         while True:
             if child.returncode is not None or asyncio.get_running_loop().time() > deadline:
@@ -231,23 +260,3 @@ async def _listening(child: asyncio.subprocess.Process, *ports: int) -> None:
                 continue
             writer.close()
             break
-
-
-async def _end(child: asyncio.subprocess.Process) -> None:
-    """Ask it to end, then make it; nothing of its session is left."""
-    with contextlib.suppress(ProcessLookupError):
-        child.terminate()
-    try:
-        await asyncio.wait_for(child.wait(), _STOP_SECONDS)
-    except TimeoutError:
-        pass
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)
-        await child.wait()
-        # Close the pipe's transport while the loop lives.
-        if child.stdin is not None:
-            child.stdin.close()
-        transport = getattr(child, "_transport", None)
-        if transport is not None:
-            transport.close()

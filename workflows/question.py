@@ -122,9 +122,7 @@ def gate_warnings(gate: GateStatus, mode: ExecutionMode) -> list[str]:
     if gate.inhibited is not None:
         found.append(f"INHIBITED: every write is refused. {gate.inhibited}")
     if mode is ExecutionMode.WRITE_ACCESS and not gate.journal_protected:
-        found.append(
-            "journal not protected from the worker: both are one user, or the worker root."
-        )
+        found.append("journal not protected from the worker, which could change it.")
     return found
 
 

@@ -235,7 +235,7 @@ def test_settings_cannot_be_changed_once_they_are_read() -> None:
 WRITES = {
     "control_system": {"type": "mock", "writes_enabled": True},
     "approval": {"assurance": "claimed"},
-    "kernels": {"isolation": "none"},
+    "kernels": {"isolation": "full"},
 }
 
 
@@ -243,7 +243,12 @@ def test_a_demo_s_settings_need_no_mending() -> None:
     assert check_settings(Settings(**WRITES)) == []
 
 
-def test_reading_alone_needs_only_a_word_on_isolation() -> None:
+def test_a_real_machine_s_settings_need_no_mending() -> None:
+    control = {"type": "epics", "writes_enabled": True}
+    assert check_settings(Settings(**WRITES | {"control_system": control})) == []
+
+
+def test_reading_alone_may_go_without_a_sandbox() -> None:
     settings = Settings(kernels={"isolation": "none"}, approval={"mode": "disabled"})
     assert check_settings(settings) == []
 
@@ -251,9 +256,8 @@ def test_reading_alone_needs_only_a_word_on_isolation() -> None:
 @pytest.mark.parametrize(
     ("section", "values", "setting"),
     [
-        ("kernels", {"isolation": "full"}, 'kernels.isolation = "full"'),
+        ("kernels", {"isolation": "none"}, 'kernels.isolation = "none" never writes'),
         ("kernels", {"isolation": "container"}, 'kernels.isolation = "container"'),
-        ("control_system", {"type": "epics"}, 'control_system.type = "epics"'),
         ("approval", {"mode": "disabled"}, 'approval.mode = "disabled"'),
         ("approval", {"assurance": None}, "approval.assurance"),
     ],
@@ -267,8 +271,12 @@ def test_what_must_be_mended_is_told_by_setting(
 
 
 def test_all_that_must_be_mended_is_told_at_once() -> None:
-    settings = Settings(control_system={"writes_enabled": True}, approval={"mode": "disabled"})
-    assert len(check_settings(settings)) == 4
+    settings = Settings(
+        control_system={"writes_enabled": True},
+        approval={"mode": "disabled"},
+        kernels={"isolation": "none"},
+    )
+    assert len(check_settings(settings)) == 3
 
 
 def test_the_executor_s_settings_have_the_deployment_s_defaults() -> None:
