@@ -1,6 +1,7 @@
 """What holds for all tests: missing tools are told by name, and CI allows no skip.
 
 `make test` runs several processes, each with whole files, so that a file's tests share its servers.
+All must collect the same: parametrize over no set, for its order changes from process to process.
 """
 
 import fcntl
