@@ -16,11 +16,13 @@ def send_inputs(handover: Handover, work: Path, room: int) -> Stamps:
     with opened_folder(work) as top:
         tree = Tree(top)
         for entry in tree:
+            if entry.kind != "file":
+                raise _refused(f"{entry.path!a} is a {entry.kind}.")
             try:
                 with opened_file(entry.name, entry.folder, room) as descriptor:
                     handover.send_file(entry.path, descriptor)
             except UnsafeFileError as error:
-                raise _refused(f"{entry.path!a}: {error}") from None
+                raise _refused(f"{error}.") from None
             stamps[entry.path] = Stamp.of(entry.status)
             room -= entry.status.st_size
         if tree.cut:

@@ -109,7 +109,7 @@ class KernelsSettings(Section):
     max_idle: _Seconds = 3600
     preload: list[str] = ["numpy", "matplotlib.pyplot", "epics"]
     sandbox_uid: int = Field(default=64999, ge=1, lt=2**31)
-    memory: int = Field(default=2048, ge=256)
+    memory: int = Field(default=2048, ge=1024)
     cpus: float = Field(default=2, gt=0, le=1024)
     cpu_seconds: int = Field(default=1200, ge=1)
     processes: int = Field(default=256, ge=32)

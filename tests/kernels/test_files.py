@@ -122,7 +122,8 @@ def test_a_folder_that_becomes_a_link_leads_nowhere(left: Path, work: Path, tmp_
     (left / "a").mkdir()
     (left / "a" / "file").write_text("file")
     with opened_folder(left) as source:
-        entry = next(iter(tree.Tree(source)))
+        walk = iter(tree.Tree(source))
+        entry = next(walk)
         assert entry.path == "a/file"
         # The open folder is held, wherever its name leads now.
         (left / "a").rename(left / "b")

@@ -16,7 +16,7 @@ WITHOUT_CGROUP = pytest.mark.skipif(find_cgroups() is None, reason="this host gi
 
 
 async def test_memory_of_a_process(run_program: RunProgram) -> None:
-    outcome = await run_program("results = {'x': len(bytes(2**30))}", memory=768)
+    outcome = await run_program("results = {'x': len(bytes(2**31))}", memory=1024)
     assert isinstance(outcome.error, CodeRuntimeError)
     assert outcome.error.message.startswith("MemoryError")
 
@@ -25,7 +25,7 @@ async def test_memory_of_a_process(run_program: RunProgram) -> None:
 async def test_memory_of_all_processes_and_files_together(run_program: RunProgram) -> None:
     fill = "open(f'/dev/shm/{n}', 'wb').write(bytes(2**26))"
     outcome = await run_program(
-        f"for n in range(20): {fill}\nresults = {{}}", memory=640, tmp_size=2000
+        f"for n in range(40): {fill}\nresults = {{}}", memory=1024, tmp_size=4000
     )
     assert isinstance(outcome.error, CodeRuntimeError)
     assert "kernels.memory" in outcome.error.message
@@ -88,7 +88,7 @@ async def test_a_control_group_goes_with_its_kernel(run_program: RunProgram) -> 
 def test_groups_of_workers_that_are_gone_are_removed(tmp_path: Path) -> None:
     groups = Cgroups({"memory": tmp_path}, unified=True)
     (tmp_path / "runpermit-4194305-0").mkdir()
-    own = groups.create(KernelsSettings(memory=300))
-    assert (own.folders["memory"] / "memory.max").read_text() == str(300 * 2**20)
+    own = groups.create(KernelsSettings(memory=1100))
+    assert (own.folders["memory"] / "memory.max").read_text() == str(1100 * 2**20)
     groups.remove_stale()
     assert [folder.name for folder in tmp_path.iterdir()] == [own.folders["memory"].name]
