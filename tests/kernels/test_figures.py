@@ -1,12 +1,14 @@
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from kernels import folder
-from kernels.folder import snapshot, take_figures, take_results, with_unique_names
+from kernels.folder import with_unique_names
 from kernels.interface import Figure, RunOutcome
+from kernels.tree import Stamp, Stamps, opened_folder
 from runpermit.errors import CodeRuntimeError
 
 RunProgram = Callable[..., Awaitable[RunOutcome]]
@@ -14,8 +16,14 @@ PNG = b"\x89PNG\r\n\x1a\n"
 JPEG = b"\xff\xd8\xff"
 
 
-def taken(work: Path) -> list[str]:
-    return [figure.name for figure in take_figures(work, {})[0]]
+def take_figures(work: Path, before: Stamps) -> tuple[list[Figure], list[str]]:
+    with opened_folder(work) as descriptor:
+        return folder.take_figures(descriptor, before)
+
+
+def take_results(work: Path, name: str, sha256: str) -> dict[str, Any]:
+    with opened_folder(work) as descriptor:
+        return folder.take_results(descriptor, name, sha256)
 
 
 @pytest.mark.slow
@@ -89,7 +97,7 @@ def test_count_and_size_of_images_are_bounded(work: Path, monkeypatch: pytest.Mo
 def test_images_that_were_there_before_are_no_figures_of_the_run(work: Path) -> None:
     (work / "old.png").write_bytes(PNG)
     (work / "changed.png").write_bytes(PNG)
-    before = snapshot(work)
+    before = {name: Stamp.of((work / name).stat()) for name in ("old.png", "changed.png")}
     (work / "changed.png").write_bytes(PNG + b"new")
     assert [f.name for f in take_figures(work, before)[0]] == ["changed.png"]
 

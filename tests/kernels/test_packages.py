@@ -8,7 +8,7 @@ from runpermit.errors import ContainerConfigurationError
 
 
 def test_the_packages_of_an_interpreter_are_listed_behind_its_version() -> None:
-    version, *packages = kernel_packages(sys.executable)
+    version, *packages = kernel_packages(Path(sys.executable))
     assert version == "python {}.{}.{}".format(*sys.version_info[:3])
     assert packages == sorted(packages)
     assert any(package.startswith("ipykernel==") for package in packages)
@@ -25,10 +25,10 @@ def test_the_name_changes_with_any_package_and_only_then() -> None:
 
 @pytest.mark.parametrize("program", ["/nowhere/python", "/bin/false", "/bin/true", "/bin/echo"])
 def test_what_is_no_python_is_refused_by_setting(program: str) -> None:
-    with pytest.raises(ContainerConfigurationError, match=rf"kernels\.python = {program} "):
-        kernel_packages(program)
+    with pytest.raises(ContainerConfigurationError, match=rf"kernels\.environment: {program} "):
+        kernel_packages(Path(program))
 
 
 def test_a_folder_is_no_interpreter(tmp_path: Path) -> None:
-    with pytest.raises(ContainerConfigurationError, match=r"kernels\.python"):
-        kernel_packages(str(tmp_path))
+    with pytest.raises(ContainerConfigurationError, match=r"kernels\.environment"):
+        kernel_packages(tmp_path)
