@@ -42,8 +42,10 @@ def sources(directory: Path) -> Path:
 def settings(directory: Path, port: int) -> Path:
     """A gate that lets everything be written which the tests write."""
     limits = directory / "limits.json"
-    # The tests write to a field, and fields are written by their exact names alone.
-    limits.write_text(json.dumps({"PyTest:ao1.DESC": {}, "PyTest:ao1.PROC": {}}))
+    # Fields are written by their exact names alone.
+    fields = [f"PyTest:{name}" for name in ("ao1.DESC", "ao1.PROC")]
+    fields += [f"PyTest:subArr{n}.{field}" for n in range(1, 5) for field in ("NELM", "INDX")]
+    limits.write_text(json.dumps({name: {"min_interval": 0} for name in fields}))
     config = directory / "runpermit.toml"
     config.write_text(
         toml(
