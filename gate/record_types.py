@@ -31,13 +31,15 @@ ELEMENTS: dict[str, IntegerRange | None] = {
 }
 """The element types that `FTVL` names, with the integers that each holds."""
 
-ARRAYS = frozenset({"waveform", "aai", "aao", "subArray"})
-"""Record types whose `VAL` has the element type that their `FTVL` names."""
+_ARRAYS = frozenset({"waveform", "aai", "aao", "subArray"})
+_ARGUMENTS = "ABCDEFGHIJKLMNOPQRSTU"
+_BIT = IntegerRange(0, 1)
 
 _INT64 = "VAL DRVH DRVL HOPR LOPR HIHI LOLO HIGH LOW HYST ADEL MDEL LALM ALST MLST SVAL IVOV"
 _STATE_VALUES = "ZRVL ONVL TWVL THVL FRVL FVVL SXVL SVVL EIVL NIVL TEVL ELVL TVVL TTVL FTVL FFVL"
-_BITS = " ".join(f"B{n:X}" for n in range(32))
 _FIELDS: dict[str, dict[str, str]] = {
+    "aai": {"ULONG": "HASH"},
+    "aao": {"ULONG": "HASH"},
     "ai": {"ULONG": "ROFF"},
     "ao": {"ULONG": "ROFF", "UCHAR": "OMOD"},
     "bi": {"ULONG": "RVAL ORAW MASK SVAL", "USHORT": "LALM MLST"},
@@ -49,28 +51,47 @@ _FIELDS: dict[str, dict[str, str]] = {
     "histogram": {"USHORT": "NELM", "ULONG": "HOPR LOPR VAL"},
     "int64in": {"INT64": _INT64},
     "int64out": {"INT64": _INT64},
+    # Without states the value of these two is no enum.
     "mbbi": {
-        "USHORT": "NOBT MLST LALM SHFT",
+        "USHORT": "VAL NOBT MLST LALM SHFT",
         "ULONG": f"{_STATE_VALUES} RVAL ORAW MASK SVAL",
     },
     "mbbo": {
-        "USHORT": "NOBT MLST LALM SHFT IVOV",
+        "USHORT": "VAL NOBT MLST LALM SHFT IVOV",
         "ULONG": f"{_STATE_VALUES} RVAL ORAW RBV ORBV MASK",
     },
-    "mbbiDirect": {"ULONG": "RVAL ORAW MASK", "USHORT": "SHFT", "UCHAR": _BITS},
-    "mbboDirect": {"ULONG": "RVAL ORAW RBV ORBV MASK", "USHORT": "SHFT", "UCHAR": _BITS},
+    "mbbiDirect": {"ULONG": "RVAL ORAW MASK", "USHORT": "SHFT"},
+    "mbboDirect": {"ULONG": "RVAL ORAW RBV ORBV MASK", "USHORT": "SHFT"},
     "permissive": {"USHORT": "VAL WFLG OVAL OFLG"},
     "sel": {"USHORT": "SELN NLST"},
     "seq": {"USHORT": "SELN OLDN"},
+    "subArray": {"ULONG": "NELM INDX"},
+    "waveform": {"ULONG": "HASH"},
 }
 _RANGES = {
     (record_type, field): ELEMENTS[element]
     for record_type, elements in _FIELDS.items()
     for element, fields in elements.items()
     for field in fields.split()
+} | {
+    (record_type, f"B{number:X}"): _BIT
+    for record_type in ("mbbiDirect", "mbboDirect")
+    for number in range(32)
 }
 
 
 def field_range(record_type: str, field: str) -> IntegerRange | None:
     """The integers that `field` of a record of `record_type` holds, None where not known here."""
     return _RANGES.get((record_type, field))
+
+
+def element_field(record_type: str, field: str) -> str | None:
+    """The field that names the element type of `field`, where each record has its own."""
+    if record_type in _ARRAYS and field == "VAL":
+        return "FTVL"
+    if record_type == "aSub":
+        if len(field) == 1 and field in _ARGUMENTS:
+            return f"FT{field}"
+        if len(field) == len("VALA") and field[:-1] == "VAL" and field[-1] in _ARGUMENTS:
+            return f"FTV{field[-1]}"
+    return None

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from gate.frames import text_of
 from gate.ioc_circuit import IocCircuit, OwnChannel
-from gate.record_types import ARRAYS, ELEMENTS, IntegerRange, field_range
+from gate.record_types import ELEMENTS, IntegerRange, element_field, field_range
 from gate.values import GR_ENUM, STRING_BYTES, Dbr, Target, UnfitValueError, states
 
 VALUE = "VAL"
@@ -63,8 +63,11 @@ async def identify(circuit: IocCircuit, channel: str, sid: int, dtype: int, coun
             _name(circuit, named.record), _text(circuit, f"{named.record}.RTYP")
         )
         integers = field_range(record_type, named.field)
-        if record_type in ARRAYS and named.field == VALUE:
-            integers = await _element_range(circuit, named.record)
+        if element := element_field(record_type, named.field):
+            integers = await _element_range(circuit, f"{named.record}.{element}")
+        text_bytes = STRING_BYTES - 1
+        if native is Dbr.STRING and count == 1:
+            text_bytes = await _text_bytes(circuit, f"{named.record}.{named.field}$")
         names: tuple[str, ...] = ()
         if native is Dbr.ENUM and count == 1:
             frame = await circuit.read(sid, GR_ENUM, 1)
@@ -74,7 +77,8 @@ async def identify(circuit: IocCircuit, channel: str, sid: int, dtype: int, coun
             f"the record behind it can't be told ({error}), so no limits can be found for it"
         ) from error
     field = "" if named.field == VALUE else f".{named.field}"
-    target = Target(native, count, integers, names, text=named.text and native is Dbr.CHAR)
+    text = named.text and native is Dbr.CHAR
+    target = Target(native, count, integers, names, text=text, text_bytes=text_bytes)
     return Record(name, f"{name}{field}", record_type, target)
 
 
@@ -91,8 +95,18 @@ async def _name(circuit: IocCircuit, record: str) -> str:
     return name
 
 
-async def _element_range(circuit: IocCircuit, record: str) -> IntegerRange | None:
-    element = await _text(circuit, f"{record}.FTVL")
+async def _text_bytes(circuit: IocCircuit, name: str) -> int:
+    """How long a text the field holds; it is told where its characters can be had as such."""
+    try:
+        channel = await circuit.open(name)
+    except LookupError:
+        return STRING_BYTES - 1
+    circuit.clear(channel)
+    return min(channel.count, STRING_BYTES) - 1
+
+
+async def _element_range(circuit: IocCircuit, name: str) -> IntegerRange | None:
+    element = await _text(circuit, name)
     if element not in ELEMENTS:
         raise LookupError(f"its elements are of the unknown type {element!r}")
     return ELEMENTS[element]

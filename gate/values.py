@@ -69,7 +69,8 @@ class Target:
     """What a channel's field takes.
 
     count: the elements that it has at most. integers: its range where it holds integers alone.
-    states: the names of an enum's states. text: whether its characters are one text.
+    states: the names of an enum's states. text: whether its characters are one text. text_bytes:
+    how long each text is at most.
     """
 
     native: Dbr
@@ -77,6 +78,7 @@ class Target:
     integers: IntegerRange | None = None
     states: tuple[str, ...] = ()
     text: bool = False
+    text_bytes: int = STRING_BYTES - 1
 
     @property
     def holds_integers(self) -> bool:
@@ -124,7 +126,7 @@ def decode(target: Target, count: int, payload: bytes) -> Value:
         raise UnfitValueError(f"{count} elements in {len(payload)} bytes") from error
     if target.text:
         return bytes(int(item) for item in items).partition(b"\0")[0].decode("utf-8", "replace")
-    if target.native is Dbr.CHAR and target.integers is not None and target.integers.low < 0:
+    if _is_signed_byte(target):
         items = tuple(_signed(int(item)) for item in items)
     return items[0] if target.count == 1 and items else items
 
@@ -190,7 +192,9 @@ def _element(target: Target, dtype: Dbr, item: Scalar) -> Scalar:
     if target.native is Dbr.STRING:
         if not isinstance(item, str):
             raise UnfitValueError(f"the number {shown(item)} for a channel of text", item)
-        return _utf8(item)
+        if len(_utf8(item).encode()) > target.text_bytes:
+            raise UnfitValueError(f"a text for a channel of {target.text_bytes} bytes", item)
+        return item
     if target.native is Dbr.ENUM and isinstance(item, str):
         return _state_index(target, item)
     if isinstance(item, str):
@@ -198,7 +202,7 @@ def _element(target: Target, dtype: Dbr, item: Scalar) -> Scalar:
         if number is None:
             raise UnfitValueError(f"the text {_shown_text(item)} for a channel of numbers", item)
         item = _exact(item, number)
-    if dtype is Dbr.CHAR and target.integers is not None and target.integers.low < 0:
+    if dtype is Dbr.CHAR and _is_signed_byte(target):
         # A byte is a byte: this is how the field will read it.
         item = _signed(int(item))
     if isinstance(item, float) and not math.isfinite(item):
@@ -206,6 +210,10 @@ def _element(target: Target, dtype: Dbr, item: Scalar) -> Scalar:
     if target.holds_integers:
         return _integer(target, item)
     return _rounded(target, item)
+
+
+def _is_signed_byte(target: Target) -> bool:
+    return target.native is Dbr.CHAR and target.integers is not None and target.integers.low < 0
 
 
 def _exact(text: str, number: float) -> int | float:

@@ -78,8 +78,10 @@ def test_a_large_count_has_the_large_header_too() -> None:
     assert next(reader.frames(1)).count == 70_000
 
 
-@pytest.mark.parametrize("header", [pack(4, payload=bytes(72))[:16], HEADER.pack(4, 65535, 0, 0, 0, 0)
-                                    + b"\xff" * 8])  # fmt: skip
+TOO_LARGE = [pack(4, payload=bytes(72))[:16], HEADER.pack(4, 65535, 0, 0, 0, 0) + b"\xff" * 8]
+
+
+@pytest.mark.parametrize("header", TOO_LARGE)
 def test_a_payload_beyond_the_limit_is_refused_before_it_has_come(header: bytes) -> None:
     reader = FrameReader(64)
     reader.feed(header)

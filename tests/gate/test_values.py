@@ -1,5 +1,6 @@
 """Values: what a record will receive is what was sent, exactly, or it is refused."""
 
+import contextlib
 import itertools
 import math
 import struct
@@ -84,8 +85,7 @@ def test_what_is_received_is_what_was_sent_or_it_is_refused(
 ) -> None:
     try:
         received = receive(target, *write)
-    except UnfitValueError as unfit:
-        assert str(unfit)
+    except UnfitValueError:
         return
     assert 1 <= received.count <= target.count
     assert decode(target, received.count, received.payload) == received.value
@@ -117,8 +117,8 @@ def assert_same(target: Target, dtype: int, item: object, original: object) -> N
             return
         number = Fraction(text)
     else:
-        signed = dtype == Dbr.CHAR and target.integers == ELEMENTS["CHAR"] and original >= 128  # type: ignore[operator]
-        number = Fraction(original) - (256 if signed else 0)  # type: ignore[arg-type]
+        signed = dtype == target.native == Dbr.CHAR and target.integers == ELEMENTS["CHAR"]
+        number = Fraction(original) - (256 if signed and original >= 128 else 0)  # type: ignore[arg-type]
     if target.native is Dbr.FLOAT:
         assert item == struct.unpack(">f", struct.pack(">f", float(number)))[0]
     elif target.native is Dbr.DOUBLE and not target.holds_integers:
@@ -131,10 +131,8 @@ def assert_same(target: Target, dtype: int, item: object, original: object) -> N
 @given(st.sampled_from(TARGETS), st.integers(0, 8), st.binary(max_size=200))
 def test_any_reply_is_decoded_or_refused(target: Target, count: int, payload: bytes) -> None:
     for reading in (decode, decode_with_status):
-        try:
+        with contextlib.suppress(UnfitValueError):
             reading(target, count, payload)
-        except UnfitValueError as unfit:
-            assert str(unfit)
 
 
 # Each is what an IOC takes silently and stores as something else.
@@ -200,6 +198,17 @@ def test_bytes_of_a_signed_field_are_read_as_it_will_read_them() -> None:
     received = receive(element("CHAR", 3), Dbr.CHAR, 3, b"\x00\x80\xff")
     assert received.value == (0, -128, -1)
     assert received.payload == b"\x00\x80\xff"
+
+
+def test_a_byte_for_a_wider_field_is_a_number_from_0_to_255() -> None:
+    assert receive(element("LONG"), Dbr.CHAR, 1, b"\x80").value == 128
+
+
+def test_text_is_no_longer_than_the_field() -> None:
+    units = Target(Dbr.STRING, 1, text_bytes=15)
+    assert write_text(units, "x" * 15).value == "x" * 15
+    with pytest.raises(UnfitValueError, match="15 bytes"):
+        write_text(units, "x" * 16)
 
 
 def test_a_byte_of_unknown_sign_is_taken_where_both_agree() -> None:
@@ -275,8 +284,11 @@ def test_long_arrays_of_text_cost_as_much_an_element_as_short_ones() -> None:
     assert min(seconds(80_000) for _ in range(2)) < 40 * max(seconds(8000), 0.005)
 
 
-@given(st.lists(st.text(max_size=20).filter(lambda text: len(text.encode()) < 26 and "\0" not in text),
-                max_size=16))  # fmt: skip
+def is_state_name(text: str) -> bool:
+    return len(text.encode()) < 26 and "\0" not in text
+
+
+@given(st.lists(st.text(max_size=20).filter(is_state_name), max_size=16))
 def test_states_are_told_by_their_names(names: list[str]) -> None:
     table = b"".join(name.encode().ljust(26, b"\0") for name in names).ljust(16 * 26, b"\0")
     assert states(struct.pack(">hhH", 0, 0, len(names)) + table + b"\0\1") == tuple(names)
@@ -284,10 +296,8 @@ def test_states_are_told_by_their_names(names: list[str]) -> None:
 
 @given(st.binary(max_size=500))
 def test_a_broken_list_of_states_is_refused_or_read(payload: bytes) -> None:
-    try:
+    with contextlib.suppress(UnfitValueError):
         assert len(states(payload)) <= 16
-    except UnfitValueError:
-        pass
 
 
 def test_replies_with_status_have_their_padding() -> None:

@@ -1,0 +1,285 @@
+"""A machine of real IOCs, a real gate before it, and clients behind it."""
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from demo.stack import free_port, toml
+from gate.client import GateClient, GateSession, Opening, SessionMode
+from gate.journal_reading import records
+from runpermit.models import Isolation
+from tests.gate.raw_client import RawClient
+
+ROOT = Path(__file__).parents[2]
+STUBS = ROOT / "kernels" / "inside" / "bin"
+FREE: dict[str, Any] = {"defaults": {"min_interval": 0}}
+
+
+_PARTS = {"machine", "gate", "start_ioc", "start_gate"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if _PARTS & set(getattr(item, "fixturenames", ())):
+            item.add_marker("parts")
+
+
+@dataclass
+class Process:
+    process: subprocess.Popen[str]
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def memory(self) -> float:
+        """Its resident memory in MiB."""
+        text = Path(f"/proc/{self.pid}/status").read_text()
+        (line,) = (line for line in text.splitlines() if line.startswith("VmRSS"))
+        return int(line.split()[1]) / 1024
+
+    def descriptors(self) -> int:
+        return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
+
+
+@contextmanager
+def started(log: Path | None, *command: str, **variables: str) -> Iterator[Process]:
+    """A child that has said `ready`."""
+    with ExitStack() as stack:
+        errors = stack.enter_context(log.open("ab")) if log else subprocess.DEVNULL
+        process = stack.enter_context(
+            subprocess.Popen(
+                [sys.executable, *command],
+                cwd=ROOT,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                env=os.environ | variables,
+            )
+        )
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            assert line == "ready\n", log.read_text() if log else line
+            yield Process(process)
+        finally:
+            process.send_signal(signal.SIGCONT)
+            process.kill()
+
+
+@dataclass
+class Ioc(Process):
+    port: int
+
+    def freeze(self) -> None:
+        self.signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self.signal(signal.SIGCONT)
+
+    @asynccontextmanager
+    async def direct(self) -> AsyncIterator[RawClient]:
+        """A client at the IOC itself."""
+        client = await RawClient.connect(self.port)
+        try:
+            yield client
+        finally:
+            await client.close()
+
+
+@contextmanager
+def serving_ioc(
+    *options: str, port: int | None = None, module: str = "tests.gate.soft_ioc"
+) -> Iterator[Ioc]:
+    port = port or free_port()
+    command = ("-m", module, "--port", str(port), "--until-eof", *options)
+    with started(None, *command) as process:
+        yield Ioc(process.process, port)
+
+
+@dataclass
+class Kernel:
+    """A session's end that a kernel has."""
+
+    port: int
+    listener: socket.socket
+    session: GateSession
+    clients: list[RawClient] = field(default_factory=list)
+
+    async def circuit(self) -> RawClient:
+        client = await RawClient.connect(self.port)
+        self.clients.append(client)
+        return client
+
+    async def epics(self, code: str, within: float = 30) -> Any:
+        """Run pyepics code that leaves an `answer` in a process behind the gate; returns it."""
+        return await run_epics(self.port, code, within)
+
+
+async def run_epics(port: int, code: str, within: float = 30) -> Any:
+    whole = f"import json, time\nimport epics\nfrom epics import PV, caget, caput, ca\n{code}\n"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        whole + "print(json.dumps(answer))",
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=os.environ
+        | {
+            "EPICS_CA_NAME_SERVERS": f"127.0.0.1:{port}",
+            "EPICS_CA_ADDR_LIST": "",
+            "EPICS_CA_AUTO_ADDR_LIST": "NO",
+            "PATH": f"{STUBS}:{os.environ['PATH']}",
+        },
+    )
+    try:
+        out, errors = await asyncio.wait_for(process.communicate(), within)
+    except TimeoutError:
+        process.kill()
+        await process.communicate()
+        raise
+    assert process.returncode == 0, errors.decode()
+    return json.loads(out.decode().splitlines()[-1])
+
+
+@dataclass
+class Gate:
+    """A gate's folder with settings and limits, and its process while one runs."""
+
+    folder: Path
+    process: Process | None = None
+
+    @property
+    def control(self) -> Path:
+        return self.folder / "gate.sock"
+
+    @property
+    def journal_folder(self) -> Path:
+        return self.folder / "journal"
+
+    @property
+    def client(self) -> GateClient:
+        return GateClient(self.control)
+
+    @property
+    def running(self) -> Process:
+        assert self.process is not None
+        return self.process
+
+    def set_limits(self, limits: Mapping[str, Any] | str) -> None:
+        text = limits if isinstance(limits, str) else json.dumps({**FREE, **limits})
+        new = self.folder / "limits.new"
+        new.write_text(text)
+        new.replace(self.folder / "limits.json")
+
+    def journal(self, event: str | None = None) -> list[dict[str, Any]]:
+        found = records(self.journal_folder)
+        return [record for record in found if event in {None, record["event"]}]
+
+    def log(self) -> str:
+        return (self.folder / "gate.log").read_text()
+
+    @contextmanager
+    def serving(self) -> Iterator["Gate"]:
+        command = ("-m", "gate", "--config", str(self.folder / "runpermit.toml"))
+        with started(self.folder / "gate.log", *command) as self.process:
+            yield self
+        self.process = None
+
+    @asynccontextmanager
+    async def session(
+        self, mode: str = "apply", execution: str = "e", isolation: Isolation = Isolation.FULL
+    ) -> AsyncIterator[Kernel]:
+        opening = Opening(
+            execution=execution, run_id="r", attempt=1, mode=SessionMode(mode), isolation=isolation
+        )
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            listener.listen(16)
+            port = listener.getsockname()[1]
+            async with self.client.session(opening, listener) as session:
+                kernel = Kernel(port, listener, session)
+                try:
+                    yield kernel
+                finally:
+                    for client in kernel.clients:
+                        await client.close()
+
+
+@contextmanager
+def gate_for(
+    *iocs: Ioc,
+    limits: Mapping[str, Any] | None = None,
+    serve: bool = True,
+    **sections: Mapping[str, Any],
+) -> Iterator[Gate]:
+    """A gate for `iocs`; `sections` go over settings that let everything pass."""
+    folder = Path(tempfile.mkdtemp(prefix="gt"))
+    base: dict[str, dict[str, Any]] = {
+        "control_system": {
+            "type": "mock",
+            "writes_enabled": True,
+            "name_servers": [f"127.0.0.1:{ioc.port}" for ioc in iocs],
+        },
+        "limits": {"file": "limits.json", "allow_unlisted": True},
+        "kernels": {"isolation": "full"},
+        "gate": {"socket": "gate.sock", "journal": "journal"},
+    }
+    for section, values in sections.items():
+        base[section] = {**base.get(section, {}), **values}
+    try:
+        (folder / "runpermit.toml").write_text(toml(base))
+        gate = Gate(folder)
+        gate.set_limits(limits or {})
+        if serve:
+            with gate.serving():
+                yield gate
+        else:
+            yield gate
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def machine() -> Iterator[Ioc]:
+    """An IOC with every record type."""
+    with serving_ioc() as ioc:
+        yield ioc
+
+
+@pytest.fixture(scope="module")
+def gate(machine: Ioc) -> Iterator[Gate]:
+    """A gate for that IOC; a test sets the limits that it needs."""
+    with gate_for(machine) as gate:
+        yield gate
+
+
+@pytest.fixture
+def start_ioc() -> Callable[..., AbstractContextManager[Ioc]]:
+    return serving_ioc
+
+
+@pytest.fixture
+def start_gate() -> Callable[..., AbstractContextManager[Gate]]:
+    return gate_for
