@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Whole files go to each process, in their order: those that start servers are not the last.
 PARALLEL := --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-fast check histories soak clean
+.PHONY: demo test test-fast check histories soak bench compatibility clean
 
 demo: $(VENV)/.demo  ## the main job in front of your eyes
 	@$(BIN)/python -m demo
@@ -27,6 +27,12 @@ histories: $(VENV)/.dev  ## record the replay histories anew, after a change of 
 
 soak: $(VENV)/.dev  ## what takes longer than a test run may
 	SOAK=1 $(BIN)/pytest -m soak --timeout=3600
+
+bench: $(VENV)/.dev  ## what gate and kernels cost, as ratios; also in bench-results.json
+	@$(BIN)/python -m bench
+
+compatibility: $(VENV)/.dev  ## the pyepics project's own tests, directly and through the gate
+	@$(BIN)/python -m tests.compatibility.pyepics_suite
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
