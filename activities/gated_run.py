@@ -17,7 +17,7 @@ from workflows.steps import NOT_OPENED, ExecuteTask
 class GatedRun:
     """A run that is over: killed, fenced, and told by the gate.
 
-    refused: whether a write was refused while it ran, not only by the fence.
+    refused: whether a write was refused while it ran, and not by the fence alone.
     interruption: the cancellation that ended it, where one did.
     """
 
@@ -32,8 +32,9 @@ class GatedRun:
         Raises what the kernel raised.
         """
         outcome = _killed() if self.ended.cancelled() else self.ended.result()
-        out_of_time = isinstance(outcome.error, ExecutionTimeoutError) and not self.refused
-        if self.report.refusals and not out_of_time:
+        cut_short = self.ended.cancelled() or isinstance(outcome.error, ExecutionTimeoutError)
+        # What the fence refuses of a run that was cut short is no fault of the code.
+        if self.report.refusals and (self.refused or not cut_short):
             return replace(outcome, results=None, error=self.report.refusals[0].error())
         return outcome
 

@@ -1,11 +1,17 @@
-"""A dev server, a house with real kernels, and the messages that the workflow would send."""
+"""A dev server, a house with real kernels behind a real gate, and the workflow's messages."""
 
+import json
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import pytest_asyncio
@@ -14,8 +20,11 @@ from temporalio.testing import ActivityEnvironment, WorkflowEnvironment
 
 from activities.generators.mock_generator import MockGenerator
 from activities.house import House
-from kernels.local import LocalKernels
-from runpermit.config import LimitsSettings, Settings, limits_file
+from demo.stack import ROOT, free_port, toml
+from gate.client import GateClient
+from kernels.opening import open_kernels
+from kernels.pool import KernelPool
+from runpermit.config import KernelsSettings, LimitsSettings, Settings, limits_file
 from runpermit.models import (
     ExecutionMode,
     NotebookAttempt,
@@ -52,6 +61,8 @@ class Desk:
     """Makes settings, houses and tasks below one folder."""
 
     root: Path
+    gate_socket: Path = Path("/nowhere/gate.sock")
+    kernels: KernelPool | None = None
     sections: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def settings(self, **sections: dict[str, Any]) -> Settings:
@@ -60,7 +71,6 @@ class Desk:
             "executions": {"root": self.root},
             "control_system": {"type": "mock", "writes_enabled": True},
             "approval": {"assurance": "claimed"},
-            "kernels": {"isolation": "none"},
             "worker": {"host": "here"},
         }
         for name, values in sections.items():
@@ -73,7 +83,8 @@ class Desk:
         return House(
             settings=settings,
             limits=limits_file(settings.limits),
-            kernels=LocalKernels(),
+            kernels=self.kernels or cast("KernelPool", None),
+            gate=GateClient(self.gate_socket),
             generator=MockGenerator,
             kernel_environment=PACKAGES,
             address="127.0.0.1:7233",
@@ -149,12 +160,125 @@ class Desk:
         return Revision(**(known | fields))
 
 
+@dataclass
+class GateServer:
+    """The gate in a process of its own."""
+
+    folder: Path
+    ring_port: int
+    process: subprocess.Popen[str] | None = None
+
+    @property
+    def socket(self) -> Path:
+        return self.folder / "gate.sock"
+
+    def start(self) -> None:
+        """Start it, or start it again."""
+        command = [sys.executable, "-m", "gate", "--config", str(self.folder / "runpermit.toml")]
+        with (self.folder / "gate.log").open("a") as log:
+            self.process = subprocess.Popen(
+                command, cwd=ROOT, stdout=subprocess.PIPE, stderr=log, text=True
+            )
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline() == "ready\n", (self.folder / "gate.log").read_text()
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        assert self.process is not None
+        with self.process:
+            self.process.kill()
+
+    def inhibit(self, *, on: bool) -> None:
+        """Turn the switch of the host."""
+        with socket.socket(socket.AF_UNIX) as control:
+            control.connect(str(self.socket))
+            request = {"do": "inhibit", "on": on, "operator": "jd", "reason": "maintenance"}
+            control.sendall(json.dumps(request).encode() + b"\n")
+            with control.makefile("rb") as answer:
+                assert json.loads(answer.readline())["inhibit"]["on"] is on
+
+    def get(self, channel: str) -> float:
+        """What the ring holds, read past the gate."""
+        code = "import sys, epics\nprint(epics.caget(sys.argv[1], timeout=5))"
+        environment = {
+            "EPICS_CA_NAME_SERVERS": f"127.0.0.1:{self.ring_port}",
+            "EPICS_CA_ADDR_LIST": "",
+            "EPICS_CA_AUTO_ADDR_LIST": "NO",
+        }
+        done = subprocess.run(
+            [sys.executable, "-c", code, channel],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return float(done.stdout)
+
+
+@pytest.fixture(scope="session")
+def ring_port() -> Iterator[int]:
+    port = free_port()
+    command = [sys.executable, "-m", "demo.ring", "--port", str(port), "--until-eof"]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        yield port
+        process.terminate()
+
+
+@pytest.fixture(scope="session")
+def gate(ring_port: int) -> Iterator[GateServer]:
+    """The gate before the demo's ring; its limits are for three correctors."""
+    with tempfile.TemporaryDirectory(prefix="runpermit-") as name:
+        folder = Path(name)
+        corrector = {"min_value": -1, "max_value": 1, "min_interval": 0}
+        limits = {
+            "SR:HCM1:SP": corrector | {"max_step": 0.5},
+            "SR:HCM2:SP": {"min_value": -50, "max_value": 50},  # the IOC clips at 10
+            "SR:HCM3:SP": corrector | {"min_interval": 60},
+        }
+        (folder / "limits.json").write_text(json.dumps(limits))
+        settings = {
+            "control_system": {
+                "type": "mock",
+                "writes_enabled": True,
+                "name_servers": [f"127.0.0.1:{ring_port}"],
+            },
+            "limits": {"file": "limits.json"},
+            "gate": {"socket": "gate.sock", "journal": "journal"},
+        }
+        (folder / "runpermit.toml").write_text(toml(settings))
+        server = GateServer(folder, ring_port)
+        server.start()
+        yield server
+        assert server.process is not None
+        with server.process:
+            server.process.send_signal(signal.SIGTERM)
+
+
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
     monkeypatch.delenv("RUNPERMIT_RERUN_WRITES", raising=False)
     root = tmp_path / "executions"
     root.mkdir()
     return Desk(root)
+
+
+@pytest.fixture
+def gated(desk: Desk, gate: GateServer) -> Desk:
+    """The desk whose houses reach a gate."""
+    desk.gate_socket = gate.socket
+    return desk
+
+
+@pytest.fixture
+async def running(gated: Desk) -> AsyncIterator[Desk]:
+    """The desk whose houses run code, in sandboxes that are started when they are needed."""
+    async with open_kernels(KernelsSettings(pool=0, preload=[])) as kernels:
+        gated.kernels = kernels
+        yield gated
 
 
 @pytest.fixture

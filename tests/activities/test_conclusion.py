@@ -8,8 +8,17 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.conclusion import Conclusion
 from activities.folder_lock import Holder
+from activities.journal_copy import copy_journal
+from gate.client import Opening, SessionMode, SessionReport
 from runpermit.errors import ContainerConfigurationError
-from runpermit.models import NotebookType, PythonExecutionSuccess, Stage
+from runpermit.models import (
+    Isolation,
+    NotebookType,
+    PythonExecutionSuccess,
+    Stage,
+    WriteOutcome,
+    WriteRecord,
+)
 from workflows.steps import ConcludeTask, Folder
 
 PNG = base64.b64decode(
@@ -41,6 +50,7 @@ def task(desk: Any) -> ConcludeTask:
         code="results = {}",
         model={},
         attempt=1,
+        isolation=Isolation.FULL,
         plan=None,
         warnings=[],
         decisions=[],
@@ -124,3 +134,19 @@ async def test_a_request_that_was_changed_is_no_story_to_tell(
     with pytest.raises(ContainerConfigurationError, match="was changed"):
         await conclude(task)
     assert not task.folder.notebook.exists()
+
+
+async def test_the_writes_are_told_from_the_journal_not_from_the_run_s_answer(
+    task: ConcludeTask, conclude: Step
+) -> None:
+    write = WriteRecord(channel="SR:X", old=0, new=1, outcome=WriteOutcome.CONFIRMED)
+    opening = Opening(
+        execution="wf", run_id="run", attempt=1, mode=SessionMode.APPLY, isolation=Isolation.FULL
+    )
+    copy_journal(
+        task.folder.journal, opening, SessionReport(session="apply-1", forwarded=1, writes=[write])
+    )
+    await conclude(task.model_copy(update={"result": None, "stage": Stage.STOPPED}))
+    notebook = nbformat.read(task.folder.notebook, as_version=4)
+    assert "Writes, as the gate recorded them" in notebook.cells[0].source
+    assert "RUNPERMIT_RERUN_WRITES" in notebook.cells[2].source

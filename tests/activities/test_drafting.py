@@ -2,10 +2,12 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import pytest
 from temporalio.testing import ActivityEnvironment
 
 from activities.drafting import Drafting
 from runpermit.config import LimitsSettings, limits_file
+from runpermit.errors import ServiceUnavailableError
 from workflows.steps import Draft, DraftTask
 
 
@@ -19,11 +21,11 @@ def waiting(desk: Any) -> DraftTask:
     return DraftTask(folder=folder, notebook=desk.notebook(folder, "approval"), code="results = {}")
 
 
-async def test_the_notebook_shows_the_code_as_it_waits_and_refuses_to_run(desk: Any) -> None:
-    task = waiting(desk)
-    await draft(desk, task)
+async def test_the_notebook_shows_the_code_as_it_waits_and_refuses_to_run(gated: Any) -> None:
+    task = waiting(gated)
+    await draft(gated, task)
     first = task.notebook.notebook_path.read_bytes()
-    await draft(desk, task)
+    await draft(gated, task)
     assert task.notebook.notebook_path.read_bytes() == first
     written = nbformat.read(task.notebook.notebook_path, as_version=4)
     assert "waits for approval" in written.cells[0].source
@@ -31,12 +33,26 @@ async def test_the_notebook_shows_the_code_as_it_waits_and_refuses_to_run(desk: 
     assert "RUNPERMIT_RERUN_WRITES" in written.cells[1].source
 
 
-async def test_the_stock_tells_the_inputs_as_they_are_now(desk: Any) -> None:
-    task = waiting(desk)
-    before = await draft(desk, task)
+async def test_the_stock_tells_the_inputs_as_they_are_now(gated: Any) -> None:
+    task = waiting(gated)
+    before = await draft(gated, task)
     (task.folder.work / "left_by_an_attempt.csv").write_text("1,2")
-    after = await draft(desk, task)
+    after = await draft(gated, task)
     assert set(after.inputs) - set(before.inputs) == {"left_by_an_attempt.csv"}
+
+
+async def test_the_draft_tells_what_is_in_force_at_the_gate(gated: Any) -> None:
+    found = await draft(gated, waiting(gated))
+    assert found.gate.writes
+    assert found.gate.inhibited is None
+    assert found.gate.limits_error is None
+
+
+async def test_without_a_gate_the_draft_is_tried_again(desk: Any) -> None:
+    with pytest.raises(ServiceUnavailableError, match=r"gate\.socket") as raised:
+        await draft(desk, waiting(desk))
+    assert raised.value.service == "gate"
+    assert raised.value.should_retry_execution()
 
 
 def test_what_an_approval_binds_of_the_limits_covers_both_switches(tmp_path: Path) -> None:

@@ -17,25 +17,25 @@ from runpermit.errors import (
     PythonExecutorException,
     WorkflowError,
 )
-from runpermit.models import ExecutionMode, PythonExecutionSuccess, RunProgress
-from workflows.steps import ExecuteTask
+from runpermit.models import ExecutionMode, RunProgress
+from workflows.steps import Executed, ExecuteTask
 
-Run = Callable[..., Awaitable[PythonExecutionSuccess]]
+Run = Callable[..., Awaitable[Executed]]
 MARK = 'open("ran", "w").close()\nresults = {}\n'
 
 
 @pytest.fixture
-def execute(desk: Any) -> Run:
+def execute(running: Any) -> Run:
     async def run(task: ExecuteTask) -> Any:
-        return await ActivityEnvironment().run(Execution(desk.house()).execute, task)
+        return await ActivityEnvironment().run(Execution(running.house()).execute, task)
 
     return run
 
 
 @pytest.fixture
-def apply(desk: Any) -> Run:
+def apply(running: Any) -> Run:
     async def run(task: ExecuteTask, **sections: Any) -> Any:
-        return await ActivityEnvironment().run(Execution(desk.house(**sections)).apply, task)
+        return await ActivityEnvironment().run(Execution(running.house(**sections)).apply, task)
 
     return run
 
@@ -61,7 +61,7 @@ def ran(task: ExecuteTask) -> bool:
 async def test_a_run_leaves_results_output_and_notebook(desk: Any, execute: Run) -> None:
     folder = desk.folder(suffix="-2")
     task = desk.execute_task(folder, 'print("hello")\nresults = {"a": [1, "ü"]}')
-    success = await execute(task)
+    success = (await execute(task)).success
     assert success.results == {"a": [1, "ü"]}
     assert success.stdout == "hello"
     assert success.folder_path == folder.path
@@ -75,9 +75,9 @@ async def test_a_run_leaves_results_output_and_notebook(desk: Any, execute: Run)
 
 async def test_results_over_256_kb_stay_in_the_folder(desk: Any, execute: Run) -> None:
     folder = desk.folder()
-    success = await execute(
-        desk.execute_task(folder, 'results = {"long": "x" * 262_144, "short": 1}')
-    )
+    success = (
+        await execute(desk.execute_task(folder, 'results = {"long": "x" * 262_144, "short": 1}'))
+    ).success
     file = folder.path / "results.json"
     assert success.results == {
         "_type": "file",
@@ -90,7 +90,7 @@ async def test_results_over_256_kb_stay_in_the_folder(desk: Any, execute: Run) -
 
 async def test_long_output_keeps_head_and_tail(desk: Any, execute: Run) -> None:
     code = 'print("first")\nprint("x" * 200_000)\nprint("last")\nresults = {}'
-    success = await execute(desk.execute_task(desk.folder(), code))
+    success = (await execute(desk.execute_task(desk.folder(), code))).success
     assert len(success.stdout.encode()) <= 64 * 1024
     assert success.stdout.startswith("first")
     assert success.stdout.endswith("last")
@@ -102,7 +102,7 @@ async def test_figures_lie_in_the_folder_and_in_the_notebook(desk: Any, execute:
         "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.savefig('orbit.png')\nresults = {}"
     )
     task = desk.execute_task(desk.folder(), code)
-    success = await execute(task)
+    success = (await execute(task)).success
     assert task.folder.figures / "orbit.png" in success.figure_paths
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in success.figure_paths)
     notebook = nbformat.read(task.notebook.notebook_path, as_version=4)
@@ -134,12 +134,13 @@ async def test_a_program_that_runs_too_long_is_ended_and_kept(desk: Any, execute
     assert task.notebook.notebook_path.exists()
 
 
-async def test_while_it_runs_its_output_is_told(desk: Any) -> None:
+async def test_while_it_runs_its_output_is_told(running: Any) -> None:
     environment = ActivityEnvironment()
     told: list[RunProgress] = []
     environment.on_heartbeat = told.append
     code = 'import time\nprint("now")\ntime.sleep(0.8)\nresults = {}'
-    await environment.run(Execution(desk.house()).execute, desk.execute_task(desk.folder(), code))
+    task = running.execute_task(running.folder(), code)
+    await environment.run(Execution(running.house()).execute, task)
     assert any(progress.stdout_tail == "now\n" for progress in told)
 
 
@@ -158,13 +159,13 @@ async def test_a_run_that_may_be_repeated_never_writes(approved: Any, execute: R
 
 @pytest.mark.parametrize("differs", [{"attempt": 2}, {"workflow_run_id": "a-reset-run"}])
 async def test_a_repetition_or_a_reset_of_an_approved_run_writes_nothing(
-    differs: dict[str, Any], approved: Any, desk: Any
+    differs: dict[str, Any], approved: Any, running: Any
 ) -> None:
     task = approved()
     environment = ActivityEnvironment()
     environment.info = dataclasses.replace(environment.info, **differs)
     with pytest.raises(WorkflowError, match="writes nothing") as refused:
-        await environment.run(Execution(desk.house()).apply, task)
+        await environment.run(Execution(running.house()).apply, task)
     assert refused.value.technical_details == {"verdict": "not_opened"}
     assert not ran(task)
 
@@ -195,11 +196,12 @@ async def test_what_is_not_as_it_was_approved_does_not_run(
     step: str,
     mode: ExecutionMode,
     approved: Any,
-    request: pytest.FixtureRequest,
+    apply: Run,
+    execute: Run,
 ) -> None:
     task = approved(mode, **changed)
     with pytest.raises(WorkflowError, match=f"{named}\\.") as raised:
-        await request.getfixturevalue(step)(task)
+        await {"apply": apply, "execute": execute}[step](task)
     assert task.approved.sha256[:6] in raised.value.message
     assert not ran(task)
 
@@ -221,20 +223,26 @@ async def test_a_limits_file_that_broke_meanwhile_lets_nothing_run(
     assert not ran(task)
 
 
-@pytest.mark.parametrize("control", [{"writes_enabled": False}, {"type": "epics"}])
 async def test_where_writes_were_disabled_meanwhile_nothing_is_applied(
-    control: dict[str, Any], approved: Any, apply: Run
+    approved: Any, apply: Run
 ) -> None:
     task = approved()
-    with pytest.raises(ContainerConfigurationError, match=r"control_system\.writes_enabled"):
-        await apply(task, control_system=control)
+    with pytest.raises(ContainerConfigurationError, match=r"control_system\.writes_enabled") as no:
+        await apply(task, control_system={"writes_enabled": False})
+    assert no.value.technical_details == {"verdict": "not_opened"}
     assert not ran(task)
+
+
+async def test_a_real_control_system_is_written_like_the_demo_s(approved: Any, apply: Run) -> None:
+    task = approved()
+    await apply(task, control_system={"type": "epics"})
+    assert ran(task)
 
 
 async def test_a_run_twice_replaces_what_it_left(desk: Any, execute: Run) -> None:
     task = desk.execute_task(desk.folder(), "results = {}")
-    first = await execute(task)
-    second = await execute(task)
+    first = (await execute(task)).success
+    second = (await execute(task)).success
     assert first.model_copy(update={"execution_time": 0}) == second.model_copy(
         update={"execution_time": 0}
     )

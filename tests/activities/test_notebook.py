@@ -1,4 +1,5 @@
 import base64
+import html
 import json
 import os
 import subprocess
@@ -16,11 +17,15 @@ from runpermit.errors import CodeRuntimeError
 from runpermit.models import (
     DecisionRecord,
     DecisionWay,
+    Isolation,
     Plan,
+    PlanKind,
     PlannedWrite,
     PythonExecutionSuccess,
     Stage,
     Verb,
+    WriteOutcome,
+    WriteRecord,
 )
 from workflows.steps import ConcludeTask
 
@@ -137,6 +142,7 @@ def story(desk: Any, **fields: Any) -> ConcludeTask:
         "code": 'results = {"n": 1}',
         "model": {},
         "attempt": 1,
+        "isolation": Isolation.FULL,
         "plan": None,
         "warnings": [],
         "decisions": [],
@@ -185,15 +191,44 @@ def test_the_final_notebook_tells_the_story(desk: Any) -> None:
             ]
         ],
     )
-    header = cells(final_notebook(task, desk.request(user_query="How stable?"), []))[0].source
+    header = cells(final_notebook(task, desk.request(user_query="How stable?"), [], []))[0].source
     for words in ("How stable?", "SR:X", "LIMITS OFF", "gpt", "stale", "Ann", "unnamed", "4c0d30"):
         assert words in header
     assert "not verified" in header
 
 
+WRITE = WriteRecord(
+    channel="SR:X", old=0.5, new=1.5, outcome=WriteOutcome.DIFFERS, read_back=1.25, at="03:12"
+)
+
+
+def test_the_final_notebook_tells_isolation_and_writes(desk: Any) -> None:
+    task = story(desk, isolation=Isolation.CONTAINER, stage=Stage.STOPPED, failure="Stopped by jd")
+    header = html.unescape(cells(final_notebook(task, desk.request(), [WRITE], []))[0].source)
+    assert "isolation container" in header
+    assert "| 03:12 | SR:X | 0.5 | 1.5 | differs | 1.25 |" in header
+
+
+def test_of_many_writes_the_first_are_told_and_where_the_rest_is(desk: Any) -> None:
+    text = final_notebook(story(desk), desk.request(), [WRITE] * 5000, [])
+    header = html.unescape(cells(text)[0].source)
+    assert header.count("| SR:X |") == 200
+    assert "4800 more: see journal.jsonl" in header
+    assert len(text) < 300_000
+
+
+def test_a_write_that_was_refused_in_reading_is_told_as_such(desk: Any) -> None:
+    refused = PlannedWrite(channel="SR:X", value=1, value_known=True, line=None)
+    task = story(desk, plan=Plan(kind=PlanKind.REFUSED_READ_ONLY, writes=[refused]))
+    header, _, code, *_ = cells(final_notebook(task, desk.request(), [], []))
+    assert "Write that the gate refused in the read-only run" in header.source
+    # Nobody approved it: run by hand it must not write either.
+    assert "RUNPERMIT_RERUN_WRITES" in code.source
+
+
 def test_the_same_execution_gives_the_same_bytes(desk: Any) -> None:
     task, request = story(desk), desk.request()
-    assert final_notebook(task, request, []) == final_notebook(task, request, [])
+    assert final_notebook(task, request, [], []) == final_notebook(task, request, [], [])
     assert attempt_notebook(task.notebook, "x", "y") == attempt_notebook(task.notebook, "x", "y")
 
 
@@ -235,7 +270,10 @@ def test_foreign_words_take_no_effect_in_the_final_notebook(desk: Any) -> None:
         plan=Plan(writes=[write]),
     )
     request = desk.request(user_query=HOSTILE, task_objective=HOSTILE)
-    for cell in cells(final_notebook(task, request, [])):
+    written = WriteRecord(
+        channel=HOSTILE, old=HOSTILE, new=[HOSTILE], outcome=WriteOutcome.DIFFERS, read_back=HOSTILE
+    )
+    for cell in cells(final_notebook(task, request, [written], [])):
         if cell.cell_type == "markdown":
             shown = outside_fences(cell.source)
             assert "<" not in shown
@@ -314,7 +352,7 @@ def test_the_notebook_of_a_reading_execution_runs_again(desk: Any) -> None:
     task = story(desk, code=READS)
     (task.folder.work / "data.csv").write_text("1,2")
     (task.folder.work / "context.json").write_text('{"n": 1}')
-    done = rerun(task, final_notebook(task, desk.request(), ["127.0.0.1:1"]))
+    done = rerun(task, final_notebook(task, desk.request(), [], ["127.0.0.1:1"]))
     assert "END {'n': 1, 'data': '1,2'} {'n': 1}" in done.stdout, done.stdout + done.stderr
 
 
@@ -323,7 +361,7 @@ WRITES = 'open("written", "w").close(); results = {}'
 
 def test_the_notebook_of_a_writing_execution_refuses_to_run_again(desk: Any) -> None:
     task = story(desk, code=WRITES, wrote=True)
-    done = rerun(task, final_notebook(task, desk.request(), []))
+    done = rerun(task, final_notebook(task, desk.request(), [], []))
     assert "would write without gate" in done.stdout + done.stderr
     assert "END" not in done.stdout
     assert not list(task.folder.path.rglob("written"))
@@ -331,11 +369,11 @@ def test_the_notebook_of_a_writing_execution_refuses_to_run_again(desk: Any) -> 
 
 def test_the_notebook_of_a_writing_execution_runs_where_it_is_asked_to(desk: Any) -> None:
     task = story(desk, code=WRITES, wrote=True)
-    done = rerun(task, final_notebook(task, desk.request(), []), RUNPERMIT_RERUN_WRITES="1")
+    done = rerun(task, final_notebook(task, desk.request(), [], []), RUNPERMIT_RERUN_WRITES="1")
     assert "END {} {'n': 1}" in done.stdout, done.stdout + done.stderr
 
 
 def test_write_channel_of_the_notebook_refuses_by_itself(desk: Any) -> None:
     task = story(desk, code='write_channels({"SR:X": 1})\nresults = {}')
-    done = rerun(task, final_notebook(task, desk.request(), []))
+    done = rerun(task, final_notebook(task, desk.request(), [], []))
     assert "SR:X: writing from a notebook is refused" in done.stdout + done.stderr

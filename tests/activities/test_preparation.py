@@ -11,7 +11,11 @@ from temporalio.client import Client
 from activities.folder_lock import free
 from activities.inputs import manifest
 from activities.preparation import Preparation
-from runpermit.errors import ContainerConfigurationError, InvalidRequestError
+from runpermit.errors import (
+    ContainerConfigurationError,
+    InvalidRequestError,
+    ServiceUnavailableError,
+)
 from runpermit.models import PythonExecutionRequest
 from runpermit.names import STAGE_ATTRIBUTE
 from workflows.steps import Deployment, PrepareTask
@@ -20,10 +24,10 @@ Prepare = Callable[..., Awaitable[Deployment]]
 
 
 @pytest.fixture
-def prepare(desk: Any, in_activity: Callable[..., Awaitable[Any]]) -> Prepare:
+def prepare(running: Any, in_activity: Callable[..., Awaitable[Any]]) -> Prepare:
     async def run(task: PrepareTask | None = None, **sections: Any) -> Deployment:
-        house = desk.house(**sections)
-        answer = await in_activity(Preparation(house).prepare, task or desk.prepare_task())
+        house = running.house(**sections)
+        answer = await in_activity(Preparation(house).prepare, task or running.prepare_task())
         assert isinstance(answer, Deployment)
         return answer
 
@@ -94,7 +98,9 @@ async def test_the_deployment_is_what_the_settings_say(prepare: Prepare, client:
         "host": 8,
         "generation": 9,
     }
-    assert deployment.isolation == "none"
+    assert deployment.isolation == "full"
+    assert deployment.gate.writes
+    assert deployment.gate.inhibited is None
     assert deployment.limits.enabled is False
     assert deployment.web_ui == "http://ui"
     assert deployment.namespace == client.namespace
@@ -233,3 +239,12 @@ async def test_words_of_the_requester_beside_our_page_are_told(
     await client.start_workflow("PythonExecution", id=name, task_queue="nobody", **words)
     assert (await prepare(desk.prepare_task(name))).foreign_details
     assert not (await prepare(desk.prepare_task("plain"))).foreign_details
+
+
+async def test_without_a_gate_it_is_tried_again(
+    running: Any, in_activity: Callable[..., Awaitable[Any]]
+) -> None:
+    running.gate_socket = Path("/nowhere/gate.sock")
+    with pytest.raises(ServiceUnavailableError, match=r"gate\.socket") as raised:
+        await in_activity(Preparation(running.house()).prepare, running.prepare_task())
+    assert raised.value.service == "gate"

@@ -1,0 +1,73 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from activities.journal_copy import copied_writes, copy_journal
+from gate.client import Opening, Refusal, SessionMode, SessionReport
+from runpermit.errors import ContainerConfigurationError
+from runpermit.models import Isolation, WriteOutcome, WriteRecord
+
+OPENING = Opening(
+    execution="wf", run_id="run", attempt=2, mode=SessionMode.APPLY, isolation=Isolation.FULL
+)
+CONFIRMED, DIFFERS = WriteOutcome.CONFIRMED, WriteOutcome.DIFFERS
+WRITES = [
+    WriteRecord(channel="A", old=0, new=1, outcome=CONFIRMED, at="2026-01-01T00:00:01"),
+    WriteRecord(channel="Ü", old=1, new=[2], outcome=DIFFERS, at="2026-01-01T00:00:03"),
+]
+REFUSAL = Refusal(
+    channel="A", value=9, violation_type="MAX_EXCEEDED", reason="9 > 1", at="2026-01-01T00:00:02"
+)
+REPORT = SessionReport(
+    session="apply-1", forwarded=2, refused=1, writes=WRITES, refusals=[REFUSAL]
+)  # fmt: skip
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "journal.jsonl"
+
+
+def test_writes_and_refusals_are_copied_in_their_order(path: Path) -> None:
+    copy_journal(path, OPENING, REPORT)
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line["record"] for line in lines] == ["write", "refused", "write"]
+    assert lines[0] == {
+        "execution": "wf", "run_id": "run", "attempt": 2, "mode": "apply", "isolation": "full",
+        "session": "apply-1", "record": "write", "channel": "A", "old": 0, "new": 1,
+        "outcome": "confirmed", "read_back": None, "at": "2026-01-01T00:00:01",
+    }  # fmt: skip
+    assert lines[1]["violation_type"] == "MAX_EXCEEDED"
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
+def test_the_writes_come_back_as_they_were(path: Path) -> None:
+    copy_journal(path, OPENING, REPORT)
+    assert copied_writes(path) == WRITES
+
+
+def test_a_later_attempt_is_added_below(path: Path) -> None:
+    copy_journal(path, OPENING, REPORT)
+    copy_journal(path, OPENING, REPORT)
+    assert copied_writes(path) == WRITES + WRITES
+
+
+def test_where_nothing_happened_there_is_no_file(path: Path) -> None:
+    copy_journal(path, OPENING, SessionReport(session="read_only-1"))
+    assert not path.exists()
+    assert copied_writes(path) == []
+
+
+@pytest.mark.parametrize("line", [b"{torn", b"[1]\n", b"\xff\n", b'{"record": "write"}\n'])
+def test_a_line_that_cannot_be_read_hides_no_other(path: Path, line: bytes) -> None:
+    copy_journal(path, OPENING, REPORT)
+    path.write_bytes(path.read_bytes() + line)
+    assert copied_writes(path) == WRITES
+
+
+def test_nothing_is_written_through_a_link(path: Path, tmp_path: Path) -> None:
+    path.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ContainerConfigurationError, match=r"journal\.jsonl"):
+        copy_journal(path, OPENING, REPORT)
+    assert not (tmp_path / "elsewhere").exists()
