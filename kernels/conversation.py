@@ -64,6 +64,7 @@ class Conversation:
         self._client.load_connection_info(connection)
         self._client.start_channels(stdin=False, hb=False)
         self._ended = ended
+        self._malformed = 0
 
     def close(self) -> None:
         """Close all sockets, dropping what was not sent."""
@@ -76,7 +77,7 @@ class Conversation:
         while True:
             await self._reply(self._client.kernel_info())
             try:
-                await _next(lambda: self._client.get_iopub_msg(timeout=0.2))
+                await self._next(lambda: self._client.get_iopub_msg(timeout=0.2))
             except asyncio.QueueEmpty:
                 continue
             return
@@ -130,13 +131,13 @@ class Conversation:
 
     async def _reply(self, message_id: str) -> dict[str, Any]:
         while True:
-            message = await _next(self._client.get_shell_msg)
+            message = await self._next(self._client.get_shell_msg)
             if message["parent_header"].get("msg_id") == message_id:
                 return _dict(message["content"])
 
     async def _watch(self, message_id: str, run: Run, on_stdout: Callable[[str], None]) -> None:
         while True:
-            message = await _next(self._client.get_iopub_msg)
+            message = await self._next(self._client.get_iopub_msg)
             if message["parent_header"].get("msg_id") != message_id:
                 continue
             content = _dict(message["content"])
@@ -149,20 +150,23 @@ class Conversation:
                 case "status" if content.get("execution_state") == "idle":
                     return
 
-
-async def _next(receive: Callable[[], Coroutine[Any, Any, Any]]) -> dict[str, Any]:
-    """Receive the next well-formed message. Raises QueueEmpty where `receive` has a time-out."""
-    while True:
-        try:
-            message = await receive()
-            if isinstance(message["parent_header"], dict) and isinstance(message["header"], dict):
-                return dict(message)
-        except zmq.ZMQError:
-            raise
-        except Exception as error:
-            if type(error).__name__ == "Empty":
-                raise asyncio.QueueEmpty from error
-            _log.warning("malformed message from a kernel", error=type(error).__name__)
+    async def _next(self, receive: Callable[[], Coroutine[Any, Any, Any]]) -> dict[str, Any]:
+        """Receive the next well-formed message. Raises QueueEmpty where `receive` times out."""
+        while True:
+            try:
+                message = await receive()
+                if isinstance(message["parent_header"], dict) and isinstance(
+                    message["header"], dict
+                ):
+                    return dict(message)
+            except zmq.ZMQError:
+                raise
+            except Exception as error:
+                if type(error).__name__ == "Empty":
+                    raise asyncio.QueueEmpty from error
+                self._malformed += 1
+                if self._malformed == 1:
+                    _log.warning("malformed message from a kernel", error=type(error).__name__)
 
 
 def _add_figure(run: Run, data: dict[str, Any]) -> None:

@@ -12,9 +12,12 @@ from runpermit.errors import ContainerConfigurationError
 INSIDE = Path(__file__).parent / "inside"
 MAX_ARRAY_BYTES = 16 * 1024 * 1024
 
-_PREFIXES = """\
+_LOOK = """\
 import json, sys
-print(json.dumps([sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix]))
+from importlib.util import find_spec
+prefixes = [sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix]
+missing = [name for name in ("ipykernel", "epics") if find_spec(name) is None]
+print(json.dumps([prefixes, missing]))
 """
 
 
@@ -34,20 +37,25 @@ class Environment:
 def find_environment(prefix: Path | None) -> Environment:
     """The environment at `prefix`, else this process's own.
 
-    Raises ContainerConfigurationError where there is none.
+    Raises ContainerConfigurationError where there is none, or none that a kernel can run in.
     """
+    name = f"kernels.environment = {prefix or sys.prefix}"
     python = Path(sys.executable) if prefix is None else prefix / "bin" / "python"
     try:
         done = subprocess.run(
-            [python, "-I", "-c", _PREFIXES], capture_output=True, text=True, check=True, timeout=60
+            [python, "-I", "-c", _LOOK], capture_output=True, text=True, check=True, timeout=60
         )
-        found = {Path(path) for path in json.loads(done.stdout)}
+        found, missing = json.loads(done.stdout)
     except (OSError, subprocess.SubprocessError, ValueError, TypeError) as error:
         raise ContainerConfigurationError(
-            f"kernels.environment = {prefix or sys.prefix}: {python} does not run: {error}. Name "
-            "a venv or conda prefix with ipykernel and pyepics."
+            f"{name}: {python} does not run: {error}. Name a venv or conda prefix with ipykernel "
+            "and pyepics."
         ) from None
-    prefixes = tuple(sorted(found))
+    if missing:
+        raise ContainerConfigurationError(
+            f"{name} can't import {' and '.join(missing)}. Install ipykernel and pyepics there."
+        )
+    prefixes = tuple(sorted({Path(path) for path in found}))
     return Environment(python, prefixes, _links(python, prefixes))
 
 

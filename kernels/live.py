@@ -26,6 +26,7 @@ from runpermit.errors import ContainerConnectivityError, ServiceUnavailableError
 START_TIMEOUT = 60.0  # s
 # Started in advance it has only the time that nobody else wants.
 START_IN_ADVANCE_TIMEOUT = 600.0
+_LAST_WORDS = 5.0  # s, from a closed socket to the end of its process
 
 _PORTS = {"shell_port": 1, "iopub_port": 2, "stdin_port": 3, "control_port": 4, "hb_port": 5}
 _T = TypeVar("_T")
@@ -170,7 +171,7 @@ async def start_kernel(
         except TimeoutError:
             raise _lost(f"gave no answer within {START_TIMEOUT:g} s.", words) from None
         except ConnectionError:
-            await launched.process.dead()
+            await asyncio.wait({ended}, timeout=_LAST_WORDS)
             raise _lost(f"ended ({launched.process.end}) before it was ready.", words) from None
         except OSError as error:
             raise _lost(f"can't be started: {error}.", words) from error

@@ -10,14 +10,14 @@ from pathlib import Path
 
 # Whatever TMPDIR says: the path of a unix socket has 107 bytes.
 ROOT = Path("/tmp")  # noqa: S108  (each worker makes a folder of its own in it)
-_PREFIX = "runpermit-"
+PREFIX = "runpermit-kernels-"
 
 
 @contextlib.contextmanager
 def scratch_folder() -> Iterator[Path]:
     """A fresh folder, locked as long as this process lives, which others may pass through."""
     _remove_stale()
-    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=ROOT))
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=ROOT))
     lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -30,7 +30,7 @@ def scratch_folder() -> Iterator[Path]:
 
 
 def _remove_stale() -> None:
-    for folder in ROOT.glob(f"{_PREFIX}*"):
+    for folder in ROOT.glob(f"{PREFIX}*"):
         with contextlib.suppress(OSError):
             lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
             try:

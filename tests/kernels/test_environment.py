@@ -30,6 +30,7 @@ def test_the_workers_own_environment_is_found() -> None:
 
 def test_links_outside_of_the_prefixes_are_found(tmp_path: Path) -> None:
     venv.create(tmp_path / "env", symlinks=True)
+    lend_packages(tmp_path / "env")
     python = tmp_path / "env" / "bin" / "python"
     hop = tmp_path / "hop"
     hop.symlink_to(python.resolve())
@@ -37,6 +38,19 @@ def test_links_outside_of_the_prefixes_are_found(tmp_path: Path) -> None:
     python.symlink_to("../../hop")
     environment = find_environment(tmp_path / "env")
     assert environment.links == (hop,)
+
+
+def lend_packages(environment: Path) -> None:
+    """Let it import what this process can."""
+    site = next((environment / "lib").glob("python*/site-packages"))
+    own = next((Path(sys.prefix) / "lib").glob("python*/site-packages"))
+    (site / "own.pth").write_text(str(own))
+
+
+def test_an_environment_without_ipykernel_is_refused(tmp_path: Path) -> None:
+    venv.create(tmp_path / "env", symlinks=True)
+    with pytest.raises(ContainerConfigurationError, match="can't import ipykernel and epics"):
+        find_environment(tmp_path / "env")
 
 
 def test_what_is_no_environment_is_refused(tmp_path: Path) -> None:

@@ -1,12 +1,14 @@
 """Kernels that wait: how they are taken, replaced and ended."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import statistics
 import sys
+import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
@@ -31,10 +33,26 @@ def isolation(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.fixture
+def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder for the folders of this test's workers alone."""
+    with tempfile.TemporaryDirectory(prefix="rp-", dir="/tmp") as folder:
+        path = Path(folder)
+        path.chmod(0o711)
+        monkeypatch.setattr(scratch, "ROOT", path)
+        yield path
+
+
 async def until(happened: Callable[[], bool]) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(150):
         while not happened():  # noqa: ASYNC110  (another process does it)
             await asyncio.sleep(0.02)
+
+
+def kill(processes: set[int]) -> None:
+    for process in processes:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
 
 
 async def run(kernel: LiveKernel, code: str, **values: Any) -> RunOutcome:
@@ -78,8 +96,7 @@ async def test_an_idle_kernel_that_died_is_replaced(
     async with kernels(pool=1, preload=[]) as pool:
         await until(lambda: pool.ready == 1)
         before = processes()
-        for process in before:
-            os.kill(process, signal.SIGKILL)
+        kill(before)
         await until(lambda: pool.ready == 1 and not before & processes() and bool(processes()))
         async with pool.session(work) as kernel:
             assert (await run(kernel, "results = {}")).error is None
@@ -104,17 +121,17 @@ async def test_closing_leaves_nothing(
         await session.__aenter__()
         await until(lambda: pool.ready == 1)
         assert processes() != before
-        own = set(scratch.ROOT.glob("runpermit-*"))
+        own = set(scratch.ROOT.glob(f"{scratch.PREFIX}*"))
     assert processes() == before
-    assert len(own - set(scratch.ROOT.glob("runpermit-*"))) == 1
+    assert len(own - set(scratch.ROOT.glob(f"{scratch.PREFIX}*"))) == 1
 
 
 @pytest.mark.slow
 async def test_nothing_outlives_a_worker_that_is_killed(
-    isolation: str, work: Path, processes: Processes
+    isolation: str, work: Path, processes: Processes, place: Path
 ) -> None:
     worker = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", WORKER, str(work), isolation),
+        *(sys.executable, "-c", WORKER, str(work), isolation, str(place)),
         cwd=Path(__file__).parents[2],
         stdout=asyncio.subprocess.PIPE,
     )
@@ -125,17 +142,20 @@ async def test_nothing_outlives_a_worker_that_is_killed(
     worker.kill()
     await worker.wait()
     await until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in below))
-    left = set(scratch.ROOT.glob("runpermit-*"))
+    (stale,) = place.iterdir()  # noqa: ASYNC240
     with scratch.scratch_folder() as fresh:
-        assert left - set(scratch.ROOT.glob("runpermit-*"))
+        assert not stale.exists()
+        assert fresh.exists()
     assert not fresh.exists()
 
 
 WORKER = """
 import asyncio, sys
 from pathlib import Path
+from kernels import scratch
 from kernels.opening import open_kernels
 from runpermit.config import KernelsSettings
+scratch.ROOT = Path(sys.argv[3])
 async def main():
     settings = KernelsSettings(isolation=sys.argv[2], pool=1, preload=[])
     async with open_kernels(settings) as pool:
@@ -180,8 +200,7 @@ async def test_a_kernel_that_dies_before_the_code_began_is_an_infrastructure_err
     kernels: OpenKernels, work: Path, processes: Processes
 ) -> None:
     async with kernels() as pool, pool.session(work) as kernel:
-        for process in processes():
-            os.kill(process, signal.SIGKILL)
+        kill(processes())
         await asyncio.wait({kernel.ended})
         with pytest.raises(ContainerConnectivityError, match="before the code began"):
             await run(kernel, "results = {}")

@@ -75,7 +75,7 @@ def test_no_server_is_code_4_and_this_host_is_checked_all_the_same(doctor: Docto
     ("change", "name", "found"),
     [
         (('"mock"', '"tango"'), "settings", "control_system.type"),
-        (('isolation = "none"', 'isolation = "full"'), "settings", "no sandbox yet"),
+        (('isolation = "none"', 'isolation = "container"'), "settings", "no remote endpoint"),
         (('model = "gpt"', ""), "model", "generation.model"),
         (("[limits]", '[executions]\nroot = "limits.json"\n[limits]'), "executions", "no"),
     ],

@@ -1,6 +1,9 @@
 """The doctor's look at this host: settings, limits, model, folders, isolation."""
 
+import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 from runpermit.cli.checks import Check, Verdict
@@ -16,6 +19,8 @@ from runpermit.errors import ContainerConfigurationError
 from runpermit.models import Isolation
 
 _KEY = "OPENAI_API_KEY"
+_HOUSE = Path(__file__).parents[3]  # where it is the worker's installation
+_PROBE_SECONDS = 60
 
 
 def check_house(config: Path | None) -> list[Check]:
@@ -44,7 +49,7 @@ def check_house(config: Path | None) -> list[Check]:
         *check_gate(settings),
         _model(settings),
         _root(settings.executions.root),
-        _isolation(settings),
+        _isolation(settings, config),
     ]
 
 
@@ -113,14 +118,53 @@ def _root(root: Path) -> Check:
     )
 
 
-def _isolation(settings: Settings) -> Check:
+def _isolation(settings: Settings, config: Path | None) -> Check:
     isolation = settings.kernels.isolation
     if isolation is Isolation.NONE:
         return Check(
             name="isolation",
             verdict=Verdict.WARN,
-            found="none: code runs with the rights of the worker's user",
+            found="none: code runs with the rights of the worker's user, and can only read",
             remedy="For a demo machine only.",
         )
-    found = f"{isolation} is asked for, which this version does not probe"
-    return Check(name="isolation", verdict=Verdict.WARN, found=found)
+    if not (_HOUSE / "kernels" / "probe.py").is_file():
+        return Check(
+            name="isolation",
+            verdict=Verdict.WARN,
+            found=f"{isolation} is asked for; no worker is installed here, so it is not probed",
+            remedy="Run runpermit doctor on the worker's host, in its installation.",
+        )
+    return _probed(config)
+
+
+def _probed(config: Path | None) -> Check:
+    """What the house itself finds, in a process of its own: this package imports none of it."""
+    done = subprocess.run(
+        [
+            *(sys.executable, "-P", "-m", "kernels.probe"),
+            *(("--config", str(config)) if config else ()),
+        ],
+        env=os.environ | {"PYTHONPATH": str(_HOUSE)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=_PROBE_SECONDS,
+    )
+    if done.returncode != 0:
+        return Check(
+            name="isolation",
+            verdict=Verdict.FAIL,
+            found=f"not probed: {(done.stderr.strip() or 'no reason given').splitlines()[-1]}",
+            remedy="Install the dependency group house: pip install --group house.",
+        )
+    said = json.loads(done.stdout)
+    if not said["isolated"]:
+        return Check(
+            name="isolation", verdict=Verdict.FAIL, found=said["cause"], remedy=said["remedy"]
+        )
+    weak = said["weak"]
+    return Check(
+        name="isolation",
+        verdict=Verdict.WARN if weak else Verdict.OK,
+        found="; ".join(part for part in (said["found"], weak) if part),
+    )
