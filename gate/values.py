@@ -221,7 +221,7 @@ def _exact(text: str, number: float) -> int | float:
     return int(text) if text.lstrip("+-").isdecimal() else number
 
 
-def _integer(target: Target, item: float) -> int | float:
+def _integer(target: Target, item: float) -> int:
     bounds = target.range
     if isinstance(item, float) and not item.is_integer():
         raise UnfitValueError(f"{shown(item)} for a channel of whole numbers", item)
@@ -231,10 +231,8 @@ def _integer(target: Target, item: float) -> int | float:
         )
     if target.native is Dbr.ENUM and target.states and item >= len(target.states):
         raise UnfitValueError(f"state {shown(item)} of {len(target.states)}", item)
-    if target.native in {Dbr.DOUBLE, Dbr.FLOAT}:
-        if int(float(item)) != int(item):
-            raise UnfitValueError(f"{item} has more digits than Channel Access can send", item)
-        return float(item)
+    if target.native in {Dbr.DOUBLE, Dbr.FLOAT} and int(float(item)) != int(item):
+        raise UnfitValueError(f"{item} has more digits than Channel Access can send", item)
     return int(item)
 
 
@@ -258,7 +256,7 @@ def _state_index(target: Target, text: str) -> int:
     if not text.isascii() or not text.isdecimal():
         names = ", ".join(shown(name) for name in target.states) or "none"
         raise UnfitValueError(f"no state is called {_shown_text(text)} (there are: {names})", text)
-    return int(_integer(target, int(text)))
+    return _integer(target, int(text))
 
 
 def _text(target: Target, dtype: Dbr, sent: tuple[Scalar, ...]) -> Received:

@@ -6,7 +6,8 @@ from gate.messages import WriteOutcome
 from gate.values import Value
 from runpermit.limits import ChannelLimitsConfig, VerificationLevel
 
-DEFAULT_TOLERANCE = 0.001  # of the value, where the limits database says none
+# Of the value, where the limits database says none; a whole number reads back exactly.
+DEFAULT_TOLERANCE = 0.001
 _MINOR = 1
 
 
@@ -41,4 +42,4 @@ def _tolerance(value: float, entry: ChannelLimitsConfig | None) -> float:
         return verification.tolerance_absolute
     if verification is not None and verification.tolerance_percent is not None:
         return abs(value) * verification.tolerance_percent / 100
-    return abs(value) * DEFAULT_TOLERANCE
+    return 0 if isinstance(value, int) else abs(value) * DEFAULT_TOLERANCE
