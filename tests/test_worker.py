@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,10 +52,10 @@ def test_a_settings_mistake_is_exit_2_with_file_and_key(config: Path) -> None:
 
 
 def test_settings_that_are_not_safe_are_exit_2_with_a_line_each(config: Path) -> None:
-    config.write_text("[control_system]\nwrites_enabled = true\n")
+    config.write_text(SETTINGS + "[control_system]\nwrites_enabled = true\n")
     done = worker(config)
     assert done.returncode == 2
-    for setting in ("kernels.isolation", "control_system.writes", "approval.assurance"):
+    for setting in ("kernels.isolation", "approval.assurance"):
         assert f"runpermit worker: {setting}" in done.stderr
 
 
@@ -99,12 +100,32 @@ def temporal() -> Iterator[str]:
             server.terminate()
 
 
-@pytest.mark.parametrize("python", ["/bin/true", "/nowhere/python", "/bin/false"])
-def test_a_kernel_python_that_is_none_is_exit_2(config: Path, temporal: str, python: str) -> None:
-    config.write_text(SETTINGS + f'python = "{python}"\n')
+def test_a_kernel_environment_without_python_is_exit_2(
+    config: Path, temporal: str, tmp_path: Path
+) -> None:
+    config.write_text(SETTINGS + f'environment = "{tmp_path}"\n')
     done = worker(config, TEMPORAL_ADDRESS=temporal)
     assert done.returncode == 2
-    assert f"kernels.python = {python}" in done.stderr
+    assert f"kernels.environment = {tmp_path}" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_where_code_cannot_be_isolated_it_is_exit_2_with_cause_and_remedy(
+    config: Path, temporal: str
+) -> None:
+    config.write_text('[kernels]\nisolation = "full"\n')
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        # As on a host that makes no user namespaces.
+        broken = Path(folder) / "bwrap"
+        broken.write_text("#!/bin/sh\necho 'bwrap: Creating new namespace failed' >&2\nexit 1\n")
+        broken.chmod(0o755)
+        path = f"{folder}{os.pathsep}{os.environ['PATH']}"
+        done = worker(config, TEMPORAL_ADDRESS=temporal, PATH=path)
+    assert done.returncode == 2
+    assert 'kernels.isolation = "full", but code can\'t be isolated on this host' in done.stderr
+    assert "Creating new namespace failed" in done.stderr
+    assert "which can then only read" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -39,7 +39,10 @@ def test_the_details_of_an_error_tell_the_first_writes_in_words() -> None:
     assert details["journal"] == str(JOURNAL)
 
 
-@pytest.mark.parametrize("outcome", sorted(set(WriteOutcome) - {WriteOutcome.CONFIRMED}))
+@pytest.mark.parametrize(
+    "outcome",
+    sorted([outcome for outcome in WriteOutcome if outcome is not WriteOutcome.CONFIRMED]),
+)
 def test_a_write_that_was_not_confirmed_is_a_warning(outcome: WriteOutcome) -> None:
     [warning] = write_warnings([record(), record(channel="B", outcome=outcome, read_back=0.7)])
     assert warning.startswith("Write not confirmed: B: 0.0 → 0.1")

@@ -15,7 +15,11 @@ from typing import Any
 from temporalio.client import WorkflowFailureError
 from temporalio.testing import WorkflowEnvironment
 
-from runpermit.errors import CodeRuntimeError, ServiceUnavailableError
+from runpermit.errors import (
+    ChannelLimitsViolationError,
+    CodeRuntimeError,
+    ServiceUnavailableError,
+)
 from runpermit.payloads import data_converter
 
 HERE = Path(__file__).parent
@@ -101,6 +105,16 @@ async def cancelled_while_it_waits(lab: Any) -> Any:
     return running
 
 
+async def refused_in_reading(lab: Any) -> Any:
+    """A write that the gate refuses a read-only run, asked about and applied."""
+    lab.script.runs = [ChannelLimitsViolationError("SR:HCM1:SP", 0.1, "NOT_ALLOWED", "read only")]
+    lab.script.applies = [{"done": True}]
+    running = await lab.start()
+    pending = await running.pending()
+    await running.signal(f"approve-{pending.revision}", {"operator": "jd"})
+    return running
+
+
 async def no_request(lab: Any) -> Any:
     """Input that is no request."""
     return await lab.start(inputs=[{"colour": "red"}])
@@ -113,6 +127,7 @@ SCENARIOS = (
     rejected_by_update,
     stopped_while_it_runs,
     cancelled_while_it_waits,
+    refused_in_reading,
     no_request,
 )
 

@@ -1,20 +1,22 @@
-"""The lifecycle with the worker's real activities; only the kernel is a stand-in."""
+"""The lifecycle with the worker's real activities; only kernel and gate are stand-ins."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from activities.generators.mock_generator import MockGenerator
 from activities.house import House
+from gate.client import SessionReport
 from kernels.interface import RunOutcome
 from runpermit.config import Settings
 from runpermit.errors import CodeRuntimeError, InvalidRequestError, MaxAttemptsExceededError
 from runpermit.limits import LimitsFile
-from runpermit.models import ExecutionMode, Isolation
+from runpermit.models import GateStatus, Isolation
 from worker import build_workers
 
 
@@ -22,12 +24,13 @@ class Kernels:
     """Every program fails, or leaves the same results."""
 
     isolation = Isolation.NONE
+    listener: Any = None
 
     def __init__(self, failure: CodeRuntimeError | None) -> None:
         self._failure = failure
 
     @asynccontextmanager
-    async def session(self, _mode: ExecutionMode, _work: Path) -> AsyncIterator["Kernels"]:
+    async def session(self, _work: Path) -> AsyncIterator["Kernels"]:
         yield self
 
     async def run(
@@ -37,6 +40,23 @@ class Kernels:
         on_stdout("mean 2.0\n")
         results = None if self._failure else {"mean": 2.0}
         return RunOutcome("mean 2.0\n", results, (), 0.1, self._failure)
+
+
+class Gate:
+    """Nothing is refused, and nothing is written."""
+
+    async def status(self) -> GateStatus:
+        return GateStatus(inhibited=None, writes=False, limits_error=None, journal_protected=True)
+
+    @asynccontextmanager
+    async def session(self, _opening: Any, _listener: Any) -> AsyncIterator["Gate"]:
+        loop = asyncio.get_running_loop()
+        self.refused: asyncio.Future[Any] = loop.create_future()
+        self.lost: asyncio.Future[None] = loop.create_future()
+        yield self
+
+    async def close(self) -> SessionReport:
+        return SessionReport(session="read_only-1")
 
 
 def made(root: Path) -> list[Path]:
@@ -60,7 +80,8 @@ async def working(lab_environment: Any, root: Path, failure: Any = None) -> Asyn
             }
         ),
         limits=LimitsFile(None),
-        kernels=Kernels(failure),
+        kernels=cast("Any", Kernels(failure)),
+        gate=cast("Any", Gate()),
         generator=MockGenerator,
         kernel_environment="python 3.11",
         address="",
