@@ -3,7 +3,6 @@
 import json
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -25,6 +24,7 @@ from gate.client import GateClient
 from kernels.opening import open_kernels
 from kernels.pool import KernelPool
 from runpermit.config import KernelsSettings, LimitsSettings, Settings, limits_file
+from runpermit.gate_control import ask
 from runpermit.models import (
     ExecutionMode,
     NotebookAttempt,
@@ -190,12 +190,7 @@ class GateServer:
 
     def inhibit(self, *, on: bool) -> None:
         """Turn the switch of the host."""
-        with socket.socket(socket.AF_UNIX) as control:
-            control.connect(str(self.socket))
-            request = {"do": "inhibit", "on": on, "operator": "jd", "reason": "maintenance"}
-            control.sendall(json.dumps(request).encode() + b"\n")
-            with control.makefile("rb") as answer:
-                assert json.loads(answer.readline())["inhibit"]["on"] is on
+        ask(self.socket, {"do": "inhibit", "on": on, "operator": "jd", "reason": "maintenance"})
 
     def get(self, channel: str) -> float:
         """What the ring holds, read past the gate."""

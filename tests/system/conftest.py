@@ -22,7 +22,16 @@ from temporalio.api.common.v1 import Payload
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 
 from demo.model_server import ModelServer
-from demo.stack import ROOT, Stack, demo_settings, running_stack, running_worker, toml
+from demo.stack import (
+    ROOT,
+    Gate,
+    Stack,
+    demo_settings,
+    running_gate,
+    running_stack,
+    running_worker,
+    toml,
+)
 from runpermit.errors import PythonExecutorException
 from runpermit.failures import unwrap
 from runpermit.models import (
@@ -34,6 +43,9 @@ from runpermit.models import (
 from runpermit.payloads import data_converter
 
 CANARY = "sk-canary-5e1f0c7a9d"  # the model key of every worker; it must turn up nowhere
+
+# None waits: those that a test sees run programs, and a dozen workers fill no memory with theirs.
+KERNELS = {"kernels": {"pool": 0, "preload": []}}
 
 READ_CURRENT = 'results = {"current": float(read_channel("SR:BEAM:CURRENT"))}'
 
@@ -75,6 +87,7 @@ class House:
     client: Client
     worker_pid: int = 0
     started: int = field(default=0, init=False)
+    seen: set[int] = field(default_factory=set, init=False)
 
     async def start(
         self,
@@ -159,16 +172,28 @@ class House:
         return found
 
     def kernels(self) -> list[int]:
-        """The kernel processes of this house's worker."""
-        found = []
-        mark = f"JPY_PARENT_PID={self.worker_pid}".encode()
-        for process in Path("/proc").glob("[0-9]*"):
-            try:
-                if mark in (process / "environ").read_bytes().split(b"\0"):
-                    found.append(int(process.name))
-            except OSError:
-                continue
-        return found
+        """The processes of this house's worker that run programs, also where it is gone."""
+        for pid in _descendants(self.worker_pid):
+            if b"launch.py" in _command(pid):
+                self.seen.add(pid)
+        return [pid for pid in self.seen if b"launch.py" in _command(pid)]
+
+
+def _descendants(pid: int) -> list[int]:
+    try:
+        listed = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    except OSError:
+        return []
+    children = [int(child) for child in listed.split()]
+    return children + [below for child in children for below in _descendants(child)]
+
+
+def _command(pid: int) -> bytes:
+    """What a process was started with; nothing where it is gone, or dead and not buried."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 @dataclass(frozen=True)
@@ -232,8 +257,18 @@ async def stack(
     tmp_path_factory: pytest.TempPathFactory, recorded_model: ModelServer
 ) -> AsyncIterator[Stack]:
     model = {"OPENAI_BASE_URL": recorded_model.base_url, "OPENAI_API_KEY": CANARY}
-    async with running_stack(tmp_path_factory.mktemp("stack"), model=model, worker=False) as house:
+    directory = tmp_path_factory.mktemp("stack")
+    async with running_stack(
+        directory, settings=KERNELS, model=model, gate=False, worker=False
+    ) as house:
         yield house
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def gate(stack: Stack) -> AsyncIterator[Gate]:
+    """The gate of all houses; it is started again when a test kills it."""
+    async with running_gate(stack) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")
@@ -242,11 +277,12 @@ def ring(stack: Stack) -> Ring:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def houses(stack: Stack) -> AsyncIterator[list[House]]:
+async def houses(stack: Stack, gate: Gate) -> AsyncIterator[list[House]]:
     """All houses of the session. What no history and file may hold is looked for at its end.
 
     `make test` has several sessions at once, each with some of the tests and a stack of its own.
     """
+    del gate  # it runs before every house
     opened: list[House] = []
     yield opened
     await key_is_kept_nowhere(stack, opened)
@@ -348,7 +384,7 @@ def open_house(stack: Stack, houses: list[House], temporal: Temporal) -> OpenHou
         directory = stack.directory / name
         directory.mkdir()
         config = directory / "runpermit.toml"
-        config.write_text(toml(demo_settings(stack, settings or {})))
+        config.write_text(toml(demo_settings(stack, {**KERNELS, **(settings or {})})))
         made = temporal("operator", "namespace", "create", "--namespace", name)
         assert made.returncode == 0, made.stderr
         variables = {**stack.environment, **(environment or {})}

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from runpermit.models import DecisionWay, ExecutionMode, Isolation, Stage, Verb
+from runpermit.models import DecisionWay, ExecutionMode, Isolation, Stage, Verb, WriteOutcome
 
 TASK = "Read the beam current and the orbit, and plot them."
 STEP = """\
@@ -42,7 +42,8 @@ async def test_a_generated_program_that_only_reads_runs_without_approval(
     ]
     assert state.is_successful
     assert state.requires_approval is None
-    assert result.isolation is Isolation.NONE
+    assert result.isolation is Isolation.FULL
+    assert result.writes is None
     assert result.plan is None
     assert result.decisions == []
     assert ring.puts() == before
@@ -60,7 +61,11 @@ async def test_a_program_that_writes_waits_and_puts_exactly_what_was_approved(
         ("SR:HCM2:SP", 0.2),
         ("SR:HCM2:SP", 0.1),
     ]
-    assert pending.warnings[0].startswith("UNGATED")
+    assert pending.warnings == [
+        "journal not protected from the worker, which could change it.",
+        "Nothing was rehearsed: writes as seen in the code.",
+        "approver not verified: any signal can approve.",
+    ]
 
     await handle.signal("approve", {"sha256": pending.sha256, "operator": "jd"})
     result = await house.result(handle)
@@ -68,7 +73,10 @@ async def test_a_program_that_writes_waits_and_puts_exactly_what_was_approved(
     assert [a - b for a, b in zip(ring.puts(), before, strict=True)] == [0, 2, 0, 0, 0, 0, 0, 0]
     assert ring.get("SR:HCM2:SP") == [0.1]
     assert result.execution_result.results["end"] == 0.1
-    assert any(warning.startswith("UNGATED") for warning in result.analysis_warnings)
+    assert [(write.channel, write.new, write.outcome) for write in result.writes.writes] == [
+        ("SR:HCM2:SP", 0.2, WriteOutcome.CONFIRMED),
+        ("SR:HCM2:SP", 0.1, WriteOutcome.CONFIRMED),
+    ]
     (decision,) = result.decisions
     assert (decision.verb, decision.operator, decision.via) == (
         Verb.APPROVE,

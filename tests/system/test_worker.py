@@ -56,7 +56,8 @@ def test_a_worker_with_a_wrong_setting_names_key_and_file(
         ('[control_system]\ntype = "mock"\nwrites_enabled = true\n', "approval.assurance"),
         ('[approval]\nassurance = "claimed"\nmode = "disabled"\n[control_system]\ntype = "mock"\n'
          "writes_enabled = true\n", "approval.mode"),
-        ('[control_system]\nwrites_enabled = true\n[approval]\nassurance = "claimed"\n', "no gate"),
+        ('[control_system]\nwrites_enabled = true\n[approval]\nassurance = "claimed"\n',
+         'kernels.isolation = "none" never writes'),
     ],
 )  # fmt: skip
 def test_a_worker_does_not_start_with_writes_that_nobody_guards(
