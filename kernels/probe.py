@@ -152,8 +152,8 @@ def _namespace_causes() -> Iterator[tuple[str, str]]:
     if Path("/.dockerenv").exists() or Path("/run/.containerenv").exists():
         yield (
             "the container's seccomp profile forbids it",
-            "Run the container with docker/seccomp.json, or --security-opt seccomp=unconfined, "
-            "and --security-opt apparmor=unconfined where there is AppArmor.",
+            "Run the container with --security-opt seccomp=unconfined (the sandbox brings a filter "
+            "of its own), and --security-opt apparmor=unconfined where there is AppArmor.",
         )
 
 
