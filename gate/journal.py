@@ -14,6 +14,9 @@ from runpermit.errors import ContainerConfigurationError
 
 __all__ = ["Journal", "JournalError"]
 
+# For so long notes wait for company; a record that is waited for takes them along.
+GATHER_SECONDS = 0.02
+
 log = structlog.get_logger()
 
 
@@ -28,6 +31,7 @@ class Journal:
         self._directory = files.directory
         self._last = files.end.link
         self._writer = JournalWriter(files)
+        self._gathered: list[Entry] = []
         self._closed = False
 
     @classmethod
@@ -75,7 +79,9 @@ class Journal:
         if self.failure is not None:
             raise JournalError(self.failure)
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        seq = self._put(event, fields, waiter)
+        self._gathered.append(self._entry(event, fields, waiter))
+        seq = self._last.seq
+        self._hand_over()
         await waiter
         return seq
 
@@ -88,19 +94,30 @@ class Journal:
         if self.failure is not None:
             log.error("not in the journal", record=event, fields=fields, failure=self.failure)
             return 0
-        return self._put(event, fields, None)
+        if not self._gathered:
+            # Each waking of the writer costs whoever is at work meanwhile.
+            asyncio.get_running_loop().call_later(GATHER_SECONDS, self._hand_over)
+        self._gathered.append(self._entry(event, fields, None))
+        return self._last.seq
 
     async def close(self) -> None:
         """Make everything durable, and let another gate have the journal."""
         if not self._closed:
             self._closed = True
+            self._hand_over()
             await asyncio.to_thread(self._writer.end)
 
-    def _put(self, event: str, fields: dict[str, Any], waiter: asyncio.Future[None] | None) -> int:
+    def _entry(
+        self, event: str, fields: dict[str, Any], waiter: asyncio.Future[None] | None
+    ) -> Entry:
         at = _now()
         line, self._last = encode(self._last, at, event, fields)
-        self._writer.put(Entry(_month(at), line + b"\n", waiter))
-        return self._last.seq
+        return Entry(_month(at), line + b"\n", waiter)
+
+    def _hand_over(self) -> None:
+        gathered, self._gathered = self._gathered, []
+        if gathered:
+            self._writer.put(gathered)
 
 
 def _now() -> str:

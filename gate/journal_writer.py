@@ -50,13 +50,13 @@ class JournalWriter:
         sys.setswitchinterval(min(sys.getswitchinterval(), _INSISTS_AFTER_SECONDS))
         self.failure: str | None = None
         self._files = files
-        self._queue: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[list[Entry] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._serve, name="journal", daemon=True)
         self._thread.start()
 
-    def put(self, entry: Entry) -> None:
-        """Have `entry` written; its waiter is answered in its own loop."""
-        self._queue.put(entry)
+    def put(self, entries: list[Entry]) -> None:
+        """Have `entries` written; their waiters are answered in their own loop."""
+        self._queue.put(entries)
 
     def end(self) -> None:
         """Write what was put, and close the files. Waits for it."""
@@ -68,7 +68,7 @@ class JournalWriter:
         while not closing:
             arrived = self._arrived()
             closing = None in arrived
-            entries = [entry for entry in arrived if entry is not None]
+            entries = [entry for entries in arrived if entries is not None for entry in entries]
             try:
                 self._keep(entries, closing=closing)
             except Exception as error:  # noqa: BLE001  (whatever it is: no record, no write)
@@ -76,7 +76,7 @@ class JournalWriter:
             self._answer(entries)
         self._files.close()
 
-    def _arrived(self) -> list[Entry | None]:
+    def _arrived(self) -> list[list[Entry] | None]:
         """What is to be written, at least one thing; nothing where only notes are due."""
         since = self._files.unsynced_since
         wait = None if since is None else max(since + NOTE_SECONDS - time.monotonic(), 0)
