@@ -173,10 +173,8 @@ class House:
 
     def kernels(self) -> list[int]:
         """The processes of this house's worker that run programs, also where it is gone."""
-        for pid in _descendants(self.worker_pid):
-            if b"launch.py" in _command(pid):
-                self.seen.add(pid)
-        return [pid for pid in self.seen if b"launch.py" in _command(pid)]
+        self.seen.update(pid for pid in _descendants(self.worker_pid) if _is_kernel(pid))
+        return [pid for pid in self.seen if _is_kernel(pid)]
 
 
 def _descendants(pid: int) -> list[int]:
@@ -188,12 +186,13 @@ def _descendants(pid: int) -> list[int]:
     return children + [below for child in children for below in _descendants(child)]
 
 
-def _command(pid: int) -> bytes:
-    """What a process was started with; nothing where it is gone, or dead and not buried."""
+def _is_kernel(pid: int) -> bool:
+    """Whether a process runs a kernel; one that is dead and not buried does not."""
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
+        program, *arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except OSError:
-        return b""
+        return False
+    return b"python" in program and any(arg.endswith(b"/launch.py") for arg in arguments)
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from runpermit.models import DecisionWay, ExecutionMode, Isolation, Stage, Verb,
 TASK = "Read the beam current and the orbit, and plot them."
 STEP = """\
 start = float(read_channel("SR:HCM2:SP"))
-write_channel("SR:HCM2:SP", 0.2)
-write_channel("SR:HCM2:SP", 0.1)
+write_channel("SR:HCM2:SP", -0.2)
+write_channel("SR:HCM2:SP", -0.1)
 results = {"start": start, "end": float(read_channel("SR:HCM2:SP"))}
 """
 
@@ -58,8 +58,8 @@ async def test_a_program_that_writes_waits_and_puts_exactly_what_was_approved(
     assert ring.puts() == before
     assert pending.execution_mode is ExecutionMode.WRITE_ACCESS
     assert [(write.channel, write.value) for write in pending.plan.writes] == [
-        ("SR:HCM2:SP", 0.2),
-        ("SR:HCM2:SP", 0.1),
+        ("SR:HCM2:SP", -0.2),
+        ("SR:HCM2:SP", -0.1),
     ]
     assert pending.warnings == [
         "journal not protected from the worker, which could change it.",
@@ -71,11 +71,11 @@ async def test_a_program_that_writes_waits_and_puts_exactly_what_was_approved(
     result = await house.result(handle)
     state = await house.state(handle)
     assert [a - b for a, b in zip(ring.puts(), before, strict=True)] == [0, 2, 0, 0, 0, 0, 0, 0]
-    assert ring.get("SR:HCM2:SP") == [0.1]
-    assert result.execution_result.results["end"] == 0.1
+    assert ring.get("SR:HCM2:SP") == [-0.1]
+    assert result.execution_result.results["end"] == -0.1
     assert [(write.channel, write.new, write.outcome) for write in result.writes.writes] == [
-        ("SR:HCM2:SP", 0.2, WriteOutcome.CONFIRMED),
-        ("SR:HCM2:SP", 0.1, WriteOutcome.CONFIRMED),
+        ("SR:HCM2:SP", -0.2, WriteOutcome.CONFIRMED),
+        ("SR:HCM2:SP", -0.1, WriteOutcome.CONFIRMED),
     ]
     (decision,) = result.decisions
     assert (decision.verb, decision.operator, decision.via) == (
@@ -122,7 +122,7 @@ async def test_temporals_command_line_alone_starts_and_approves(
     for name, answer in (("cli-named", "approve-{}"), ("cli-plain", "approve")):
         request = {
             "user_query": "step a corrector",
-            "task_objective": "HCM2 to 0.1 A",
+            "task_objective": "HCM2 to -0.1 A",
             "execution_folder_name": name,
             "approved_code": STEP,
         }
@@ -136,7 +136,7 @@ async def test_temporals_command_line_alone_starts_and_approves(
         signal = answer.format(pending.revision)
         sent = temporal("workflow", "signal", "--workflow-id", name, "--name", signal)
         assert sent.returncode == 0, sent.stderr
-        assert (await house.result(handle)).execution_result.results["end"] == 0.1
+        assert (await house.result(handle)).execution_result.results["end"] == -0.1
     assert ring.puts()[1] - before[1] == 4
 
 

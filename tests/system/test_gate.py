@@ -31,8 +31,7 @@ results = {"start": start}
 """
 ENDLESS_READ = """\
 import time
-from pathlib import Path
-print("on", flush=True)
+print("running", flush=True)
 for _ in range(40):
     time.sleep(0.1)
 results = {"current": float(read_channel("SR:BEAM:CURRENT"))}
@@ -169,6 +168,16 @@ async def test_an_inhibited_host_is_told_before_the_approval_and_refuses_after_i
     assert ring.puts() == before
 
 
+async def is_heard(handle: Any) -> bool:
+    """Whether the program's first words have come with a heartbeat."""
+    described = await handle.describe()
+    return any(
+        b"running" in payload.data
+        for activity in described.raw_description.pending_activities
+        for payload in activity.heartbeat_details.payloads
+    )
+
+
 @pytest.fixture
 def kill_gate(gate: Any) -> Callable[[], None]:
     """Ends the gate as a crash would; it is started again."""
@@ -179,8 +188,7 @@ async def test_a_gate_that_dies_under_a_reading_run_costs_one_repetition(
     house: Any, kill_gate: Any, eventually: Any
 ) -> None:
     handle = await house.start(ENDLESS_READ)
-    await eventually(house.kernels)
-    await house.reach(handle, Stage.EXECUTING)
+    await eventually(lambda: is_heard(handle))
     kill_gate()
     result = await asyncio.wait_for(house.result(handle), 60)
     assert result.execution_result.results["current"] > 0

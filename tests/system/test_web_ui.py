@@ -75,7 +75,7 @@ async def test_an_operator_reads_the_page_and_approves_with_a_click(
     for text in (
         "Approve? 2 writes seen in the code: SR:HCM1:SP → 0.2 A; SR:HCM1:SP → computed",
         f"Revision {revision}",
-        "UNGATED",
+        "Nothing was rehearsed",
         "approver not verified",
         "limits -5 … 5 A",
         f"approve-{revision}",
