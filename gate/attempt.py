@@ -1,5 +1,6 @@
 """A write on its way: what was sent, to which record, by whom; and how it is refused."""
 
+import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
@@ -7,7 +8,7 @@ from typing import Protocol
 from gate.ioc_circuit import IocCircuit
 from gate.messages import Refusal
 from gate.records import Record
-from gate.values import Dbr, Received, Target, UnfitValueError, decode
+from gate.values import STS_OFFSET, Dbr, Received, Target, UnfitValueError, decode
 from runpermit.errors import ChannelLimitsViolationError
 from runpermit.limits import ViolationType
 from runpermit.limits.values import shown
@@ -33,13 +34,18 @@ class Holder(Protocol):
 
 @dataclass(frozen=True)
 class Attempted:
-    """A write as a client sent it, on a channel that is open at the IOC as `sid`."""
+    """A write as a client sent it, on a channel that is open at the IOC as `sid`.
+
+    `answered`, for a put callback alone, tells whether its IOC answered it: False where nobody can
+    hear that any more.
+    """
 
     channel: str
     sid: int
     dtype: int
     count: int
     payload: bytes
+    answered: asyncio.Future[bool] | None = None
 
     @property
     def guessed_value(self) -> object:
@@ -60,6 +66,11 @@ class Case:
     record: Record
     write: Attempted
     received: Received
+
+    @property
+    def status_type(self) -> int:
+        """The type that the record is read back in."""
+        return self.record.target.native + STS_OFFSET
 
     def refused(self, kind: ViolationType, reason: str) -> "RefusedError":
         """The refusal of this write for `reason`."""

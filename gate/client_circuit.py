@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import structlog
@@ -74,6 +75,7 @@ class ClientCircuit(asyncio.Protocol):
         self._judging = False
         self._full: set[Address] = set()
         self._flights = 0
+        self._callbacks: dict[int, tuple[IocCircuit, asyncio.Future[bool]]] = {}
         self._scheduled = False
         self._ended = False
         self._handlers: dict[int, Callable[[Frame], None]] = {
@@ -133,6 +135,8 @@ class ClientCircuit(asyncio.Protocol):
     def end(self) -> None:
         """Take nothing more from the client."""
         self._ended = True
+        for ioid in list(self._callbacks):
+            self._answered(ioid, by_ioc=False)
         if self._transport is not None:
             self._transport.abort()
 
@@ -327,6 +331,8 @@ class ClientCircuit(asyncio.Protocol):
     def _lost(self, ioc: IocCircuit) -> None:
         """Tell the client which channels are gone; it searches again, and so do we."""
         del self._iocs[ioc.address]
+        for ioid in [ioid for ioid, (asked, _) in self._callbacks.items() if asked is ioc]:
+            self._answered(ioid, by_ioc=False)
         self._shared.circuits[ioc.address] -= 1
         self._shared.directory.forget(ioc.address)
         gone = [channel.cid for channel in self._channels.values() if channel.ioc is ioc]
@@ -341,6 +347,8 @@ class ClientCircuit(asyncio.Protocol):
         said = []
         for frame in frames:
             command = frame.command
+            if command == Command.WRITE_NOTIFY:
+                self._answered(frame.p2, by_ioc=True)
             if command in {Command.READ_NOTIFY, Command.WRITE_NOTIFY} or (
                 command == Command.EVENT_ADD and frame.payload
             ):
@@ -348,6 +356,12 @@ class ClientCircuit(asyncio.Protocol):
             else:
                 said.append(self._renamed(ioc, frame))
         self._say(b"".join(said))
+
+    def _answered(self, ioid: int, *, by_ioc: bool) -> None:
+        """A put callback has come to its end, or nobody hears it any more."""
+        _, answered = self._callbacks.pop(ioid, (None, None))
+        if answered is not None and not answered.done():
+            answered.set_result(by_ioc)
 
     def _renamed(self, ioc: IocCircuit, frame: Frame) -> bytes:
         match frame.command:
@@ -387,8 +401,9 @@ class ClientCircuit(asyncio.Protocol):
                 ioc.sids.pop(channel.sid, None)
 
     def _write(self, frame: Frame) -> None:
-        if frame.command == Command.WRITE_NOTIFY:
-            self._refuse_own(frame.p2)
+        self._refuse_own(frame.p2)
+        if frame.command == Command.WRITE_NOTIFY and frame.p2 in self._callbacks:
+            raise BadFrameError(f"the id {frame.p2:#x} of a put callback is still in use")
         channel = self._open_channel(frame)
         if channel is None:
             return
@@ -420,6 +435,8 @@ class ClientCircuit(asyncio.Protocol):
     async def _judged(self, channel: Channel, frame: Frame) -> Refusal | None:
         writer, session = self._shared.writer, self._session
         attempted = _attempted(channel, frame)
+        if frame.command == Command.WRITE_NOTIFY:
+            attempted = replace(attempted, answered=self._loop.create_future())
         if session.opening.mode is not SessionMode.APPLY:
             return writer.refuse(
                 session,
@@ -436,6 +453,8 @@ class ClientCircuit(asyncio.Protocol):
             return writer.refuse(session, attempted, ViolationType.LIMITS_UNAVAILABLE, str(error))
 
         def message(received: Received) -> bytes:
+            if attempted.answered is not None:
+                self._callbacks[frame.p2] = channel.ioc, attempted.answered
             return pack(
                 frame.command,
                 received.dtype,

@@ -14,9 +14,16 @@ class RecordLock:
         self._loop = asyncio.get_running_loop()
         self._last: float | None = None
 
-    async def acquire(self) -> None:
-        """Wait for one's turn, in order."""
-        await self._lock.acquire()
+    async def acquire(self, wanted: Callable[[], bool]) -> bool:
+        """Wait for one's turn, in order, while it is `wanted`; whether it has come."""
+        if not self._lock.locked():
+            return await self._lock.acquire()
+        turn = asyncio.create_task(self._lock.acquire())
+        while not turn.done() and wanted():
+            await asyncio.wait({turn}, timeout=_SLICE)
+        turn.cancel()  # without effect where it has come
+        await asyncio.wait({turn})
+        return not turn.cancelled()
 
     def release(self) -> None:
         """Let the next one have it."""

@@ -1,6 +1,7 @@
 """The gate's own look at channels, on its own circuits: for conditions and inhibit channel."""
 
 import asyncio
+from collections import defaultdict
 from dataclasses import dataclass
 
 from gate.directory import Directory
@@ -63,13 +64,13 @@ class ChannelReader:
         self._directory = directory
         self._circuits: dict[Address, IocCircuit] = {}
         self._channels: dict[str, OpenChannel] = {}
-        self._opening = asyncio.Lock()
+        self._opening: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def read(self, name: str) -> Reading:
         """The value of `name` now. Raises IocLostError, LookupError, UnfitValueError."""
         known = self._channels.get(name)
         if known is None or known.circuit.closed:
-            async with self._opening:
+            async with self._opening[name]:
                 known = self._channels.get(name)
                 if known is None or known.circuit.closed:
                     known = await self._open(name)
@@ -95,4 +96,8 @@ class ChannelReader:
         if circuit is None or circuit.closed:
             circuit = IocCircuit(address, limit=_ANSWER_BYTES)
             self._circuits[address] = circuit
-        return await open_channel(circuit, name)
+        try:
+            return await open_channel(circuit, name)
+        except IocLostError:
+            circuit.close()  # and with it what was asked for in vain
+            raise

@@ -38,6 +38,15 @@ class ChannelParts:
     field: str
     text: bool
 
+    @property
+    def channel(self) -> str:
+        """As the limits database has it: without `.VAL`, and without the mark of a text."""
+        return _channel(self.record, self.field)
+
+
+def _channel(record: str, field: str) -> str:
+    return record if field == VALUE else f"{record}.{field}"
+
 
 def parts(channel: str) -> ChannelParts:
     """Take a channel's name apart. Raises UnknownRecordError for a modifier (`{…}`, `[…]`)."""
@@ -76,10 +85,9 @@ async def identify(circuit: IocCircuit, channel: str, sid: int, dtype: int, coun
         raise UnknownRecordError(
             f"the record behind it can't be told ({error}), so no limits can be found for it"
         ) from error
-    field = "" if named.field == VALUE else f".{named.field}"
     text = named.text and native is Dbr.CHAR
     target = Target(native, count, integers, names, text=text, text_bytes=text_bytes)
-    return Record(name, f"{name}{field}", record_type, target)
+    return Record(name, _channel(name, named.field), record_type, target)
 
 
 async def _name(circuit: IocCircuit, record: str) -> str:

@@ -1,7 +1,7 @@
 """The way of a write: judged on what the record will receive, journalled, forwarded, read back."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import ParamSpec, TypeVar
 
 from gate.attempt import Attempted, Case, Holder, RefusedError, now, told
@@ -12,9 +12,8 @@ from gate.ioc_circuit import IocCircuit, IocLostError
 from gate.journal import Journal
 from gate.locks import RecordLock, RecordLocks
 from gate.messages import Refusal, WriteOutcome, WriteRecord
-from gate.records import Record
+from gate.records import Record, parts
 from gate.values import (
-    STS_OFFSET,
     Received,
     UnfitValueError,
     Value,
@@ -53,6 +52,7 @@ class Writer:
         self._inhibit = inhibit
         self._conditions = conditions
         self._locks = RecordLocks()
+        self._turns = RecordLocks()
 
     def refuse(self, holder: Holder, write: Attempted, kind: ViolationType, reason: str) -> Refusal:
         """Refuse without judging, and journal it."""
@@ -76,16 +76,17 @@ class Writer:
         except RefusedError as refused:
             return self._refused(holder, refused)
         case = Case(holder, circuit, record, write, received)
-        lock = self._locks.of(record.name)
-        await lock.acquire()
-        confirming = False
+        # Both are released once it has been read back; the channel's own only when the IOC took it.
+        held: list[RecordLock] = []
         try:
+            for lock in (self._turns.of(record.channel), self._locks.of(record.name)):
+                if await lock.acquire(lambda: holder.may_write):
+                    held.append(lock)
+                case.check_open()
             entry, old = await self._judge(case, lock)
             seq = await self._intend(case, old)
             # The read goes right behind the write: its answer comes once the IOC took the write.
-            read_back = circuit.ask_read(
-                write.sid, record.target.native + STS_OFFSET, 0, after=message(received)
-            )
+            read_back = circuit.ask_read(write.sid, case.status_type, 0, after=message(received))
             lock.written()
             forwarded = WriteRecord(
                 channel=record.channel,
@@ -94,13 +95,13 @@ class Writer:
                 outcome=WriteOutcome.UNCERTAIN,
                 at=now(),
             )
-            confirming = True
-            return asyncio.create_task(self._confirm(case, entry, forwarded, seq, lock, read_back))
+            confirming = self._confirm(case, entry, forwarded, seq, held, read_back)
+            held = []
+            return asyncio.create_task(confirming)
         except RefusedError as refused:
             return self._refused(holder, refused)
         finally:
-            if not confirming:
-                lock.release()
+            _release(held)
 
     async def _judge(
         self, case: Case, lock: RecordLock
@@ -138,7 +139,7 @@ class Writer:
     def _refuse_alias(self, case: Case, validator: LimitsValidator) -> None:
         """Limits that stand under an alias would bind that name alone, so they bind nothing."""
         database = validator.database
-        used = case.write.channel.removesuffix(".VAL")
+        used = parts(case.write.channel).channel
         if used == case.record.channel or database is None or not validator.enabled:
             return
         if database.find(used) is not None and database.find(case.record.channel) is None:
@@ -192,29 +193,52 @@ class Writer:
         entry: ChannelLimitsConfig | None,
         forwarded: WriteRecord,
         seq: int,
-        lock: RecordLock,
+        held: list[RecordLock],
         read_back: asyncio.Future[Frame],
     ) -> WriteRecord:
         """Wait for what reads back, and let the next one write to the record."""
-        result, value = WriteOutcome.UNREADABLE, None
-        target = case.record.target
+        answered = case.write.answered
         try:
-            frame = case.circuit.value_in(await read_back)
-            value, severity = await _aside(
-                frame.count, decode_with_status, target, frame.count, frame.payload
-            )
-            result = await _aside(frame.count, outcome, case.received.value, value, severity, entry)
-        except IocLostError:
-            result = WriteOutcome.UNCERTAIN
-        except (LookupError, UnfitValueError):
-            pass
+            result, value = await _seen(case, entry, read_back)
+            if answered is not None and not answered.done() and value != case.received.value:
+                # The record is busy, and the IOC takes the put callback later. Its other fields,
+                # such as a motor's stop, can be written meanwhile, but not this one.
+                held.pop().release()
+                was_answered = await answered
+                reading = case.circuit.read(case.write.sid, case.status_type, 0)
+                result, value = await _seen(case, entry, reading)
+                if result is WriteOutcome.DIFFERS and not was_answered:
+                    result = WriteOutcome.UNCERTAIN
         finally:
-            lock.release()
+            _release(held)
         shown = told(value)
         self._journal.note(
             "confirmed", of=seq, forwarded_at=forwarded.at, outcome=result, read_back=shown
         )
         return forwarded.model_copy(update={"outcome": result, "read_back": shown})
+
+
+def _release(held: list[RecordLock]) -> None:
+    while held:
+        held.pop().release()
+
+
+async def _seen(
+    case: Case, entry: ChannelLimitsConfig | None, reading: Awaitable[Frame]
+) -> tuple[WriteOutcome, Value | None]:
+    """What became of a write by what reads back, and that value."""
+    try:
+        frame = case.circuit.value_in(await reading)
+        value, severity = await _aside(
+            frame.count, decode_with_status, case.record.target, frame.count, frame.payload
+        )
+        return await _aside(
+            frame.count, outcome, case.received.value, value, severity, entry
+        ), value
+    except IocLostError:
+        return WriteOutcome.UNCERTAIN, None
+    except (LookupError, UnfitValueError):
+        return WriteOutcome.UNREADABLE, None
 
 
 async def _received(record: Record, write: Attempted) -> Received:

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -88,12 +89,20 @@ def started(log: Path | None, *command: str, **variables: str) -> Iterator[Proce
             process.kill()
 
 
+def _state(task: Path) -> str:
+    return (task / "stat").read_text().rpartition(")")[2].split()[0]
+
+
 @dataclass
 class Ioc(Process):
     port: int
 
     def freeze(self) -> None:
+        """Stop it, and wait until each of its threads has stopped."""
         self.signal(signal.SIGSTOP)
+        tasks = Path(f"/proc/{self.pid}/task")
+        while any(_state(task) != "T" for task in tasks.iterdir()):
+            time.sleep(0.001)
 
     def thaw(self) -> None:
         self.signal(signal.SIGCONT)
@@ -106,6 +115,17 @@ class Ioc(Process):
             yield client
         finally:
             await client.close()
+
+    async def value(self, name: str) -> Any:
+        """What a channel reads, at the IOC itself."""
+        async with self.direct() as client:
+            return await client.value(await client.open(name))
+
+    async def set(self, name: str, number: float) -> None:
+        """Set a channel at the IOC itself, past the gate."""
+        async with self.direct() as client:
+            answer = await client.put_number(await client.open(name), number)
+            assert answer.status == 1
 
 
 @contextmanager
@@ -197,6 +217,15 @@ class Gate:
         found = records(self.journal_folder)
         return [record for record in found if event in {None, record["event"]}]
 
+    async def journalled(self, event: str, **fields: Any) -> dict[str, Any]:
+        """The last record of `event` with these fields; it may still be on its way."""
+        for _ in range(200):
+            found = [r for r in self.journal(event) if fields.items() <= r.items()]
+            if found:
+                return found[-1]
+            await asyncio.sleep(0.02)
+        raise AssertionError(f"no {event} with {fields} in the journal")
+
     def log(self) -> str:
         return (self.folder / "gate.log").read_text()
 
@@ -231,6 +260,7 @@ class Gate:
 def gate_for(
     *iocs: Ioc,
     limits: Mapping[str, Any] | None = None,
+    limits_section: Mapping[str, Any] | None = None,
     serve: bool = True,
     **sections: Mapping[str, Any],
 ) -> Iterator[Gate]:
@@ -242,7 +272,7 @@ def gate_for(
             "writes_enabled": True,
             "name_servers": [f"127.0.0.1:{ioc.port}" for ioc in iocs],
         },
-        "limits": {"file": "limits.json", "allow_unlisted": True},
+        "limits": {"file": "limits.json", "allow_unlisted": True, **(limits_section or {})},
         "kernels": {"isolation": "full"},
         "gate": {"socket": "gate.sock", "journal": "journal"},
     }

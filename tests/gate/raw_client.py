@@ -155,6 +155,27 @@ class RawClient:
         payload = encode(Dbr.DOUBLE, (number,))
         return await self.put(channel, Dbr.DOUBLE, 1, payload, callback=callback, within=within)
 
+    async def subscribe(self, channel: RawChannel, identity: int | None = None) -> int:
+        """Subscribe to value and alarm, in the channel's own type."""
+        identity = identity or self.new_id()
+        mask = b"\0" * 12 + b"\0\5\0\0"
+        self.send(pack(Command.EVENT_ADD, channel.dtype, 0, channel.sid, identity, mask))
+        return identity
+
+    async def monitored(self, channel: RawChannel, within: float = SECONDS) -> Value:
+        """The value that the next event brings."""
+        while not (frame := await self.hear(Command.EVENT_ADD, within=within)).payload:
+            pass
+        return decode(channel.target, frame.count, frame.payload)
+
+    async def all_monitored(self, channel: RawChannel) -> list[Value]:
+        """The values of all events that have come."""
+        found = []
+        with contextlib.suppress(TimeoutError):
+            while True:
+                found.append(await self.monitored(channel, within=0.2))
+        return found
+
     async def ended(self, within: float = SECONDS) -> bool:
         """Whether the other side ends the circuit."""
         try:

@@ -16,7 +16,7 @@ async def test_writes_have_their_turn_in_the_order_in_which_they_came() -> None:
     lock, order = RecordLock(), []
 
     async def write(number: int) -> None:
-        await lock.acquire()
+        assert await lock.acquire(lambda: True)
         order.append(number)
         await asyncio.sleep(0)
         lock.release()
@@ -42,3 +42,16 @@ async def test_waiting_ends_with_the_session() -> None:
     start = time.monotonic()
     await lock.paced(60, lambda: bool(wanted))
     assert time.monotonic() - start < 0.6
+
+
+async def test_whoever_gives_up_waiting_has_not_got_it_and_keeps_nobody_waiting() -> None:
+    lock, wanted = RecordLock(), [True]
+    assert await lock.acquire(lambda: True)
+    giving_up = asyncio.create_task(lock.acquire(lambda: bool(wanted)))
+    next_one = asyncio.create_task(lock.acquire(lambda: True))
+    await asyncio.sleep(0.01)
+    wanted.clear()
+    assert not await giving_up
+    assert not next_one.done()
+    lock.release()
+    assert await next_one
