@@ -1,13 +1,12 @@
-"""The gate's cost: the same pyepics calls directly at an IOC, through the gate, and sandboxed.
+"""The gate's cost: the same pyepics calls in a sandboxed kernel through the gate, and directly.
 
-The rounds of the three clients alternate, so that whatever else the machine does meets them all.
+The rounds of both alternate, so that whatever else the machine does meets both.
 """
 
 import asyncio
 import contextlib
 import json
 import os
-import socket
 import sys
 import tempfile
 import time
@@ -17,12 +16,17 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from bench.pool import filled
 from bench.report import Row
 from demo.stack import free_port, process, toml
 from gate.client import GateClient, Opening, SessionMode
+from kernels.environment import INSIDE
+from kernels.opening import open_kernels
+from kernels.pool import KernelPool
+from runpermit.config import KernelsSettings
 from runpermit.models import Isolation
 
-ROUNDS = 12
+ROUNDS = 8
 CALLS = 150
 DATABASE = """
 record(ao, "PLAIN") { field(DRVH, "1e9") field(DRVL, "-1e9") field(PREC, "3") }
@@ -35,7 +39,7 @@ LIMITS = {
 }
 # What a get, a put and so on may cost of the direct one (design.md, Budgets).
 BUDGETS = {"get": 2.2, "put": 2.5, "put with step": 2.7}
-CLIENT = """
+MEASURED = """
 import json, sys, time
 import epics
 plain, stepped, wave = (epics.PV(name, auto_monitor=False) for name in ("PLAIN", "STEPPED", "WAVE"))
@@ -49,17 +53,25 @@ calls = {
     "control variables": lambda n: plain.get_ctrlvars(),
     "4000 doubles": lambda n: wave.get(use_monitor=False),
 }
-for line in sys.stdin:
-    times = {}
+def medians(count):
+    found = {}
     for name, call in calls.items():
-        times[name] = []
-        for n in range(int(line)):
+        times = []
+        for n in range(count):
             begun = time.perf_counter()
             call(n)
-            times[name].append(time.perf_counter() - begun)
-    print(json.dumps({name: sorted(taken)[len(taken) // 2] for name, taken in times.items()}),
-          flush=True)
+            times.append(time.perf_counter() - begun)
+        found[name] = sorted(times)[count // 2]
+    return found
 """
+DIRECT = (
+    MEASURED
+    + """
+for line in sys.stdin:
+    print(json.dumps(medians(int(line))), flush=True)
+"""
+)
+SANDBOXED = MEASURED + f"results = medians({CALLS})"
 
 
 @dataclass(frozen=True)
@@ -108,17 +120,18 @@ async def place(directory: Path) -> AsyncIterator[Place]:
 
 
 @contextlib.asynccontextmanager
-async def client(name_server: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    """The measuring program, with one place to find its channels."""
+async def direct_client(name_server: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """The measuring program as a plain process, beside the IOC."""
     caller = await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",
-        CLIENT,
+        DIRECT,
         env=os.environ
         | {
             "EPICS_CA_NAME_SERVERS": name_server,
             "EPICS_CA_ADDR_LIST": "",
             "EPICS_CA_AUTO_ADDR_LIST": "NO",
+            "PATH": f"{INSIDE / 'bin'}:{os.environ['PATH']}",
         },
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
@@ -131,19 +144,36 @@ async def client(name_server: str) -> AsyncIterator[asyncio.subprocess.Process]:
         await caller.wait()
 
 
-async def one_round(caller: asyncio.subprocess.Process, calls: int) -> dict[str, float]:
-    """The medians of `calls` calls of each kind, in seconds."""
+async def direct_round(caller: asyncio.subprocess.Process) -> dict[str, float]:
+    """The medians of one round of each kind of call, in seconds."""
     assert caller.stdin is not None  # noqa: S101  (pipes were asked for)
     assert caller.stdout is not None  # noqa: S101
-    caller.stdin.write(f"{calls}\n".encode())
+    caller.stdin.write(f"{CALLS}\n".encode())
     return dict(json.loads(await caller.stdout.readline()))
 
 
+async def our_round(kernels: KernelPool, gate: GateClient, work: Path) -> dict[str, float]:
+    """The same in a kernel of ours."""
+    opening = Opening(
+        execution="bench",
+        run_id="bench",
+        attempt=1,
+        mode=SessionMode.APPLY,
+        isolation=Isolation.FULL,
+    )
+    async with kernels.session(work) as kernel, gate.session(opening, kernel.listener):
+        ran = await kernel.run(SANDBOXED, timeout=60, attempt=1, on_stdout=lambda _: None)
+        if ran.error is not None:
+            raise ran.error
+        return dict(ran.results or {})
+
+
 def fdatasync_seconds(directory: Path, times: int = 50) -> float:
-    """The median of one fdatasync behind a short write, on the journal's disk."""
+    """The median of one fdatasync behind a short write, on the journal's disk, as often as puts."""
     taken = []
     with (directory / "fdatasync").open("wb", buffering=0) as file:
         for _ in range(times):
+            time.sleep(0.0005)
             begun = time.perf_counter()
             file.write(b"x" * 300)
             os.fdatasync(file.fileno())
@@ -155,35 +185,28 @@ async def measure() -> list[Row]:
     """One row for each kind of call."""
     with tempfile.TemporaryDirectory(prefix="rp-bench-", dir="/tmp") as name:
         directory = Path(name)
-        async with place(directory) as there:
-            listener = socket.create_server(("127.0.0.1", 0))
-            opening = Opening(
-                execution="bench",
-                run_id="bench",
-                attempt=1,
-                mode=SessionMode.APPLY,
-                isolation=Isolation.FULL,
-            )
-            async with (
-                there.gate.session(opening, listener),
-                client(there.ioc) as direct,
-                client(f"127.0.0.1:{listener.getsockname()[1]}") as gated,
-            ):
-                await one_round(direct, 20)
-                await one_round(gated, 20)
-                rounds = [
+        work = directory / "work"
+        work.mkdir()
+        async with (
+            place(directory) as there,
+            open_kernels(KernelsSettings(pool=1)) as kernels,
+            direct_client(there.ioc) as caller,
+        ):
+            rounds = []
+            for _ in range(ROUNDS):
+                await filled(kernels)
+                rounds.append(
                     (
-                        await one_round(direct, CALLS),
-                        await one_round(gated, CALLS),
+                        await our_round(kernels, there.gate, work),
+                        await direct_round(caller),
                         fdatasync_seconds(directory),
                     )
-                    for _ in range(ROUNDS)
-                ]
+                )
     return [
         Row(
             f"gate: {kind}",
-            median(gated[kind] for _, gated, _ in rounds),
-            median(direct[kind] for direct, _, _ in rounds),
+            median(ours[kind] for ours, _, _ in rounds),
+            median(direct[kind] for _, direct, _ in rounds),
             budget=BUDGETS.get(kind),
             allowance=median(s for _, _, s in rounds) if kind.startswith("put") else 0.0,
         )

@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import structlog
 
@@ -98,7 +98,7 @@ class ClientCircuit(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """asyncio's: a client has come."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101  (a stream's)
+        transport = cast("asyncio.Transport", transport)
         self._transport = transport
         if len(self._session.circuits) >= self._shared.quotas.circuits_per_session:
             self._session.note("gate.circuits_per_session was reached")

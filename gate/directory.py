@@ -7,6 +7,7 @@ import socket
 import struct
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
+from typing import cast
 
 import structlog
 
@@ -170,7 +171,7 @@ class _NameServer(asyncio.Protocol):
             self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101  (a stream's)
+        transport = cast("asyncio.Transport", transport)
         self._reader = FrameReader(_FRAME_BYTES)
         self._transport = transport
         transport.write(pack(Command.VERSION, count=PROTOCOL) + b"".join(self._unsent))

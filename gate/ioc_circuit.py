@@ -5,6 +5,7 @@ import contextlib
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import structlog
 
@@ -171,7 +172,7 @@ class IocCircuit(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """asyncio's: introduce ourselves, and send what has gathered."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101  (a stream's)
+        transport = cast("asyncio.Transport", transport)
         self._transport = transport
         self.last_heard = self._loop.time()
         hello = pack(Command.VERSION, count=PROTOCOL)

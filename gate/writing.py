@@ -117,9 +117,11 @@ class Writer:
             self._refuse_inhibited(case)
             validator = self._limits.validator
             entry = validator.find(channel)
+        # Asked for on the same circuit, and on its way while the rest is judged.
+        current = case.circuit.ask_read(case.write.sid, case.record.target.native, 0)
         self._refuse_alias(case, validator)
         await self._refuse_conditions(case, entry)
-        old = await _current(case)
+        old = await _current(case, current)
         judged = _judged_value(case.received, entry)
         try:
             await _aside(case.received.count, validator.validate, channel, judged, old)
@@ -258,11 +260,11 @@ async def _received(record: Record, write: Attempted) -> Received:
         ) from unfit
 
 
-async def _current(case: Case) -> Value:
-    """The value now, read on the same circuit; without it nothing is written."""
+async def _current(case: Case, answer: asyncio.Future[Frame]) -> Value:
+    """The value now, as the IOC answers; without it nothing is written."""
     target = case.record.target
     try:
-        frame = await case.circuit.read(case.write.sid, target.native, 0)
+        frame = case.circuit.value_in(await answer)
         return await _aside(frame.count, decode, target, frame.count, frame.payload)
     except (IocLostError, LookupError, UnfitValueError) as error:
         raise case.refused(
