@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 FRAMES_PER_TURN = 200
 MOST_SEARCHES = 500
 SUBSCRIPTIONS_PER_CHANNEL = 4
+# Whoever goes on after so many refusals waits for each: they must not fill the journal's disk.
+FREE_REFUSALS = 1000
+REFUSAL_SECONDS = 0.05
 # What a client may leave unread before its IOCs are kept waiting, and before it is cut off.
 UNREAD_BYTES = 256 * 1024
 MOST_UNREAD_BYTES = 8 * 1024 * 1024
@@ -46,7 +49,17 @@ log = structlog.get_logger()
 class Channel:
     """A client's channel; `sid`, type and length are known once its IOC has taken it."""
 
-    __slots__ = ("cid", "count", "dtype", "ioc", "name", "record", "sid")
+    __slots__ = (
+        "cid",
+        "cleared",
+        "count",
+        "dtype",
+        "ioc",
+        "name",
+        "record",
+        "sid",
+        "subscriptions",
+    )
 
     def __init__(self, cid: int, name: str, ioc: IocCircuit) -> None:
         self.cid = cid
@@ -56,6 +69,8 @@ class Channel:
         self.dtype = 0
         self.count = 0
         self.record: Record | None = None
+        self.subscriptions: set[int] = set()
+        self.cleared = False
 
 
 class ClientCircuit(asyncio.Protocol):
@@ -68,7 +83,8 @@ class ClientCircuit(asyncio.Protocol):
         self._reader = FrameReader(session.shared.quotas.array_bytes)
         self._transport: asyncio.Transport | None = None
         self._channels: dict[int, Channel] = {}
-        self._subscriptions: dict[int, int] = {}
+        self._opening: set[int] = set()
+        self._subscriptions = 0
         self._iocs: dict[Address, IocCircuit] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._searches = 0
@@ -144,8 +160,9 @@ class ClientCircuit(asyncio.Protocol):
         """End everything that this circuit holds."""
         self.end()
         self._session.circuits.discard(self)
-        self._session.channels -= len(self._channels)
+        self._session.channels -= len(self._channels) + len(self._opening)
         self._channels.clear()
+        self._opening.clear()
         for task in self._tasks:
             task.cancel()
         for address in list(self._iocs):
@@ -207,9 +224,11 @@ class ClientCircuit(asyncio.Protocol):
             self.close()
 
     def _open_channel(self, frame: Frame) -> Channel | None:
-        """The channel that a frame names, None where its IOC was lost meanwhile."""
+        """The channel that a frame names, None where it was cleared, or its IOC lost meanwhile."""
         channel = self._channels.get(frame.p1)
-        return channel if channel is not None and channel.sid is not None else None
+        if channel is None or channel.sid is None or channel.cleared:
+            return None
+        return channel
 
     def _read(self, frame: Frame) -> None:
         channel = self._open_channel(frame)
@@ -225,20 +244,25 @@ class ClientCircuit(asyncio.Protocol):
         if channel is None:
             return
         most = SUBSCRIPTIONS_PER_CHANNEL * self._shared.quotas.channels_per_session
-        if len(self._subscriptions) >= most:
-            raise BadFrameError(f"more than {most} subscriptions")
-        self._subscriptions[frame.p2] = channel.cid
+        if frame.p2 not in channel.subscriptions:
+            if self._subscriptions >= most:
+                raise BadFrameError(f"more than {most} subscriptions")
+            channel.subscriptions.add(frame.p2)
+            self._subscriptions += 1
         self._pass_on(channel, frame)
 
     def _unsubscribe(self, frame: Frame) -> None:
         channel = self._open_channel(frame)
         self._refuse_own(frame.p2)
-        if channel is not None:
+        if channel is not None and frame.p2 in channel.subscriptions:
+            channel.subscriptions.discard(frame.p2)
+            self._subscriptions -= 1
             self._pass_on(channel, frame)
 
     def _clear(self, frame: Frame) -> None:
         channel = self._open_channel(frame)
         if channel is not None:
+            channel.cleared = True
             self._pass_on(channel, frame)
 
     def _pass_on(self, channel: Channel, frame: Frame) -> None:
@@ -285,20 +309,26 @@ class ClientCircuit(asyncio.Protocol):
         if (
             self._session.channels >= quota
             or frame.p1 in self._channels
+            or frame.p1 in self._opening
             or not is_channel_name(name)
         ):
             self._say(pack(Command.CREATE_CH_FAIL, p1=frame.p1))
             return
+        self._opening.add(frame.p1)
+        self._session.channels += 1
         self._start(self._open(name.decode(), frame.p1))
 
     async def _open(self, name: str, cid: int) -> None:
         address = await self._session.find(name)
+        if cid not in self._opening:
+            return
+        self._opening.discard(cid)
         ioc = self._circuit_to(address) if address is not None else None
-        if ioc is None or cid in self._channels or self._ended:
+        if ioc is None:
+            self._session.channels -= 1
             self._say(pack(Command.CREATE_CH_FAIL, p1=cid))
             return
         self._channels[cid] = Channel(cid, name, ioc)
-        self._session.channels += 1
         ioc.send(pack(Command.CREATE_CHAN, p1=cid, p2=PROTOCOL, payload=text_payload(name)))
 
     def _circuit_to(self, address: Address) -> IocCircuit | None:
@@ -337,8 +367,7 @@ class ClientCircuit(asyncio.Protocol):
         self._shared.directory.forget(ioc.address)
         gone = [channel.cid for channel in self._channels.values() if channel.ioc is ioc]
         for cid in gone:
-            del self._channels[cid]
-        self._session.channels -= len(gone)
+            self._drop_channel(ioc, cid)
         self._say(b"".join(pack(Command.SERVER_DISCONN, p1=cid) for cid in gone))
         self._slow_ioc(ioc.address, full=False)
 
@@ -381,7 +410,7 @@ class ClientCircuit(asyncio.Protocol):
                 self._drop_channel(ioc, frame.p2)
                 return pack(frame.command, p1=frame.p2, p2=frame.p2)
             case Command.EVENT_ADD:
-                cid = self._subscriptions.pop(frame.p2, 0)
+                cid = ioc.sids.get(frame.p1, 0)
                 return pack(frame.command, frame.dtype, frame.count, cid, frame.p2)
             case Command.ERROR if len(frame.payload) >= 16:  # noqa: PLR2004  (a header)
                 request = bytearray(frame.payload)
@@ -397,6 +426,7 @@ class ClientCircuit(asyncio.Protocol):
         channel = self._channels.pop(cid, None)
         if channel is not None:
             self._session.channels -= 1
+            self._subscriptions -= len(channel.subscriptions)
             if channel.sid is not None:
                 ioc.sids.pop(channel.sid, None)
 
@@ -426,7 +456,8 @@ class ClientCircuit(asyncio.Protocol):
             )
         finally:
             if refusal is not None:
-                self._session.refused(refusal)
+                if self._session.refused(refusal) > FREE_REFUSALS:
+                    await asyncio.sleep(REFUSAL_SECONDS)
                 self._say(_refusal_frames(channel, frame, refusal))
             self._judging = False
             self._close_if_done()

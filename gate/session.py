@@ -141,13 +141,14 @@ class Session:
         self._flights.add(flight)
         flight.add_done_callback(self._landed)
 
-    def refused(self, refusal: Refusal) -> None:
-        """A write was refused: the worker is told at once."""
+    def refused(self, refusal: Refusal) -> int:
+        """A write was refused: the worker is told at once. How many there were."""
         self._refused += 1
         if len(self._refusals) < MAX_REFUSALS:
             self._refusals.append(refusal)
         if self._refused == 1:
             self._on_refused(refusal)
+        return self._refused
 
     def note(self, text: str) -> None:
         """Something that the engineer should know, such as a quota that was reached."""
