@@ -181,13 +181,13 @@ def test_the_variable_of_notebooks_is_no_setting_and_no_mistake(
 def test_relative_paths_are_relative_to_the_file(
     write_file: WriteFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = write_file("[limits]\nfile = 'limits.json'\n[kernels]\npython = '../env/bin/python'\n")
+    file = write_file("[limits]\nfile = 'limits.json'\n[kernels]\nenvironment = '../env'\n")
     monkeypatch.setenv("RUNPERMIT_EXECUTIONS__ROOT", "data/executions")
     settings = load_settings(file)
     base = file.parent
     assert settings.executions.root == base / "data/executions"
     assert settings.limits.file == base / "limits.json"
-    assert settings.kernels.python == base / "../env/bin/python"
+    assert settings.kernels.environment == base / "../env"
 
 
 def test_a_file_named_by_a_relative_path_gives_absolute_ones(
@@ -204,7 +204,7 @@ def test_absolute_paths_stay_and_without_a_file_the_working_directory_counts(
     settings = load_settings()
     assert settings.limits.file == tmp_path / "limits.json"
     assert settings.executions.root == tmp_path / "cwd/executions"
-    assert settings.kernels.python is None
+    assert settings.kernels.environment is None
 
 
 def test_the_host_is_the_machine_s_unless_it_is_named(write_file: WriteFile) -> None:
