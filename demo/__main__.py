@@ -95,6 +95,8 @@ def show(result: PythonServiceResult) -> None:
     for name, value in success.results.items():
         say(f"      {visible(name)}: {one_line(str(value), 90)}")
     say(f"   Isolation: {result.isolation}")
+    for write in result.writes.writes if result.writes else []:
+        say(f"   Written:  {write}")
     for warning in result.analysis_warnings:
         say(f"   ! {visible(warning)}")
     say(f"   Notebook: {_relative(success.notebook_path)}")

@@ -9,7 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from runpermit.models import ExecutionMode, PendingApproval, Plan, PlannedWrite, Revision, Stage
+from runpermit.models import (
+    ExecutionMode,
+    PendingApproval,
+    Plan,
+    PlanKind,
+    PlannedWrite,
+    Revision,
+    Stage,
+)
 from runpermit.page import approval_page, page_link, progress_page, question, write_lines
 
 PAGE_BYTES = 8 * 1024
@@ -107,6 +115,16 @@ def test_the_page_says_what_is_asked_and_how_to_answer() -> None:
     assert "approver not verified" in page
     assert "corrector 1" in page
     assert "x = 1" in page
+
+
+def test_a_write_refused_in_reading_is_asked_about_as_such() -> None:
+    refused = PlannedWrite(channel="SR:HCM1:SP", value=0.2, value_known=True, line=None)
+    plan = Plan(kind=PlanKind.REFUSED_READ_ONLY, writes=[refused])
+
+    assert question(plan) == (
+        "1 write refused in the read-only run: SR:HCM1:SP → 0.2. More may follow"
+    )
+    assert write_lines(plan)[0].split() == ["SR:HCM1:SP", "→", "0.2", "refused"]
 
 
 def test_what_is_known_stands_above_the_requesters_words_and_those_above_the_code() -> None:
