@@ -3,10 +3,10 @@
 import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from gate.ioc_circuit import IocCircuit
-from gate.messages import Refusal
+from gate.messages import Refusal, WriteRecord
 from gate.records import Record
 from gate.values import STS_OFFSET, Dbr, Received, Target, UnfitValueError, decode
 from runpermit.errors import ChannelLimitsViolationError
@@ -16,6 +16,9 @@ from runpermit.serialization import make_json_serializable
 
 _TOLD = 10_000  # elements or characters that are told; of longer ones, how many they are
 _GUESSED = 1000
+_BRIEF = 20
+
+_Record = TypeVar("_Record", Refusal, WriteRecord)
 
 
 class Holder(Protocol):
@@ -112,3 +115,15 @@ def told(value: object) -> object:
     if isinstance(value, str):
         return value[:_TOLD].encode("utf-8", "backslashreplace").decode()
     return make_json_serializable(value)
+
+
+def brief(record: _Record, *fields: str) -> _Record:
+    """`record` as a report tells it, with of long values in `fields` the beginning alone."""
+    shortened: dict[str, object] = {}
+    for field in fields:
+        value = getattr(record, field)
+        if isinstance(value, list) and len(value) > _BRIEF:
+            shortened[field] = {"_type": "array", "count": len(value), "first": value[:_BRIEF]}
+        elif isinstance(value, str) and len(value) > _GUESSED:
+            shortened[field] = value[:_GUESSED] + "…"
+    return record.model_copy(update=shortened) if shortened else record

@@ -19,7 +19,7 @@ __all__ = [
 
 LINE_BYTES = 4 * 1024 * 1024
 MAX_REFUSALS = 100
-MAX_WRITES = 5000
+MAX_WRITES = 1000
 
 
 class SessionMode(StrEnum):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from gate.attempt import brief
 from gate.client_circuit import ClientCircuit
 from gate.directory import Directory
 from gate.ioc_circuit import Address
@@ -145,9 +146,9 @@ class Session:
         """A write was refused: the worker is told at once. How many there were."""
         self._refused += 1
         if len(self._refusals) < MAX_REFUSALS:
-            self._refusals.append(refusal)
+            self._refusals.append(brief(refusal, "value", "current_value"))
         if self._refused == 1:
-            self._on_refused(refusal)
+            self._on_refused(self._refusals[0])
         return self._refused
 
     def note(self, text: str) -> None:
@@ -160,6 +161,6 @@ class Session:
         self._flights.discard(flight)
         if not flight.cancelled() and flight.exception() is None:
             if len(self._writes) < MAX_WRITES:
-                self._writes.append(flight.result())
+                self._writes.append(brief(flight.result(), "old", "new", "read_back"))
         elif not flight.cancelled():
             log.error("a write was not confirmed", error=repr(flight.exception()))

@@ -343,7 +343,11 @@ def test_the_readme_lists_every_setting_with_its_default() -> None:
         if default in (None, "", []):
             assert "`" not in told, name
         elif isinstance(default, float | int) and not isinstance(default, bool):
-            assert told == f"{default:g} s", name
+            number, _, unit = told.partition(" ")
+            assert number == str(default), name
+            assert unit in {"", "s", "MiB", "bytes"}, name
+        elif isinstance(default, list):
+            assert told == ", ".join(f"`{item}`" for item in default), name
         elif isinstance(default, bool):
             assert told == f"`{str(default).lower()}`", name
         else:

@@ -9,6 +9,7 @@ from runpermit.cli.session import Session
 from runpermit.errors import PythonExecutorException
 from runpermit.execution import Execution
 from runpermit.models import PythonServiceResult
+from runpermit.text import visible
 from runpermit.waiting import memo_of
 
 
@@ -56,5 +57,9 @@ def _result_text(result: PythonServiceResult) -> str:
     ]  # fmt: skip
     lines = [json.dumps(success.results, indent=2)]
     lines += [f"{label:<9} {text}" for label, text in facts]
+    if result.writes is not None:
+        lines += [f"write     {visible(str(write))}" for write in result.writes.writes]
+        more = result.writes.forwarded - len(result.writes.writes)
+        lines += [f"write     and {more} more: {result.writes.journal}"] if more else []
     lines += [f"warning   {warning}" for warning in result.analysis_warnings]
     return "\n".join(lines)
