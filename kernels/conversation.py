@@ -58,6 +58,8 @@ class Conversation:
         self._context = zmq.asyncio.Context()
         self._context.maxmsgsize = MAX_MESSAGE_BYTES
         self._context.rcvhwm = WAITING_MESSAGES
+        # Code may have shut its end for good: waiting for it would stop everything else here.
+        self._context.sndtimeo = 0
         # The kernel's sockets lie where the code may put links instead, to sockets of the host.
         self._context.reconnect_ivl = NO_SECOND_CONNECTION
         self._client = AsyncKernelClient(context=self._context)
@@ -127,7 +129,8 @@ class Conversation:
 
     def _interrupt(self) -> None:
         message = self._client.session.msg("interrupt_request", content={})
-        self._client.control_channel.send(message)
+        with contextlib.suppress(zmq.Again):
+            self._client.control_channel.send(message)
 
     async def _reply(self, message_id: str) -> dict[str, Any]:
         while True:
