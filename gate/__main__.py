@@ -2,8 +2,10 @@
 
 import argparse
 import asyncio
+import contextlib
 import sys
 from pathlib import Path
+from typing import TextIO, cast
 
 import structlog
 import uvloop
@@ -29,7 +31,7 @@ def main() -> int:
             structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(),
         ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _Log())),
     )
     try:
         # Every message of every kernel passes this loop: uvloop takes a tenth off each put.
@@ -39,6 +41,20 @@ def main() -> int:
         print(f"runpermit gate: {error}", file=sys.stderr)  # noqa: T201
         return _EXIT_CONFIGURATION
     return 0
+
+
+class _Log:
+    """Standard error, whose full disk stops nothing: what goes on is more than what is told."""
+
+    def write(self, text: str) -> None:
+        """Write, or leave it."""
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.write(text)
+
+    def flush(self) -> None:
+        """Flush, or leave it."""
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.flush()
 
 
 if __name__ == "__main__":

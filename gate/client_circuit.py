@@ -116,6 +116,9 @@ class ClientCircuit(asyncio.Protocol):
         """asyncio's: a client has come."""
         transport = cast("asyncio.Transport", transport)
         self._transport = transport
+        if not self._session.is_open:  # it was accepted while the session closed
+            self.end()
+            return
         if len(self._session.circuits) >= self._shared.quotas.circuits_per_session:
             self._session.note("gate.circuits_per_session was reached")
             transport.abort()

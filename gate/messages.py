@@ -20,6 +20,8 @@ __all__ = [
 LINE_BYTES = 4 * 1024 * 1024
 MAX_REFUSALS = 100
 MAX_WRITES = 1000
+MAX_NOTES = 100
+REPORT_BYTES = LINE_BYTES // 4  # of all that is told in detail
 
 
 class SessionMode(StrEnum):

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import secrets
 import socket
 from collections.abc import Callable
@@ -15,8 +16,10 @@ from gate.directory import Directory
 from gate.ioc_circuit import Address
 from gate.journal import Journal
 from gate.messages import (
+    MAX_NOTES,
     MAX_REFUSALS,
     MAX_WRITES,
+    REPORT_BYTES,
     Opening,
     Refusal,
     SessionMode,
@@ -78,6 +81,12 @@ class Session:
         self._writes: list[WriteRecord] = []
         self._refusals: list[Refusal] = []
         self._notes: dict[str, int] = {}
+        self._told = 0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it takes circuits."""
+        return self._open
 
     @property
     def may_write(self) -> bool:
@@ -101,6 +110,7 @@ class Session:
         self._open = False
         if self._server is not None:
             self._server.close()
+        self._listener.close()
         for circuit in list(self.circuits):
             circuit.end()
         for waiting in (self._judging, self._flights):
@@ -108,6 +118,8 @@ class Session:
                 await asyncio.wait(set(waiting), timeout=FLIGHT_SECONDS)
         for circuit in list(self.circuits):
             circuit.close()
+        if self._flights:  # without their circuits, they end at once
+            await asyncio.wait(set(self._flights), timeout=1)
         report = SessionReport(
             session=self.name,
             forwarded=self._forwarded,
@@ -145,22 +157,35 @@ class Session:
     def refused(self, refusal: Refusal) -> int:
         """A write was refused: the worker is told at once. How many there were."""
         self._refused += 1
-        if len(self._refusals) < MAX_REFUSALS:
-            self._refusals.append(brief(refusal, "value", "current_value"))
+        told = brief(refusal, "value", "current_value")
+        if len(self._refusals) < MAX_REFUSALS and self._has_room(told):
+            self._refusals.append(told)
         if self._refused == 1:
-            self._on_refused(self._refusals[0])
+            self._on_refused(told)
         return self._refused
 
     def note(self, text: str) -> None:
         """Something that the engineer should know, such as a quota that was reached."""
         if text not in self._notes:
-            log.warning("session", session=self.name, note=text)
+            if len(self._notes) >= MAX_NOTES:
+                text = "more of this kind"
+            else:
+                log.warning("session", session=self.name, note=text)
         self._notes[text] = self._notes.get(text, 0) + 1
+
+    def _has_room(self, told: WriteRecord | Refusal) -> bool:
+        """Whether the report, which is one line, has room for this too."""
+        size = len(json.dumps(told.model_dump(mode="json")))
+        if self._told + size > REPORT_BYTES:
+            return False
+        self._told += size
+        return True
 
     def _landed(self, flight: asyncio.Task[WriteRecord]) -> None:
         self._flights.discard(flight)
         if not flight.cancelled() and flight.exception() is None:
-            if len(self._writes) < MAX_WRITES:
-                self._writes.append(brief(flight.result(), "old", "new", "read_back"))
+            told = brief(flight.result(), "old", "new", "read_back")
+            if len(self._writes) < MAX_WRITES and self._has_room(told):
+                self._writes.append(told)
         elif not flight.cancelled():
             log.error("a write was not confirmed", error=repr(flight.exception()))

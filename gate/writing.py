@@ -117,10 +117,11 @@ class Writer:
             self._refuse_inhibited(case)
             validator = self._limits.validator
             entry = validator.find(channel)
-        # Asked for on the same circuit, and on its way while the rest is judged.
-        current = case.circuit.ask_read(case.write.sid, case.record.target.native, 0)
         self._refuse_alias(case, validator)
         await self._refuse_conditions(case, entry)
+        case.check_open()
+        # Last, since conditions may take their time, and on the same circuit.
+        current = case.circuit.ask_read(case.write.sid, case.record.target.native, 0)
         old = await _current(case, current)
         judged = _judged_value(case.received, entry)
         try:
@@ -153,6 +154,7 @@ class Writer:
 
     async def _refuse_conditions(self, case: Case, entry: ChannelLimitsConfig | None) -> None:
         for condition in entry.conditions if entry is not None else ():
+            case.check_open()
             why = await self._conditions.failure(condition)
             if why is not None:
                 raise case.refused(ViolationType.CONDITION_FAILED, why)
