@@ -377,3 +377,10 @@ def test_write_channel_of_the_notebook_refuses_by_itself(desk: Any) -> None:
     task = story(desk, code='write_channels({"SR:X": 1})\nresults = {}')
     done = rerun(task, final_notebook(task, desk.request(), [], []))
     assert "SR:X: writing from a notebook is refused" in done.stdout + done.stderr
+
+
+def test_a_program_that_catches_refusals_re_runs(desk: Any) -> None:
+    code = "try:\n    1 / 0\nexcept (ChannelLimitsViolationError, ZeroDivisionError):\n    results = {}"
+    task = story(desk, code=f"{code}\nprint('END')\n")
+    done = rerun(task, final_notebook(task, desk.request(), [], []))
+    assert "END" in done.stdout, done.stdout + done.stderr
