@@ -380,7 +380,8 @@ def test_write_channel_of_the_notebook_refuses_by_itself(desk: Any) -> None:
 
 
 def test_a_program_that_catches_refusals_re_runs(desk: Any) -> None:
-    code = "try:\n    1 / 0\nexcept (ChannelLimitsViolationError, ZeroDivisionError):\n    results = {}"
-    task = story(desk, code=f"{code}\nprint('END')\n")
+    caught = "(ChannelLimitsViolationError, ZeroDivisionError)"
+    code = f"try:\n    1 / 0\nexcept {caught}:\n    results = {{}}\nprint('END')\n"
+    task = story(desk, code=code)
     done = rerun(task, final_notebook(task, desk.request(), [], []))
     assert "END" in done.stdout, done.stdout + done.stderr
