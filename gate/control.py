@@ -25,6 +25,8 @@ from runpermit.models import Isolation
 
 _FIRST_LINE_SECONDS = 5.0
 _BACKLOG = 64
+_ACCEPT_AGAIN_SECONDS = 0.1
+_DESCRIPTORS = 4
 
 log = structlog.get_logger()
 
@@ -58,7 +60,13 @@ class Control:
 
     async def _serve(self) -> None:
         while True:
-            connection, _ = await self._loop.sock_accept(self._socket)
+            try:
+                connection, _ = await self._loop.sock_accept(self._socket)
+            except OSError as error:
+                # No descriptor is left, most likely. It passes.
+                log.warning("a control connection can't be taken", why=str(error))
+                await asyncio.sleep(_ACCEPT_AGAIN_SECONDS)
+                continue
             conversation = asyncio.create_task(self._converse(connection))
             self._conversations.add(conversation)
             conversation.add_done_callback(self._conversations.discard)
@@ -217,8 +225,10 @@ async def _first_line(connection: socket.socket, descriptors: list[int]) -> byte
             await readable
         finally:
             loop.remove_reader(connection)
-        data, received, _, _ = socket.recv_fds(connection, 64 * 1024, 4)
+        data, received, _, _ = socket.recv_fds(connection, 64 * 1024, _DESCRIPTORS)
         descriptors += received
+        if len(descriptors) > _DESCRIPTORS:
+            raise ConnectionError("it sent more and more descriptors")
         if not data:
             raise ConnectionError("it ended before it asked for anything")
         held += data
@@ -242,9 +252,10 @@ def _listener(descriptors: list[int]) -> socket.socket:
     if len(descriptors) != 1:
         raise ContainerConfigurationError(f"{len(descriptors)} sockets came along, not one")
     try:
-        listener = socket.socket(fileno=os.dup(descriptors[0]))
+        listener = socket.socket(fileno=descriptors[0])
     except OSError as error:
         raise ContainerConfigurationError(f"no socket came along: {error}") from None
+    descriptors.clear()
     fit = listener.family == socket.AF_INET and listener.type == socket.SOCK_STREAM
     if not fit or not listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
         listener.close()

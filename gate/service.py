@@ -1,6 +1,7 @@
 """The gate as a process: from settings to the control socket, and down again."""
 
 import asyncio
+import resource
 import signal
 
 import structlog
@@ -25,6 +26,7 @@ async def serve(settings: Settings) -> None:
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
+    _take_all_descriptors()
     control_system, quotas = settings.control_system, settings.gate
     journal = Journal.open(quotas.journal)
     try:
@@ -53,6 +55,12 @@ async def serve(settings: Settings) -> None:
         await journal.write("gate_ended")
     finally:
         await journal.close()
+
+
+def _take_all_descriptors() -> None:
+    """As many as the system allows: each circuit of a kernel and each to an IOC takes one."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _inhibit_channel(settings: Settings, directory: Directory) -> InhibitChannel | None:
