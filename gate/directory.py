@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import re
 import socket
 import struct
@@ -30,6 +31,8 @@ MISSED_SECONDS = 2.0
 ASK_AGAIN = (0.0, 0.1, 0.3, 0.6)  # s between the tries of one search
 MOST_SEARCHES = 500
 MOST_KNOWN = 50_000
+MOST_UNSENT_BYTES = 1024 * 1024
+LOOK_AGAIN_SECONDS = 30.0
 CONNECT_SECONDS = 1.0
 _FRAME_BYTES = 4096
 _NAME = re.compile(rb"[!-~]{1,255}")
@@ -63,7 +66,8 @@ class Directory:
 
     def __init__(self, name_servers: Sequence[str], addresses: Sequence[str]) -> None:
         self._servers = [_NameServer(parse_address(text), self._told) for text in name_servers]
-        self._addresses = [parse_address(text) for text in addresses]
+        self._hosts = [_Host(parse_address(text)) for text in addresses]
+        self._opening = asyncio.Lock()
         self._datagrams: asyncio.DatagramTransport | None = None
         self._known: OrderedDict[str, tuple[Address | None, float]] = OrderedDict()
         self._searches: dict[str, asyncio.Task[Address | None]] = {}
@@ -96,6 +100,8 @@ class Directory:
             search.cancel()
         for server in self._servers:
             server.close()
+        for host in self._hosts:
+            host.close()
         if self._datagrams is not None:
             self._datagrams.close()
 
@@ -126,22 +132,64 @@ class Directory:
     async def _ask(self, frame: bytes) -> None:
         for server in self._servers:
             server.ask(frame)
-        if self._addresses and self._datagrams is None:
-            sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
-            sock.bind(("", 0))
-            self._datagrams, _ = await self._loop.create_datagram_endpoint(
-                lambda: _Datagrams(self._told), sock=sock
-            )
-        if self._datagrams is not None:
-            datagram = pack(Command.VERSION, count=PROTOCOL) + frame
-            for address in self._addresses:
-                self._datagrams.sendto(datagram, address)
+        if not self._hosts:
+            return
+        async with self._opening:
+            datagrams = self._datagrams = self._datagrams or await self._endpoint()
+        for host in self._hosts:
+            address = host.address()
+            if address is not None:
+                with contextlib.suppress(OSError):
+                    datagrams.sendto(pack(Command.VERSION, count=PROTOCOL) + frame, address)
+
+    async def _endpoint(self) -> asyncio.DatagramTransport:
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        sock.bind(("", 0))
+        datagrams, _ = await self._loop.create_datagram_endpoint(
+            lambda: _Datagrams(self._told), sock=sock
+        )
+        return datagrams
 
     def _told(self, identity: int, address: Address) -> None:
         answer = self._wanted.get(identity)
         if answer is not None and not answer.done():
             answer.set_result(address)
+
+
+class _Host:
+    """A host that is asked over UDP. Its name is looked up aside, and again after a while."""
+
+    def __init__(self, address: Address) -> None:
+        self._asked = address
+        self._found: Address | None = None
+        self._looking: asyncio.Task[None] | None = None
+        self._due = 0.0
+        self._loop = asyncio.get_running_loop()
+        with contextlib.suppress(OSError):
+            socket.inet_pton(socket.AF_INET, address[0])
+            self._found, self._due = address, math.inf
+        self.address()
+
+    def address(self) -> Address | None:
+        """Where to send to, None where that is not known yet."""
+        if self._looking is None and self._loop.time() >= self._due:
+            self._looking = asyncio.create_task(self._look())
+        return self._found
+
+    def close(self) -> None:
+        if self._looking is not None:
+            self._looking.cancel()
+
+    async def _look(self) -> None:
+        host, port = self._asked
+        try:
+            found = await self._loop.getaddrinfo(host, port, family=socket.AF_INET)
+            self._found = str(found[0][4][0]), port
+        except OSError as error:
+            log.warning("a host's name can't be looked up", host=host, why=str(error))
+        self._due = self._loop.time() + LOOK_AGAIN_SECONDS
+        self._looking = None
 
 
 class _NameServer(asyncio.Protocol):
@@ -157,7 +205,8 @@ class _NameServer(asyncio.Protocol):
 
     def ask(self, frame: bytes) -> None:
         if self._transport is not None:
-            self._transport.write(frame)
+            if self._transport.get_write_buffer_size() < MOST_UNSENT_BYTES:
+                self._transport.write(frame)
             return
         if len(self._unsent) < MOST_SEARCHES:
             self._unsent.append(frame)

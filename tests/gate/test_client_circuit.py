@@ -11,6 +11,7 @@ import pytest
 
 from gate.frames import HEADER, OWN_IDS, PROTOCOL, Command, pack, text_payload
 from gate.values import Dbr, encode
+from tests.gate.conftest import gate_for
 from tests.gate.raw_client import RawChannel, RawClient
 
 pytestmark = pytest.mark.parts
@@ -21,8 +22,6 @@ MASK = b"\0" * 12 + b"\0\5\0\0"
 @pytest.fixture(scope="module")
 def small(machine: Any) -> Iterator[Any]:
     """A gate with small quotas."""
-    from tests.gate.conftest import gate_for  # noqa: PLC0415
-
     quotas = {
         "channels_per_session": 20, "circuits_per_session": 3, "circuits_per_ioc": 4,
         "array_bytes": 2**20,

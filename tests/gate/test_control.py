@@ -4,7 +4,10 @@ import array
 import json
 import os
 import random
+import resource
 import socket
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -135,8 +138,6 @@ def test_who_says_nothing_keeps_nobody_waiting(gate: Any) -> None:
 
 @pytest.mark.slow
 def test_running_out_of_descriptors_passes(start_gate: Any) -> None:
-    import resource  # noqa: PLC0415
-
     with start_gate() as gate:
         ask(gate.control, {"do": "status"})
         used = gate.running.descriptors()
@@ -168,9 +169,6 @@ def test_the_socket_is_for_the_gates_user_and_group(gate: Any) -> None:
 
 
 def test_a_second_gate_leaves_the_first_alone(gate: Any) -> None:
-    import subprocess  # noqa: PLC0415
-    import sys  # noqa: PLC0415
-
     done = subprocess.run(
         [sys.executable, "-m", "gate", "--config", gate.folder / "runpermit.toml"],
         cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False, timeout=20,

@@ -1,6 +1,7 @@
 """Behind the gate all is as it is at the IOC, which may restart, move, freeze and come back."""
 
 import asyncio
+import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from gate.frames import ANY_ADDRESS, Command, FrameReader, pack, text_of
 from gate.ioc_circuit import IocCircuit
 from gate.values import Dbr, encode
 from runpermit.limits import ViolationType
-from tests.gate.conftest import run_epics
+from tests.gate.conftest import gate_for, run_epics, serving_ioc
 from tests.gate.raw_client import RawChannel, RawClient
 
 pytestmark = [pytest.mark.parts, pytest.mark.slow]
@@ -101,8 +102,6 @@ answer = [done, bool((pv.get(use_monitor=False, timeout=20) == wave).all())]
 @pytest.fixture(scope="module")
 def two(machine: Any) -> Iterator[tuple[Any, Any, Any]]:
     """A gate for the machine and a second IOC."""
-    from tests.gate.conftest import gate_for, serving_ioc  # noqa: PLC0415
-
     with serving_ioc("--prefix", "U:") as other, gate_for(machine, other) as gate:
         yield gate, machine, other
 
@@ -262,6 +261,7 @@ async def test_an_ioc_that_ends_during_a_write_leaves_a_refusal_or_an_uncertain_
 async def test_the_gate_tells_iocs_its_own_name_and_not_the_clients(start_gate: Any) -> None:
     """Something in the IOC's place hears what the gate introduces itself with."""
     told: list[bytes] = []
+    ended = asyncio.Event()
     port = free_port()
 
     async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -276,6 +276,7 @@ async def test_the_gate_tells_iocs_its_own_name_and_not_the_clients(start_gate: 
                 elif frame.command == Command.CREATE_CHAN:
                     writer.write(pack(Command.CREATE_CH_FAIL, p1=frame.p1))
         writer.close()
+        ended.set()
 
     servers = {"type": "mock", "writes_enabled": True, "name_servers": [f"127.0.0.1:{port}"]}
     async with await asyncio.start_server(listen, "127.0.0.1", port):
@@ -288,4 +289,7 @@ async def test_the_gate_tells_iocs_its_own_name_and_not_the_clients(start_gate: 
                 )
                 with pytest.raises(LookupError):
                     await client.open("X")
+            gate.running.signal(signal.SIGTERM)
+            await ended.wait()
+            await asyncio.sleep(0.1)
     assert told == [socket.gethostname().encode(), b"runpermit"]

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import resource
 import signal
 import sys
 import textwrap
@@ -18,6 +19,7 @@ from gate.values import Dbr, encode
 from runpermit.errors import ContainerConfigurationError, ServiceUnavailableError
 from runpermit.models import Isolation
 from tests.gate.conftest import ROOT
+from tests.gate.raw_client import RawClient
 
 pytestmark = pytest.mark.parts
 
@@ -180,8 +182,6 @@ async def test_a_worker_that_dies_closes_its_session(gate: Any) -> None:
     )  # fmt: skip
     assert worker.stdout is not None
     port = int(await worker.stdout.readline())
-    from tests.gate.raw_client import RawClient  # noqa: PLC0415
-
     client = await RawClient.connect(port)
     channel = await client.open("T:AO2")
     assert (await client.put_number(channel, 1)).status == 1
@@ -235,8 +235,6 @@ async def test_no_session_opens_without_a_journal(start_gate: Any) -> None:
 
 def _exhaust(gate: Any) -> None:
     """Let the gate's files grow no more, as on a full disk."""
-    import resource  # noqa: PLC0415
-
     (file,) = Path(gate.journal_folder).glob("*.jsonl")
     size = file.stat().st_size
     resource.prlimit(gate.running.pid, resource.RLIMIT_FSIZE, (size, size))

@@ -1,0 +1,134 @@
+"""The worker's end of the control socket, against gates that are not what they should be."""
+
+import asyncio
+import socket
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from gate import client as client_module
+from gate.client import GateClient, Opening, SessionMode
+from runpermit.errors import ContainerConfigurationError, ServiceUnavailableError
+from runpermit.models import Isolation
+
+OPENING = Opening(
+    execution="e", run_id="r", attempt=1, mode=SessionMode.APPLY, isolation=Isolation.FULL
+)
+
+
+@pytest.fixture
+def path() -> Path:
+    return Path(tempfile.mkdtemp(prefix="gt")) / "s"
+
+
+@pytest.fixture
+async def listener() -> AsyncIterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        yield found
+
+
+class FakeGate:
+    """Answers each line with the next of `answers`, and then ends."""
+
+    def __init__(self, path: Path, *answers: bytes) -> None:
+        self._path = path
+        self._answers = answers
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for answer in self._answers:
+            await reader.readline()
+            writer.write(answer)
+        writer.close()
+
+    async def __aenter__(self) -> None:
+        self._server = await asyncio.start_unix_server(self._serve, self._path)
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        await asyncio.sleep(0.02)
+
+
+async def test_without_a_gate_it_says_how_to_start_it(path: Path, listener: socket.socket) -> None:
+    client = GateClient(path)
+    with pytest.raises(ServiceUnavailableError, match="Start it: python -m gate"):
+        await client.status()
+    with pytest.raises(ServiceUnavailableError, match="Start it: python -m gate"):
+        async with client.session(OPENING, listener):
+            pass
+
+
+@pytest.mark.parametrize("answer", [b"", b"hello\n", b"[]\n", b"\xff\n", b'{"session"'])
+async def test_what_answers_otherwise_is_no_gate(
+    path: Path, listener: socket.socket, answer: bytes
+) -> None:
+    async with FakeGate(path, answer):
+        with pytest.raises(ServiceUnavailableError, match="control socket"):
+            async with GateClient(path).session(OPENING, listener):
+                pass
+
+
+@pytest.mark.parametrize(
+    ("category", "kind"),
+    [
+        ("configuration", ContainerConfigurationError),
+        ("infrastructure", ServiceUnavailableError),
+    ],
+)
+async def test_its_refusal_has_its_category(
+    path: Path, listener: socket.socket, category: str, kind: type[Exception]
+) -> None:
+    async with FakeGate(path, b'{"error": "no", "category": "%s"}\n' % category.encode()):
+        with pytest.raises(kind, match="The gate refused: no"):
+            async with GateClient(path).session(OPENING, listener):
+                pass
+
+
+async def test_a_gate_that_is_silent_at_closing_counts_as_lost(
+    path: Path, listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_module, "CLOSE_SECONDS", 0.2)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        writer.write(b'{"session": "s"}\n')
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_unix_server(serve, path):
+        async with GateClient(path).session(OPENING, listener) as session:
+            with pytest.raises(ServiceUnavailableError, match="session s was open"):
+                await session.close()
+            assert not session.lost.done()
+        await asyncio.sleep(0.02)
+
+
+async def test_lost_tells_when_the_gate_is_gone(path: Path, listener: socket.socket) -> None:
+    async with (
+        FakeGate(path, b'{"session": "s"}\n'),
+        GateClient(path).session(OPENING, listener) as session,
+    ):
+        await asyncio.wait_for(asyncio.shield(session.lost), 2)
+        assert not session.refused.done()
+
+
+@pytest.mark.parametrize(
+    ("said", "inhibited", "writes", "error"),
+    [
+        (b"{}", "unknown", False, "unknown"),
+        (
+            b'{"inhibit": {"refusal": null}, "limits": {"error": null}, "writes": true}',
+            None,
+            True,
+            None,
+        ),
+        (b'{"inhibit": 1, "limits": [], "writes": 1}', "unknown", False, "unknown"),
+    ],
+)
+async def test_what_a_status_does_not_say_counts_as_bad(
+    path: Path, said: bytes, inhibited: str | None, *, writes: bool, error: str | None
+) -> None:
+    async with FakeGate(path, said + b"\n"):
+        status = await GateClient(path).status()
+    assert (status.inhibited, status.writes, status.limits_error) == (inhibited, writes, error)
