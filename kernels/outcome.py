@@ -9,7 +9,7 @@ from kernels.inside.report import RESULTS_FILE
 from kernels.interface import RunOutcome
 from kernels.tree import Stamps
 from runpermit.errors import CodeRuntimeError, ExecutionTimeoutError, PythonExecutorException
-from runpermit.text import bounded
+from runpermit.text import bounded, visible
 
 _ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[@-_]")
 _MESSAGE_BYTES = 2048
@@ -56,7 +56,7 @@ def _error(
     traceback = "\n".join(map(str, lines)) if isinstance(lines, list) else ""
     return CodeRuntimeError(
         bounded(f"{name}: {text}" if text else name, _MESSAGE_BYTES),
-        bounded(_ANSI.sub("", traceback)),
+        bounded(visible(_ANSI.sub("", traceback))),
         attempt,
     )
 
@@ -75,4 +75,4 @@ def _results(reply: dict[str, Any], work: int) -> dict[str, Any]:
 
 def _text(content: dict[str, Any], key: str) -> str:
     value = content.get(key)
-    return _ANSI.sub("", value) if isinstance(value, str) else ""
+    return visible(_ANSI.sub("", value)) if isinstance(value, str) else ""
