@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import json
 from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,6 +49,35 @@ class Answer:
     @property
     def violation(self) -> str | None:
         return self.refusal["violation_type"] if self.refusal else None
+
+
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@asynccontextmanager
+async def listening(port: int, serve: Serve) -> AsyncIterator[None]:
+    """`serve` each connection at `port`, in the place of an IOC; none of them is left."""
+    tasks: set[asyncio.Task[Any]] = set()
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        tasks.add(task)
+        # A cancelled one is an error for asyncio's streams.
+        with contextlib.suppress(OSError, asyncio.CancelledError):
+            await serve(reader, writer)
+        writer.transport.abort()
+        with contextlib.suppress(OSError, asyncio.CancelledError):
+            await writer.wait_closed()
+
+    server = await asyncio.start_server(connected, "127.0.0.1", port)
+    try:
+        yield
+    finally:
+        server.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks)
 
 
 class RawClient:

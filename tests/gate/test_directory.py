@@ -15,6 +15,7 @@ from gate import directory as directory_module
 from gate.directory import Directory, is_channel_name, parse_address
 from gate.frames import ANY_ADDRESS, Command, FrameReader, pack, text_of
 from runpermit.errors import ContainerConfigurationError
+from tests.gate.raw_client import listening
 
 
 def test_an_address_has_a_port_or_channel_accesss_own() -> None:
@@ -63,13 +64,12 @@ class Server:
                                 b"\0\x0d",
                             )
                         )
-        writer.close()
 
 
 @pytest.fixture
 async def server() -> AsyncIterator[Server]:
     found = Server()
-    async with await asyncio.start_server(found.listen, "127.0.0.1", found.port):
+    async with listening(found.port, found.listen):
         yield found
 
 
@@ -125,7 +125,7 @@ async def test_a_name_server_that_is_away_is_asked_when_it_is_back(server: Serve
     directory = Directory([f"127.0.0.1:{other.port}", f"127.0.0.1:{server.port}"], [])
     assert await directory.find("known") == ("127.0.0.1", 7000)
     other.known = {b"late": 7005}
-    async with await asyncio.start_server(other.listen, "127.0.0.1", other.port):
+    async with listening(other.port, other.listen):
         assert await directory.find("late") == ("127.0.0.1", 7005)
         directory.close()
         await asyncio.sleep(0.05)
@@ -135,10 +135,9 @@ async def test_a_name_server_that_sends_garbage_is_left() -> None:
     async def babble(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"\xff" * 1000)
         await writer.drain()
-        writer.close()
 
     port = free_port()
-    async with await asyncio.start_server(babble, "127.0.0.1", port):
+    async with listening(port, babble):
         directory = Directory([f"127.0.0.1:{port}"], [])
         assert await directory.find("any") is None
         directory.close()

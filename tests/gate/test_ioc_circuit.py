@@ -1,7 +1,6 @@
 """Behind the gate all is as it is at the IOC, which may restart, move, freeze and come back."""
 
 import asyncio
-import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from gate.ioc_circuit import IocCircuit
 from gate.values import Dbr, encode
 from runpermit.limits import ViolationType
 from tests.gate.conftest import gate_for, run_epics, serving_ioc
-from tests.gate.raw_client import RawChannel, RawClient
+from tests.gate.raw_client import RawChannel, RawClient, listening
 
 pytestmark = [pytest.mark.parts, pytest.mark.slow]
 
@@ -210,10 +209,9 @@ async def test_a_circuit_ends_when_its_ioc_no_longer_answers_an_echo(
         while data := await reader.read(4096):
             if answers and data.endswith(pack(Command.ECHO)):
                 writer.write(pack(Command.ECHO))
-        writer.close()
 
     port, lost = free_port(), asyncio.Event()
-    async with await asyncio.start_server(listen, "127.0.0.1", port):
+    async with listening(port, listen):
         circuit = IocCircuit(("127.0.0.1", port), limit=1000, on_lost=lost.set)
         await asyncio.sleep(1)
         assert lost.is_set() is not answers
@@ -261,7 +259,6 @@ async def test_an_ioc_that_ends_during_a_write_leaves_a_refusal_or_an_uncertain_
 async def test_the_gate_tells_iocs_its_own_name_and_not_the_clients(start_gate: Any) -> None:
     """Something in the IOC's place hears what the gate introduces itself with."""
     told: list[bytes] = []
-    ended = asyncio.Event()
     port = free_port()
 
     async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -275,11 +272,9 @@ async def test_the_gate_tells_iocs_its_own_name_and_not_the_clients(start_gate: 
                     told.append(text_of(frame.payload))
                 elif frame.command == Command.CREATE_CHAN:
                     writer.write(pack(Command.CREATE_CH_FAIL, p1=frame.p1))
-        writer.close()
-        ended.set()
 
     servers = {"type": "mock", "writes_enabled": True, "name_servers": [f"127.0.0.1:{port}"]}
-    async with await asyncio.start_server(listen, "127.0.0.1", port):
+    async with listening(port, listen):
         with start_gate(control_system=servers) as gate:
             async with gate.session() as kernel:
                 client = await kernel.circuit()
@@ -289,7 +284,4 @@ async def test_the_gate_tells_iocs_its_own_name_and_not_the_clients(start_gate: 
                 )
                 with pytest.raises(LookupError):
                     await client.open("X")
-            gate.running.signal(signal.SIGTERM)
-            await ended.wait()
-            await asyncio.sleep(0.1)
     assert told == [socket.gethostname().encode(), b"runpermit"]
