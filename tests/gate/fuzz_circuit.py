@@ -19,7 +19,11 @@ try:
 except ImportError:  # no wheel for this Python
     atheris = None
 
-with atheris.instrument_imports(include=["gate"]) if atheris else nullcontext():
+with (
+    atheris.instrument_imports(include=["gate"])
+    if atheris and __name__ == "__main__"
+    else nullcontext()
+):
     from gate import client_circuit, writing
     from gate.client_circuit import ClientCircuit
     from gate.frames import OWN_IDS, PROTOCOL, Command, Frame, FrameReader, pack, text_of

@@ -401,6 +401,24 @@ async def test_a_client_that_only_asks_is_held_back(small: Any, kind: str) -> No
         assert small.running.memory() - before < 60
 
 
+async def test_what_a_frozen_ioc_does_not_take_is_not_gathered_in_the_gate(
+    start_ioc: Any, start_gate: Any
+) -> None:
+    with start_ioc() as ioc, start_gate(ioc) as gate:
+        async with gate.session("read_only") as kernel:
+            client = await kernel.circuit()
+            channel = await client.open("T:AO")
+            ioc.freeze()
+            before = gate.running.memory()
+            event = pack(Command.EVENT_ADD, 6, 1, channel.sid, 1, MASK + bytes(2**19))
+            for _ in range(200):
+                client.send(event)
+                await asyncio.sleep(0.005)
+                if client.writer.transport.get_write_buffer_size() > 2**24:
+                    break
+            assert gate.running.memory() - before < 30
+
+
 @pytest.mark.slow
 async def test_refused_writes_do_not_fill_the_journal(small: Any) -> None:
     async with small.session("read_only") as kernel:

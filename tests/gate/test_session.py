@@ -9,16 +9,20 @@ import sys
 import textwrap
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from gate.client_circuit import ClientCircuit
 from gate.frames import Command, pack
 from gate.messages import MAX_NOTES, MAX_WRITES
 from gate.values import Dbr, encode
+from runpermit.config import GateSettings
 from runpermit.errors import ContainerConfigurationError, ServiceUnavailableError
 from runpermit.models import Isolation
 from tests.gate.conftest import ROOT
+from tests.gate.fuzz_circuit import Transport
 from tests.gate.raw_client import RawClient
 
 pytestmark = pytest.mark.parts
@@ -145,18 +149,11 @@ async def test_the_listener_of_a_closed_session_takes_no_circuit(gate: Any) -> N
             assert await (await kernel.circuit()).ended()
 
 
-async def test_a_circuit_that_arrives_while_the_session_closes_is_ended(gate: Any) -> None:
-    for turn in range(10):
-        async with gate.session("read_only") as kernel:
-            closing = asyncio.create_task(kernel.session.close())
-            await asyncio.sleep(0.0002 * turn)
-            try:
-                client = await kernel.circuit()
-            except ConnectionError:
-                continue
-            await closing
-            kernel.listener.close()
-            assert await client.ended(within=1)
+async def test_a_circuit_that_was_accepted_while_the_session_closed_is_ended() -> None:
+    session = SimpleNamespace(is_open=False, shared=SimpleNamespace(quotas=GateSettings()))
+    transport = Transport(lambda _: None)
+    ClientCircuit(session).connection_made(transport)  # type: ignore[arg-type]
+    assert transport.closing
 
 
 async def test_a_worker_that_dies_closes_its_session(gate: Any) -> None:
@@ -164,6 +161,7 @@ async def test_a_worker_that_dies_closes_its_session(gate: Any) -> None:
         f"""
         import asyncio, socket
         from pathlib import Path
+from types import SimpleNamespace
         from gate.client import GateClient, Opening
         async def main():
             listener = socket.create_server(("127.0.0.1", 0))

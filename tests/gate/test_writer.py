@@ -1,0 +1,129 @@
+"""The judge alone, with the journal and the IOC in the test's hand: what comes before what."""
+
+import asyncio
+import struct
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from gate.attempt import Attempted
+from gate.frames import Command, Frame
+from gate.journal import JournalError
+from gate.messages import Refusal
+from gate.records import Record
+from gate.values import Dbr, Target
+from gate.writing import Writer
+from runpermit.limits import LimitsFile
+
+RECORD = Record("A", "A", "ao", Target(Dbr.DOUBLE, 1))
+WRITE = Attempted("A", 1, Dbr.DOUBLE, 1, struct.pack(">d", 2.0))
+
+
+@dataclass
+class Bench:
+    """What the judge sees; `story` is what happened, in order."""
+
+    story: list[str] = field(default_factory=list)
+    inhibited: str | None = None
+    may_write: bool = True
+    closed: bool = False
+    identity: dict[str, object] = field(default_factory=dict)
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    disk: asyncio.Event = field(default_factory=asyncio.Event)
+    full: bool = False
+
+    async def write(self, event: str, **_: Any) -> int:
+        self.story.append(f"{event} is on its way to the disk")
+        self.asked.set()
+        await self.disk.wait()
+        if self.full:
+            raise JournalError("no space left")
+        self.story.append(f"{event} is on the disk")
+        return 7
+
+    def note(self, event: str, **_: Any) -> int:
+        self.story.append(event)
+        return 8
+
+    def ask_read(self, _: int, dtype: int, __: int, *, after: bytes = b"") -> asyncio.Future[Frame]:
+        if after:
+            self.story.append(after.decode())
+        payload = struct.pack(">d", 2.0 if "forwarded" in self.story else 1.0)
+        if dtype != Dbr.DOUBLE:
+            payload = bytes(8) + payload
+        answer: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
+        answer.set_result(Frame((Command.READ_NOTIFY, dtype, 1, 1), 1, payload, b""))
+        return answer
+
+    def value_in(self, frame: Frame) -> Frame:
+        return frame
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def judged(bench: Bench, tmp_path: Path) -> Any:
+    (tmp_path / "limits.json").write_text('{"A": {"min_interval": 0, "max_value": 5}}')
+    writer: Any = Writer(
+        limits=LimitsFile(tmp_path / "limits.json"),
+        journal=bench,  # type: ignore[arg-type]
+        inhibit=SimpleNamespace(refusal=lambda: bench.inhibited),  # type: ignore[arg-type]
+        conditions=None,  # type: ignore[arg-type]
+    )
+    return asyncio.create_task(writer.write(bench, bench, RECORD, WRITE, lambda _: b"forwarded"))
+
+
+async def on_its_way(bench: Bench) -> None:
+    await asyncio.wait_for(bench.asked.wait(), 2)
+    assert bench.story == ["write is on its way to the disk"]
+
+
+async def test_a_write_is_on_the_disk_before_it_is_forwarded(bench: Bench, tmp_path: Path) -> None:
+    judging = judged(bench, tmp_path)
+    await on_its_way(bench)
+    await asyncio.sleep(0.01)
+    assert "forwarded" not in bench.story
+    bench.disk.set()
+    confirming = await judging
+    assert (await confirming).outcome == "confirmed"
+    assert bench.story == [
+        "write is on its way to the disk", "write is on the disk", "forwarded", "confirmed",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "violation"),
+    [
+        ({"inhibited": "an operator says so"}, "INHIBITED"),
+        ({"may_write": False}, "NOT_ALLOWED"),
+        ({"closed": True}, "NOT_ALLOWED"),
+    ],
+)
+async def test_what_forbids_writes_while_the_disk_is_slow_still_counts(
+    bench: Bench, tmp_path: Path, meanwhile: dict[str, Any], violation: str
+) -> None:
+    judging = judged(bench, tmp_path)
+    await on_its_way(bench)
+    for name, value in meanwhile.items():
+        setattr(bench, name, value)
+    bench.disk.set()
+    refusal = await judging
+    assert isinstance(refusal, Refusal)
+    assert refusal.violation_type == violation
+    assert bench.story[1:] == ["write is on the disk", "not_forwarded", "refused"]
+
+
+async def test_what_the_journal_does_not_take_is_not_forwarded(
+    bench: Bench, tmp_path: Path
+) -> None:
+    bench.full = True
+    bench.disk.set()
+    refusal = await judged(bench, tmp_path)
+    assert isinstance(refusal, Refusal)
+    assert "no space left" in refusal.reason
+    assert "forwarded" not in bench.story
