@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Whole files go to each process, in their order: those that start servers are not the last.
 PARALLEL := --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-fast check histories soak bench compatibility clean
+.PHONY: demo test test-fast check histories soak bench scorecard compatibility clean
 
 demo: $(VENV)/.demo  ## the main job in front of your eyes
 	@$(BIN)/python -m demo
@@ -30,6 +30,9 @@ soak: $(VENV)/.dev  ## what takes longer than a test run may
 
 bench: $(VENV)/.dev  ## what gate and kernels cost, as ratios; also in bench-results.json
 	@$(BIN)/python -m bench
+
+scorecard: $(VENV)/.dev  ## adversarial programs in a plain kernel, and in ours
+	@$(BIN)/python -m tests.security.scorecard
 
 compatibility: $(VENV)/.dev  ## the pyepics project's own tests, directly and through the gate
 	@$(BIN)/python -m tests.compatibility.pyepics_suite
