@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 from gate.ioc_circuit import IocCircuit
 from gate.messages import Refusal, WriteRecord
 from gate.records import Record
-from gate.values import STS_OFFSET, Dbr, Received, Target, UnfitValueError, decode
+from gate.values import Dbr, Received, Target, UnfitValueError, decode
 from runpermit.errors import ChannelLimitsViolationError
 from runpermit.limits import ViolationType
 from runpermit.limits.values import shown
@@ -72,8 +72,8 @@ class Case:
 
     @property
     def status_type(self) -> int:
-        """The type that the record is read back in."""
-        return self.record.target.native + STS_OFFSET
+        """The type that the record is read in, before and after."""
+        return self.record.target.seen_type
 
     def refused(self, kind: ViolationType, reason: str) -> "RefusedError":
         """The refusal of this write for `reason`."""

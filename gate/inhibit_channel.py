@@ -55,8 +55,11 @@ class InhibitChannel:
         while True:
             try:
                 await self._watch_once()
-            except (IocLostError, LookupError, UnfitValueError) as error:
+            except (LookupError, OSError) as error:
                 log.warning("the inhibit channel can't be read", channel=self.name, why=str(error))
+            except Exception:
+                # Whatever it was: nothing is written, and the channel is looked for again.
+                log.exception("the inhibit channel can't be watched", channel=self.name)
             finally:
                 self._reading = None
                 if self._circuit is not None:
@@ -76,7 +79,7 @@ class InhibitChannel:
         def take(frame: Frame) -> None:
             self._reading = self._read(channel, frame)
 
-        circuit.monitor(channel.channel, channel.target.native, take)
+        circuit.monitor(channel.channel, channel.target.seen_type, take)
         while not circuit.closed and self._loop.time() - circuit.last_heard <= SILENCE_SECONDS:
             circuit.echo()
             await asyncio.sleep(ECHO_SECONDS)

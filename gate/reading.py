@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from gate.directory import Directory
 from gate.ioc_circuit import Address, IocCircuit, IocLostError, OwnChannel
-from gate.values import GR_ENUM, Dbr, Target, UnfitValueError, Value, decode, states
+from gate.values import INVALID, Dbr, Target, UnfitValueError, Value, decode_seen
 
 _ANSWER_BYTES = 1024 * 1024
 
@@ -35,26 +35,28 @@ class OpenChannel:
 
     async def read(self) -> Reading:
         """Its value now. Raises IocLostError, LookupError, UnfitValueError."""
-        frame = await self.circuit.read(self.channel.sid, self.target.native, 1)
+        frame = await self.circuit.read(self.channel.sid, self.target.seen_type, 1)
         return self.reading(frame.count, frame.payload)
 
     def reading(self, count: int, payload: bytes) -> Reading:
-        """The value in a reply of its native type. Raises UnfitValueError."""
-        value = decode(self.target, count, payload)
-        names = self.target.states
+        """The value in a reply of `target.seen_type`.
+
+        Raises UnfitValueError, also for one that its record itself calls invalid: an IOC that lost
+        its device goes on telling the last value.
+        """
+        value, severity, names = decode_seen(self.target, count, payload)
+        if severity >= INVALID:
+            raise UnfitValueError(f"its record is in INVALID alarm, beside the value {value!r}")
         state = names[value] if isinstance(value, int) and value < len(names) else None
         return Reading(value, state)
 
 
 async def open_channel(circuit: IocCircuit, name: str) -> OpenChannel:
-    """Open `name` on `circuit`. Raises IocLostError, LookupError, UnfitValueError."""
+    """Open `name` on `circuit`. Raises IocLostError, LookupError."""
     channel = await circuit.open(name)
     if channel.dtype not in Dbr.__members__.values():
         raise LookupError(f"{name} is of the unknown type {channel.dtype}")
-    names: tuple[str, ...] = ()
-    if channel.dtype == Dbr.ENUM:
-        names = states((await circuit.read(channel.sid, GR_ENUM, 1)).payload)
-    return OpenChannel(circuit, channel, Target(Dbr(channel.dtype), 1, states=names))
+    return OpenChannel(circuit, channel, Target(Dbr(channel.dtype), 1))
 
 
 class ChannelReader:
@@ -77,7 +79,7 @@ class ChannelReader:
                     self._channels[name] = known
         try:
             return await known.read()
-        except (IocLostError, LookupError, UnfitValueError):
+        except (IocLostError, LookupError):
             # What does not answer is asked anew next time, from the search on.
             self._directory.forget(known.circuit.address)
             known.circuit.close()

@@ -29,6 +29,10 @@ class Record:
     record_type: str
     target: Target
 
+    def has_other_states(self, names: tuple[str, ...]) -> bool:
+        """Whether `names`, which its IOC tells now, are not those that a write was judged by."""
+        return bool(names) and _all_states(names, self.record_type) != self.target.states
+
 
 @dataclass(frozen=True)
 class ChannelParts:

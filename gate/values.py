@@ -9,6 +9,7 @@ import math
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 from gate.frames import text_of
 from gate.record_types import IntegerRange
@@ -34,6 +35,9 @@ class Dbr(IntEnum):
 STS_OFFSET = 7
 """What is added to a plain type for one that comes with status and severity."""
 GR_ENUM = 24
+INVALID = 3
+"""The severity of a value that means nothing: never set, or cut off from its device."""
+_GR_ENUM_VALUE = 6 + MOST_STATES * STATE_BYTES
 _FORMATS = {
     Dbr.SHORT: "h",
     Dbr.FLOAT: "f",
@@ -81,6 +85,13 @@ class Target:
     text_bytes: int = STRING_BYTES - 1
 
     @property
+    def seen_type(self) -> int:
+        """The type in which it is read with its alarm; a single enum with its states as well."""
+        if self.native is Dbr.ENUM and self.count == 1:
+            return GR_ENUM
+        return self.native + STS_OFFSET
+
+    @property
     def holds_integers(self) -> bool:
         """Whether a fraction would be cut off."""
         return self.integers is not None or self.native in _TYPE_RANGES
@@ -89,6 +100,14 @@ class Target:
     def range(self) -> IntegerRange | None:
         """The integers that it holds, None where it holds other things as well."""
         return self.integers or _TYPE_RANGES.get(self.native)
+
+
+class Seen(NamedTuple):
+    """What a channel reads: its value, its alarm, and the names of the states of an enum."""
+
+    value: Value
+    severity: int
+    states: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -131,13 +150,16 @@ def decode(target: Target, count: int, payload: bytes) -> Value:
     return items[0] if target.count == 1 and items else items
 
 
-def decode_with_status(target: Target, count: int, payload: bytes) -> tuple[Value, int]:
-    """Value and alarm severity in a reply of `target`'s type with status."""
+def decode_seen(target: Target, count: int, payload: bytes) -> Seen:
+    """What a reply of `target.seen_type` says. Raises UnfitValueError."""
     if len(payload) < 4:  # noqa: PLR2004  (status and severity)
         raise UnfitValueError("no status")
     (severity,) = struct.unpack_from(">H", payload, 2)
+    if target.seen_type == GR_ENUM:
+        names = states(payload)
+        return Seen(decode(target, count, payload[_GR_ENUM_VALUE:]), severity, names)
     start = 4 + _STS_PADDING.get(target.native, 0)
-    return decode(target, count, payload[start:]), severity
+    return Seen(decode(target, count, payload[start:]), severity)
 
 
 def states(payload: bytes) -> tuple[str, ...]:

@@ -14,11 +14,11 @@ from gate.locks import RecordLock, RecordLocks
 from gate.messages import Refusal, WriteOutcome, WriteRecord
 from gate.records import Record, parts
 from gate.values import (
+    INVALID,
     Received,
     UnfitValueError,
     Value,
-    decode,
-    decode_with_status,
+    decode_seen,
     receive,
 )
 from gate.verification import outcome
@@ -29,6 +29,7 @@ from runpermit.limits import (
     LimitsValidator,
     ViolationType,
 )
+from runpermit.limits.values import shown
 
 _LONG = 1000  # elements from which a value is judged in a thread
 
@@ -83,8 +84,8 @@ class Writer:
                 if await lock.acquire(lambda: holder.may_write):
                     held.append(lock)
                 case.check_open()
-            entry, old = await self._judge(case, lock)
-            seq = await self._intend(case, old)
+            entry, old, validator = await self._judge(case, lock)
+            seq = await self._intend(case, old, validator)
             # The read goes right behind the write: its answer comes once the IOC took the write.
             read_back = circuit.ask_read(write.sid, case.status_type, 0, after=message(received))
             lock.written()
@@ -95,7 +96,8 @@ class Writer:
                 outcome=WriteOutcome.UNCERTAIN,
                 at=now(),
             )
-            confirming = self._confirm(case, entry, forwarded, seq, held, read_back)
+            changes = old != received.value
+            confirming = self._confirm(case, entry, forwarded, seq, held, read_back, changes)
             held = []
             return asyncio.create_task(confirming)
         except RefusedError as refused:
@@ -105,8 +107,8 @@ class Writer:
 
     async def _judge(
         self, case: Case, lock: RecordLock
-    ) -> tuple[ChannelLimitsConfig | None, Value]:
-        """Judge by all that is in force now; the entry, and the value that the channel has."""
+    ) -> tuple[ChannelLimitsConfig | None, Value, LimitsValidator]:
+        """Judge by all that is in force now; by which limits, and the value that it has."""
         self._refuse_inhibited(case)
         channel = case.record.channel
         validator = self._limits.validator
@@ -121,16 +123,10 @@ class Writer:
         await self._refuse_conditions(case, entry)
         case.check_open()
         # Last, since conditions may take their time, and on the same circuit.
-        current = case.circuit.ask_read(case.write.sid, case.record.target.native, 0)
-        old = await _current(case, current)
-        judged = _judged_value(case.received, entry)
-        try:
-            await _aside(case.received.count, validator.validate, channel, judged, old)
-        except ChannelLimitsViolationError as violation:
-            violation.attempted_value = told(case.received.value)
-            violation.current_value = told(violation.current_value)
-            raise RefusedError(violation) from violation
-        return entry, old
+        current = case.circuit.ask_read(case.write.sid, case.status_type, 0)
+        old = await _current(case, entry, current)
+        await _validate(case, validator, old)
+        return entry, old, validator
 
     def _refuse_inhibited(self, case: Case) -> None:
         """Refuse where nothing may be written at this moment, whatever it is."""
@@ -159,7 +155,7 @@ class Writer:
             if why is not None:
                 raise case.refused(ViolationType.CONDITION_FAILED, why)
 
-    async def _intend(self, case: Case, old: Value) -> int:
+    async def _intend(self, case: Case, old: Value, validator: LimitsValidator) -> int:
         """Write ahead: what is not in the journal is not forwarded."""
         channel, used = case.record.channel, case.write.channel
         fields = {} if used == channel else {"used": used}
@@ -178,7 +174,9 @@ class Writer:
                 f"the gate's journal takes no record: {error.message}",
             ) from error
         try:
-            # The journal took its time: whatever forbids writes since then counts.
+            # Journal and conditions took their time: whatever forbids this since then counts.
+            if self._limits.validator is not validator:
+                await _validate(case, self._limits.validator, old)
             self._refuse_inhibited(case)
         except RefusedError:
             self._journal.note("not_forwarded", of=seq)
@@ -199,12 +197,14 @@ class Writer:
         seq: int,
         held: list[RecordLock],
         read_back: asyncio.Future[Frame],
+        changes: bool,  # noqa: FBT001
     ) -> WriteRecord:
         """Wait for what reads back, and let the next one write to the record."""
         answered = case.write.answered
         try:
             result, value = await _seen(case, entry, read_back)
-            if answered is not None and not answered.done() and value != case.received.value:
+            taken = changes and value == case.received.value
+            if answered is not None and not answered.done() and not taken:
                 # The record is busy, and the IOC takes the put callback later. Its other fields,
                 # such as a motor's stop, can be written meanwhile, but not this one.
                 held.pop().release()
@@ -233,8 +233,8 @@ async def _seen(
     """What became of a write by what reads back, and that value."""
     try:
         frame = case.circuit.value_in(await reading)
-        value, severity = await _aside(
-            frame.count, decode_with_status, case.record.target, frame.count, frame.payload
+        value, severity, _ = await _aside(
+            frame.count, decode_seen, case.record.target, frame.count, frame.payload
         )
         return await _aside(
             frame.count, outcome, case.received.value, value, severity, entry
@@ -262,17 +262,45 @@ async def _received(record: Record, write: Attempted) -> Received:
         ) from unfit
 
 
-async def _current(case: Case, answer: asyncio.Future[Frame]) -> Value:
+async def _current(
+    case: Case, entry: ChannelLimitsConfig | None, answer: asyncio.Future[Frame]
+) -> Value:
     """The value now, as the IOC answers; without it nothing is written."""
     target = case.record.target
     try:
         frame = case.circuit.value_in(await answer)
-        return await _aside(frame.count, decode, target, frame.count, frame.payload)
+        value, severity, names = await _aside(
+            frame.count, decode_seen, target, frame.count, frame.payload
+        )
     except (IocLostError, LookupError, UnfitValueError) as error:
         raise case.refused(
             ViolationType.STEP_CHECK_FAILED,
             f"its current value can't be read: {error}. Write once it can be read",
         ) from error
+    if severity >= INVALID and entry is not None and entry.bounds_step:
+        raise case.refused(
+            ViolationType.STEP_CHECK_FAILED,
+            f"its current value {shown(value)} is marked INVALID by its record (never set, or cut "
+            "off from its device), so no step can be told from it. Write once it is valid",
+        )
+    if case.record.has_other_states(names):
+        raise case.refused(
+            ViolationType.INVALID_VALUE,
+            "the names of its states have changed since it was opened. Open it again",
+        )
+    return value
+
+
+async def _validate(case: Case, validator: LimitsValidator, old: Value) -> None:
+    """Judge by the limits. Raises RefusedError."""
+    channel = case.record.channel
+    judged = _judged_value(case.received, validator.find(channel))
+    try:
+        await _aside(case.received.count, validator.validate, channel, judged, old)
+    except ChannelLimitsViolationError as violation:
+        violation.attempted_value = told(case.received.value)
+        violation.current_value = told(violation.current_value)
+        raise RefusedError(violation) from violation
 
 
 async def _aside(

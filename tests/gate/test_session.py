@@ -161,7 +161,6 @@ async def test_a_worker_that_dies_closes_its_session(gate: Any) -> None:
         f"""
         import asyncio, socket
         from pathlib import Path
-from types import SimpleNamespace
         from gate.client import GateClient, Opening
         async def main():
             listener = socket.create_server(("127.0.0.1", 0))

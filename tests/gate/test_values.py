@@ -21,7 +21,7 @@ from gate.values import (
     UnfitValueError,
     Value,
     decode,
-    decode_with_status,
+    decode_seen,
     encode,
     receive,
     states,
@@ -130,7 +130,7 @@ def assert_same(target: Target, dtype: int, item: object, original: object) -> N
 @settings(deadline=None)
 @given(st.sampled_from(TARGETS), st.integers(0, 8), st.binary(max_size=200))
 def test_any_reply_is_decoded_or_refused(target: Target, count: int, payload: bytes) -> None:
-    for reading in (decode, decode_with_status):
+    for reading in (decode, decode_seen):
         with contextlib.suppress(UnfitValueError):
             reading(target, count, payload)
 
@@ -302,12 +302,21 @@ def test_a_broken_list_of_states_is_refused_or_read(payload: bytes) -> None:
 
 def test_replies_with_status_have_their_padding() -> None:
     values: list[tuple[Dbr, Value]] = [
-        (Dbr.STRING, "on"), (Dbr.SHORT, -2), (Dbr.FLOAT, 0.5), (Dbr.ENUM, 3), (Dbr.CHAR, 200),
+        (Dbr.STRING, "on"), (Dbr.SHORT, -2), (Dbr.FLOAT, 0.5), (Dbr.CHAR, 200),
         (Dbr.LONG, -70000), (Dbr.DOUBLE, 0.1),
     ]  # fmt: skip
     padding = {Dbr.CHAR: 1, Dbr.DOUBLE: 4}  # as libca's db_access.h has them
     for (dtype, value), severity in itertools.product(values, range(4)):
         reply = struct.pack(">hh", 3, severity) + bytes(padding.get(dtype, 0))
         reply += encode(dtype, (value,))  # type: ignore[arg-type]
-        assert decode_with_status(Target(dtype, 1), 1, reply) == (value, severity)
+        assert decode_seen(Target(dtype, 1), 1, reply) == (value, severity, ())
     assert (STS_OFFSET, GR_ENUM) == (7, 24)
+
+
+def test_a_single_enum_tells_its_states_with_its_value() -> None:
+    target = Target(Dbr.ENUM, 1, states=("old", "names"))
+    names = b"".join(name.ljust(26, b"\0") for name in (b"Off", b"On", *[b""] * 14))
+    reply = struct.pack(">hhH", 0, 2, 2) + names + struct.pack(">H", 1)
+    assert target.seen_type == GR_ENUM
+    assert decode_seen(target, 1, reply) == (1, 2, ("Off", "On"))
+    assert Target(Dbr.ENUM, 5).seen_type == Dbr.ENUM + STS_OFFSET

@@ -367,7 +367,7 @@ async def test_conditions_of_a_silent_ioc_keep_nobody_elses_waiting(
                 for name, channel in (("T:AO", silent), ("T:AO2", other))
             }
 
-        gate.set_limits(conditions("C:AI", "T:MODE"))
+        gate.set_limits(conditions("C:MODE", "T:MODE"))
         async with gate.session() as kernel:
             slow, fast = await kernel.circuit(), await kernel.circuit()
             waiting, quick = await slow.open("T:AO"), await fast.open("T:AO2")
