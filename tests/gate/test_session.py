@@ -6,7 +6,6 @@ import os
 import resource
 import signal
 import sys
-import textwrap
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -156,25 +155,23 @@ async def test_a_circuit_that_was_accepted_while_the_session_closed_is_ended() -
     assert transport.closing
 
 
+WORKER = """
+import asyncio, socket, sys
+from pathlib import Path
+from gate.client import GateClient, Opening
+async def main():
+    listener = socket.create_server(("127.0.0.1", 0))
+    opening = Opening(execution="dies", run_id="r", attempt=1, mode="apply", isolation="full")
+    async with GateClient(Path(sys.argv[1])).session(opening, listener):
+        print(listener.getsockname()[1], flush=True)
+        await asyncio.sleep(60)
+asyncio.run(main())
+"""
+
+
 async def test_a_worker_that_dies_closes_its_session(gate: Any) -> None:
-    code = textwrap.dedent(
-        f"""
-        import asyncio, socket
-        from pathlib import Path
-        from gate.client import GateClient, Opening
-        async def main():
-            listener = socket.create_server(("127.0.0.1", 0))
-            opening = Opening(
-                execution="dies", run_id="r", attempt=1, mode="apply", isolation="full"
-            )
-            async with GateClient(Path({str(gate.control)!r})).session(opening, listener):
-                print(listener.getsockname()[1], flush=True)
-                await asyncio.sleep(60)
-        asyncio.run(main())
-        """
-    )
     worker = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", code, cwd=ROOT, stdout=asyncio.subprocess.PIPE,
+        sys.executable, "-c", WORKER, gate.control, cwd=ROOT, stdout=asyncio.subprocess.PIPE,
         env=os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'client'}"},
     )  # fmt: skip
     assert worker.stdout is not None
