@@ -25,6 +25,7 @@ from runpermit.errors import (
     PythonExecutorException,
     ServiceUnavailableError,
 )
+from runpermit.limits import LimitsStatus
 
 __all__ = [
     "GateClient",
@@ -41,6 +42,8 @@ __all__ = [
 ANSWER_SECONDS = 5.0
 # Closing waits for the writes in flight, and each of them for its IOC.
 CLOSE_SECONDS = 15.0
+RENEWALS_PER_LEASE = 5
+_SHORTEST_LEASE = 1.0
 
 
 class GateClient:
@@ -54,11 +57,13 @@ class GateClient:
         async with self._connected() as (reader, writer):
             writer.write(_line({"do": "status"}))
             answer = await _answer(reader, ANSWER_SECONDS)
-            inhibit, limits = answer.get("inhibit"), answer.get("limits")
+            inhibit, limits = answer.get("inhibit"), _limits(answer)
             return GateStatus(
                 inhibited=inhibit.get("refusal") if isinstance(inhibit, dict) else "unknown",
                 writes=answer.get("writes") is True,
-                limits_error=limits.get("error") if isinstance(limits, dict) else "unknown",
+                limits_error=limits.error,
+                limits_enabled=limits.enabled,
+                limits_sha256=limits.binds,
                 journal_protected=answer.get("journal_protected") is True,
             )
 
@@ -79,7 +84,7 @@ class GateClient:
             with socket.fromfd(descriptor, socket.AF_UNIX, socket.SOCK_STREAM) as sock:
                 socket.send_fds(sock, [request], [listener.fileno()])
             answer = await _answer(reader, ANSWER_SECONDS)
-            session = GateSession(str(answer.get("session")), reader, writer)
+            session = GateSession(str(answer.get("session")), reader, writer, _lease(answer))
             try:
                 yield session
             finally:
@@ -104,10 +109,18 @@ class GateClient:
 
 
 class GateSession:
-    """An open session. `refused` completes with its first refusal, `lost` when the gate is gone."""
+    """An open session. `refused` completes with its first refusal, `lost` when the gate is gone.
+
+    While this process runs it tells the gate so: one that is frozen loses its session after `lease`
+    seconds.
+    """
 
     def __init__(
-        self, identity: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self,
+        identity: str,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        lease: float,
     ) -> None:
         loop = asyncio.get_running_loop()
         self.identity = identity
@@ -116,12 +129,14 @@ class GateSession:
         self._report: asyncio.Future[SessionReport] = loop.create_future()
         self._writer = writer
         self._listening = asyncio.create_task(self._listen(reader))
+        self._renewing = asyncio.create_task(self._renew(lease / RENEWALS_PER_LEASE))
 
     async def close(self) -> SessionReport:
         """Fence: nothing more is forwarded; then what happened, writes in flight included.
 
         Raises ServiceUnavailableError where the gate was lost: what it did is in its journal.
         """
+        self._renewing.cancel()
         with contextlib.suppress(OSError):
             self._writer.write(_line({"do": "close"}))
         ends: set[asyncio.Future[Any]] = {self._report, self.lost}
@@ -132,10 +147,16 @@ class GateSession:
 
     async def end(self) -> None:
         """Leave the connection; the gate fences what it finds open."""
-        self._listening.cancel()
-        await asyncio.wait({self._listening})
+        for task in (self._listening, self._renewing):
+            task.cancel()
+        await asyncio.wait({self._listening, self._renewing})
         for future in (self.refused, self.lost, self._report):
             future.cancel()
+
+    async def _renew(self, every: float) -> None:
+        while True:
+            await asyncio.sleep(every)
+            self._writer.write(b"\n")
 
     async def _listen(self, reader: asyncio.StreamReader) -> None:
         try:
@@ -161,6 +182,11 @@ def gate_lost(session: str) -> ServiceUnavailableError:
     )
 
 
+def _lease(answer: dict[str, Any]) -> float:
+    lease = answer.get("lease")
+    return max(float(lease), _SHORTEST_LEASE) if isinstance(lease, int | float) else _SHORTEST_LEASE
+
+
 def _line(message: dict[str, Any]) -> bytes:
     return json.dumps(message, allow_nan=False).encode() + b"\n"
 
@@ -178,6 +204,16 @@ async def _answer(reader: asyncio.StreamReader, seconds: float) -> dict[str, Any
     if "error" in answer:
         raise _refused(answer)
     return answer
+
+
+def _limits(answer: dict[str, Any]) -> LimitsStatus:
+    """The limits that the gate enforces; what it does not say counts as bad."""
+    try:
+        return LimitsStatus.model_validate(answer.get("limits"))
+    except ValidationError:
+        return LimitsStatus(
+            enabled=False, path=None, sha256=None, channels=0, allow_unlisted=True, error="unknown"
+        )
 
 
 def _refused(answer: dict[str, Any]) -> PythonExecutorException:

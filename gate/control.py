@@ -24,6 +24,7 @@ from runpermit.limits import LimitsFile
 from runpermit.models import Isolation
 
 _FIRST_LINE_SECONDS = 5.0
+_RENEWALS = 4096
 _BACKLOG = 64
 _ACCEPT_AGAIN_SECONDS = 0.1
 _DESCRIPTORS = 4
@@ -160,14 +161,28 @@ class Control:
         self._sessions.add(session)
         try:
             await session.open()
-            await self._loop.sock_sendall(connection, _line({"session": session.name}))
-            # The one thing that a worker can say is that it has done; so is its end.
-            await self._loop.sock_recv(connection, 1)
+            lease = self._settings.gate.lease
+            started = _line({"session": session.name, "lease": lease})
+            await self._loop.sock_sendall(connection, started)
+            try:
+                while await self._renewed(connection, lease):
+                    pass
+            except TimeoutError:
+                session.note(f"its worker was silent for {lease:g} s (gate.lease): fenced")
         finally:
             # However this ends, shutdown included, the session is fenced first.
             report = await asyncio.shield(asyncio.ensure_future(session.close()))
             self._sessions.discard(session)
         await self._loop.sock_sendall(connection, _line({"closed": report.model_dump(mode="json")}))
+
+    async def _renewed(self, connection: socket.socket, lease: float) -> bool:
+        """Whether the worker goes on; its end, and any word but an empty line, mean that not.
+
+        Raises TimeoutError where it says nothing: a frozen worker must not leave a program writing.
+        """
+        async with asyncio.timeout(lease):
+            said = await self._loop.sock_recv(connection, _RENEWALS)
+        return said.strip() == b"" != said
 
     def _refuse_writes(self, opening: Opening, peer: int) -> None:
         """Raise ContainerConfigurationError where this gate's own settings allow no writing."""

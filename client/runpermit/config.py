@@ -135,7 +135,8 @@ class GateSettings(Section):
 
     `shared_user` lets worker and gate of one user write to a real machine, whose journal the
     worker could then forge. The inhibit channel must read `inhibit_value`, else nothing is written.
-    The rest bounds what sessions and IOCs can be asked for; `array_bytes` one array.
+    The rest bounds what sessions and IOCs can be asked for; `array_bytes` one array. `lease`: how
+    long a silent worker keeps its sessions, in seconds.
     """
 
     socket: Path = Path("/run/runpermit/gate.sock")
@@ -148,6 +149,7 @@ class GateSettings(Section):
     channels_per_session: int = Field(default=1000, ge=1)
     circuits_per_ioc: int = Field(default=32, ge=1)
     array_bytes: int = Field(default=16 * 1024 * 1024, ge=1024)
+    lease: _Seconds = Field(default=10, ge=1)
 
 
 class WorkerSettings(Section):
