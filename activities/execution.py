@@ -123,7 +123,7 @@ class Execution:
             success=success,
             isolation=opening.isolation,
             writes=writes if mode is SessionMode.APPLY else None,
-            warnings=[*write_warnings(told.writes), *told.notes[:_NOTES]],
+            warnings=[*write_warnings(told.writes, told.outcomes), *told.notes[:_NOTES]],
         )
 
 

@@ -34,9 +34,18 @@ class GatedRun:
         outcome = _killed() if self.ended.cancelled() else self.ended.result()
         cut_short = self.ended.cancelled() or isinstance(outcome.error, ExecutionTimeoutError)
         # What the fence refuses of a run that was cut short is no fault of the code.
-        if self.report.refusals and (self.refused or not cut_short):
-            return replace(outcome, results=None, error=self.report.refusals[0].error())
+        if self.report.refused > 0 and (self.refused or not cut_short):
+            return replace(outcome, results=None, error=self._refusal())
         return outcome
+
+    def _refusal(self) -> PythonExecutorException:
+        for refusal in self.report.refusals:
+            return refusal.error()
+        return WorkflowError(
+            f"{self.report.refused} writes were refused, and the gate does not tell which. Its "
+            "journal does.",
+            "applying",
+        )
 
 
 async def run_gated(

@@ -1,28 +1,36 @@
-"""The folder's copy of what the gate recorded: one JSON line for each write and refusal."""
+"""The folder's copy of what the gate told: a JSON line for each write and refusal.
+
+Where there were more than the gate tells, a last line says how many of them are here.
+"""
 
 import contextlib
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from activities.folder import FILE_MODE, disk
 from gate.client import Opening, SessionReport
 from runpermit.models import WriteRecord
+from runpermit.models.writes import share
 
-_WRITE, _REFUSED = "write", "refused"
+_WRITE, _REFUSED, _LEFT_OUT = "write", "refused", "left_out"
 
 
 def copy_journal(path: Path, opening: Opening, report: SessionReport) -> None:
     """Append what happened in a session, in its order; earlier attempts stay above."""
     about = opening.model_dump(mode="json") | {"session": report.session}
     entries = [
-        about | {"record": kind} | record.model_dump(mode="json")
+        {"record": kind} | record.model_dump(mode="json")
         for kind, records in ((_WRITE, report.writes), (_REFUSED, report.refusals))
         for record in records
     ]
+    entries.sort(key=lambda entry: entry["at"])
+    entries += [{"record": _LEFT_OUT, "reason": reason} for reason in _left_out(report)]
     if not entries:
         return
-    entries.sort(key=lambda entry: entry["at"])
+    about = opening.model_dump(mode="json") | {"session": report.session}
+    entries = [about | entry for entry in entries]
     lines = [json.dumps(entry, ensure_ascii=False, allow_nan=False) for entry in entries]
     with disk(path):
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
@@ -30,6 +38,14 @@ def copy_journal(path: Path, opening: Opening, report: SessionReport) -> None:
             file.write("".join(f"{line}\n" for line in lines).encode())
             file.flush()
             os.fsync(file.fileno())
+
+
+def _left_out(report: SessionReport) -> Iterator[str]:
+    """What to say of the writes, and of the refusals, where the gate does not tell all of them."""
+    if len(report.writes) < report.forwarded:
+        yield share(len(report.writes), report.forwarded)
+    if len(report.refusals) < report.refused:
+        yield f"{len(report.refusals)} of {report.refused} refusals are here"
 
 
 def copied_writes(path: Path) -> list[WriteRecord]:

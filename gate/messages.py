@@ -21,7 +21,7 @@ LINE_BYTES = 4 * 1024 * 1024
 MAX_REFUSALS = 100
 MAX_WRITES = 1000
 MAX_NOTES = 100
-REPORT_BYTES = LINE_BYTES // 4  # of all that is told in detail
+REPORT_BYTES = LINE_BYTES // 4  # of each kind that is told in detail
 
 
 class SessionMode(StrEnum):
@@ -86,12 +86,15 @@ class Refusal(Message):
 class SessionReport(Message):
     """All that happened in a session, told by the gate when it is closed.
 
-    `writes` and `refusals` hold the first of many; the counts are whole.
+    The counts are whole: `forwarded` writes, by what became of them in `outcomes`, and `refused`
+    ones. `refusals` holds the first of many, and at least one; `writes` the first of those that
+    went well, and of those that did not.
     """
 
     session: str
     forwarded: int = 0
     refused: int = 0
+    outcomes: dict[WriteOutcome, int] = {}
     writes: list[WriteRecord] = []
     refusals: list[Refusal] = []
     notes: list[str] = []

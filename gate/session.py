@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 import secrets
 import socket
 from collections.abc import Callable
@@ -10,22 +9,12 @@ from dataclasses import dataclass
 
 import structlog
 
-from gate.attempt import brief
 from gate.client_circuit import ClientCircuit
 from gate.directory import Directory
 from gate.ioc_circuit import Address
 from gate.journal import Journal
-from gate.messages import (
-    MAX_NOTES,
-    MAX_REFUSALS,
-    MAX_WRITES,
-    REPORT_BYTES,
-    Opening,
-    Refusal,
-    SessionMode,
-    SessionReport,
-    WriteRecord,
-)
+from gate.messages import Opening, Refusal, SessionMode, SessionReport, WriteRecord
+from gate.reporting import Reporting
 from gate.writing import Writer
 from runpermit.config import GateSettings
 
@@ -77,11 +66,7 @@ class Session:
         self._flights: set[asyncio.Task[WriteRecord]] = set()
         self._judging: set[asyncio.Task[None]] = set()
         self._forwarded = 0
-        self._refused = 0
-        self._writes: list[WriteRecord] = []
-        self._refusals: list[Refusal] = []
-        self._notes: dict[str, int] = {}
-        self._told = 0
+        self._reporting = Reporting(self.name)
 
     @property
     def is_open(self) -> bool:
@@ -120,20 +105,14 @@ class Session:
             circuit.close()
         if self._flights:  # without their circuits, they end at once
             await asyncio.wait(set(self._flights), timeout=1)
-        report = SessionReport(
-            session=self.name,
-            forwarded=self._forwarded,
-            refused=self._refused,
-            writes=self._writes,
-            refusals=self._refusals,
-            notes=[f"{text} ({times} times)" for text, times in self._notes.items()],
-        )
+        report = self._reporting.report(self._forwarded)
         with contextlib.suppress(ValueError):
             self.shared.journal.note(
                 "session_closed",
                 **self.identity,
-                forwarded=self._forwarded,
-                refused=self._refused,
+                forwarded=report.forwarded,
+                refused=report.refused,
+                outcomes=report.outcomes,
                 notes=report.notes,
             )
         return report
@@ -156,36 +135,21 @@ class Session:
 
     def refused(self, refusal: Refusal) -> int:
         """A write was refused: the worker is told at once. How many there were."""
-        self._refused += 1
-        told = brief(refusal, "value", "current_value")
-        if len(self._refusals) < MAX_REFUSALS and self._has_room(told):
-            self._refusals.append(told)
-        if self._refused == 1:
+        told = self._reporting.refused(refusal)
+        count = self._reporting.refused_count
+        if count == 1:
             self._on_refused(told)
-        return self._refused
+        return count
 
     def note(self, text: str) -> None:
         """Something that the engineer should know, such as a quota that was reached."""
-        if text not in self._notes:
-            if len(self._notes) >= MAX_NOTES:
-                text = "more of this kind"
-            else:
-                log.warning("session", session=self.name, note=text)
-        self._notes[text] = self._notes.get(text, 0) + 1
-
-    def _has_room(self, told: WriteRecord | Refusal) -> bool:
-        """Whether the report, which is one line, has room for this too."""
-        size = len(json.dumps(told.model_dump(mode="json")))
-        if self._told + size > REPORT_BYTES:
-            return False
-        self._told += size
-        return True
+        self._reporting.note(text)
 
     def _landed(self, flight: asyncio.Task[WriteRecord]) -> None:
         self._flights.discard(flight)
-        if not flight.cancelled() and flight.exception() is None:
-            told = brief(flight.result(), "old", "new", "read_back")
-            if len(self._writes) < MAX_WRITES and self._has_room(told):
-                self._writes.append(told)
-        elif not flight.cancelled():
-            log.error("a write was not confirmed", error=repr(flight.exception()))
+        if flight.cancelled():
+            return
+        if (error := flight.exception()) is not None:
+            log.error("a write was not confirmed", error=repr(error))
+        else:
+            self._reporting.wrote(flight.result())

@@ -1,4 +1,7 @@
-"""Whether a write was taken: what is read back, compared as the channel's `verification` says."""
+"""Whether a write was taken: what is read back, compared as the channel's `verification` says.
+
+The record's setpoint is read back for `callback` and `readback` alike.
+"""
 
 import math
 
@@ -17,7 +20,7 @@ def outcome(
     """What became of a write of `sent` that reads back as `read`, in alarm of `severity`."""
     level = entry.verification.level if entry is not None else VerificationLevel.CALLBACK
     if level is VerificationLevel.NONE:
-        return WriteOutcome.CONFIRMED
+        return WriteOutcome.NOT_VERIFIED
     if not same(sent, read, entry):
         return WriteOutcome.DIFFERS
     return WriteOutcome.ALARM if severity > _MINOR else WriteOutcome.CONFIRMED

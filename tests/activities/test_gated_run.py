@@ -11,7 +11,10 @@ import pytest
 from temporalio.testing import ActivityEnvironment
 
 from activities.execution import Execution
+from activities.gated_run import GatedRun
 from activities.inputs import manifest
+from gate.client import Refusal, SessionReport
+from kernels.interface import RunOutcome
 from kernels.opening import open_kernels
 from runpermit.config import KernelsSettings
 from runpermit.errors import (
@@ -92,6 +95,24 @@ async def started(environment: ActivityEnvironment) -> None:
     said = asyncio.Event()
     environment.on_heartbeat = lambda progress: said.set() if progress.stdout_tail else None
     await asyncio.wait_for(said.wait(), 20)
+
+
+@pytest.mark.parametrize(
+    ("refusals", "error"),
+    [
+        ([Refusal(channel="A", violation_type="V", reason="r")], ChannelLimitsViolationError),
+        ([], WorkflowError),
+    ],
+)
+async def test_a_swallowed_refusal_is_an_error_however_much_of_it_is_told(
+    refusals: list[Refusal], error: type[Exception]
+) -> None:
+    ended = asyncio.get_running_loop().create_future()
+    ended.set_result(RunOutcome("", results={}, figures=(), execution_time=0, error=None))
+    report = SessionReport(session="apply-1", refused=1, refusals=refusals)
+    outcome = GatedRun(ended, refused=False, report=report, interruption=None).outcome()
+    assert isinstance(outcome.error, error)
+    assert outcome.results is None
 
 
 async def test_reading_tells_no_writes(reading: Any, run: Any) -> None:

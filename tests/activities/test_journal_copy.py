@@ -59,6 +59,20 @@ def test_where_nothing_happened_there_is_no_file(path: Path) -> None:
     assert copied_writes(path) == []
 
 
+def test_where_the_gate_told_a_part_alone_the_copy_says_so(path: Path) -> None:
+    copy_journal(path, OPENING, REPORT.model_copy(update={"forwarded": 9, "refused": 5}))
+    *_, writes, refusals = [json.loads(line) for line in path.read_text().splitlines()]
+    assert (writes["record"], writes["attempt"]) == ("left_out", 2)
+    assert writes["reason"] == "2 of 9 writes are here, the rest is in the gate's journal"
+    assert refusals["reason"] == "1 of 5 refusals are here"
+    assert copied_writes(path) == WRITES
+
+
+def test_a_copy_without_any_write_says_that_there_were_some(path: Path) -> None:
+    copy_journal(path, OPENING, SessionReport(session="apply-1", forwarded=1))
+    assert "0 of 1 writes are here" in path.read_text()
+
+
 @pytest.mark.parametrize("line", [b"{torn", b"[1]\n", b"\xff\n", b'{"record": "write"}\n'])
 def test_a_line_that_cannot_be_read_hides_no_other(path: Path, line: bytes) -> None:
     copy_journal(path, OPENING, REPORT)

@@ -7,11 +7,74 @@ from gate.messages import (
     LINE_BYTES,
     MAX_REFUSALS,
     MAX_WRITES,
+    REPORT_BYTES,
     Refusal,
     SessionReport,
     WriteOutcome,
     WriteRecord,
 )
+from gate.reporting import Reporting
+
+
+def write(outcome: WriteOutcome, number: int, **fields: object) -> WriteRecord:
+    return WriteRecord(channel="A", new=number, outcome=outcome, at=f"{number:06}", **fields)
+
+
+def refusal(**fields: object) -> Refusal:
+    return Refusal(**({"channel": "A", "violation_type": "V", "reason": "r"} | fields))  # type: ignore[arg-type]
+
+
+def test_the_first_refusal_is_told_however_full_the_report_is() -> None:
+    reporting = Reporting("s")
+    for number in range(MAX_WRITES):
+        reporting.wrote(write(WriteOutcome.DIFFERS, number, old="x" * 999, read_back="y" * 999))
+    reporting.refused(refusal(channel="FIRST", reason="r" * REPORT_BYTES))
+    reporting.refused(refusal())
+    report = reporting.report(MAX_WRITES)
+    assert [told.channel for told in report.refusals] == ["FIRST"]
+    assert report.refused == 2
+
+
+def test_many_refusals_are_counted() -> None:
+    reporting = Reporting("s")
+    for number in range(MAX_REFUSALS + 5):
+        reporting.refused(refusal(channel=f"C{number}"))
+    report = reporting.report(0)
+    assert (len(report.refusals), report.refused) == (MAX_REFUSALS, MAX_REFUSALS + 5)
+    assert report.refusals[0].channel == "C0"
+
+
+def test_a_write_that_went_wrong_is_told_after_thousands_that_went_well() -> None:
+    reporting = Reporting("s")
+    for number in range(MAX_WRITES + 500):
+        reporting.wrote(write(WriteOutcome.CONFIRMED, number))
+    reporting.wrote(write(WriteOutcome.DIFFERS, 500_000))
+    reporting.wrote(write(WriteOutcome.NOT_VERIFIED, 500_001))
+    report = reporting.report(MAX_WRITES + 503)
+    assert [told.outcome for told in report.writes[-2:]] == ["confirmed", "differs"]
+    assert len(report.writes) == MAX_WRITES + 1
+    assert report.outcomes == {
+        "confirmed": MAX_WRITES + 500, "differs": 1, "not_verified": 1, "uncertain": 1,
+    }  # fmt: skip
+
+
+def test_writes_are_told_in_their_order() -> None:
+    reporting = Reporting("s")
+    for number, outcome in enumerate((WriteOutcome.DIFFERS, WriteOutcome.CONFIRMED) * 3):
+        reporting.wrote(write(outcome, number))
+    assert [told.new for told in reporting.report(6).writes] == list(range(6))
+
+
+def test_of_large_writes_as_many_are_told_as_the_line_has_room_for() -> None:
+    reporting = Reporting("s")
+    for number in range(MAX_WRITES):
+        for outcome in (WriteOutcome.CONFIRMED, WriteOutcome.DIFFERS):
+            reporting.wrote(write(outcome, number, old=["\u03a9" * 40] * 20))
+        reporting.refused(refusal(reason="\u03a9" * 2000))
+    report = reporting.report(2 * MAX_WRITES)
+    assert 100 < len(report.writes) < 2 * MAX_WRITES
+    line = json.dumps({"closed": report.model_dump(mode="json")})
+    assert len(line) < LINE_BYTES
 
 
 def test_a_report_of_long_arrays_fits_one_line() -> None:

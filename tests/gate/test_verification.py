@@ -54,7 +54,9 @@ def test_the_absolute_tolerance_wins_over_the_percentage() -> None:
         (1.0, 2, "readback", WriteOutcome.ALARM),
         (1.0, 3, "callback", WriteOutcome.ALARM),
         (2.0, 3, "callback", WriteOutcome.DIFFERS),
-        (2.0, 3, "none", WriteOutcome.CONFIRMED),
+        (2.0, 0, "readback", WriteOutcome.DIFFERS),
+        (2.0, 3, "none", WriteOutcome.NOT_VERIFIED),
+        (1.0, 0, "none", WriteOutcome.NOT_VERIFIED),
     ],
 )
 def test_the_outcome_is_what_reads_back_then_the_alarm(

@@ -1,3 +1,4 @@
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,11 @@ def test_a_report_of_many_writes_holds_the_first_and_counts_all() -> None:
     assert report.forwarded == 9000
     assert [write.new for write in report.writes] == [float(number) for number in range(200)]
     assert report.journal == JOURNAL
+    assert report.left_out == 4000
+    assert report.where == (
+        f"{JOURNAL}: 5000 of 9000 writes are here, the rest is in the gate's journal"
+    )
+    assert report.details()["journal"] == report.where
 
 
 def test_a_report_of_the_largest_values_fits_a_message() -> None:
@@ -39,25 +45,42 @@ def test_the_details_of_an_error_tell_the_first_writes_in_words() -> None:
     assert details["journal"] == str(JOURNAL)
 
 
+def warnings(*writes: WriteRecord) -> list[str]:
+    return write_warnings(writes, Counter(write.outcome for write in writes))
+
+
+def test_a_write_that_is_confirmed_or_needs_no_verification_is_no_warning() -> None:
+    assert warnings(record(), record(outcome=WriteOutcome.NOT_VERIFIED)) == []
+
+
 @pytest.mark.parametrize(
     "outcome",
-    sorted([outcome for outcome in WriteOutcome if outcome is not WriteOutcome.CONFIRMED]),
+    sorted(set(WriteOutcome) - {WriteOutcome.CONFIRMED, WriteOutcome.NOT_VERIFIED}),
 )
 def test_a_write_that_was_not_confirmed_is_a_warning(outcome: WriteOutcome) -> None:
-    [warning] = write_warnings([record(), record(channel="B", outcome=outcome, read_back=0.7)])
+    [warning] = warnings(record(), record(channel="B", outcome=outcome, read_back=0.7))
     assert warning.startswith("Write not confirmed: B: 0.0 → 0.1")
     assert outcome in warning
 
 
 def test_a_value_that_differs_is_told() -> None:
-    [warning] = write_warnings([record(outcome=WriteOutcome.DIFFERS, read_back=0.7)])
+    [warning] = warnings(record(outcome=WriteOutcome.DIFFERS, read_back=0.7))
     assert warning.endswith("differs, reads 0.7")
 
 
 def test_the_warnings_of_many_writes_are_counted() -> None:
-    warnings = write_warnings([record(outcome=WriteOutcome.UNREADABLE)] * 500)
-    assert len(warnings) == 11
-    assert warnings[-1] == "490 more writes were not confirmed."
+    told = warnings(*[record(outcome=WriteOutcome.UNREADABLE)] * 500)
+    assert len(told) == 11
+    assert told[-1] == "490 more writes were not confirmed."
+
+
+def test_writes_that_are_not_told_are_counted_too() -> None:
+    outcomes = {WriteOutcome.CONFIRMED: 2000, WriteOutcome.DIFFERS: 3, WriteOutcome.UNCERTAIN: 4}
+    told = write_warnings([record(), record(outcome=WriteOutcome.DIFFERS)], outcomes)
+    assert told[1:] == [
+        "6 more writes were not confirmed.",
+        "Not all writes are told: 2 of 2007 writes are here, the rest is in the gate's journal.",
+    ]
 
 
 def test_a_write_in_words_is_one_visible_line() -> None:

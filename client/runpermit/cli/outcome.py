@@ -60,6 +60,6 @@ def _result_text(result: PythonServiceResult) -> str:
     if result.writes is not None:
         lines += [f"write     {visible(str(write))}" for write in result.writes.writes]
         more = result.writes.forwarded - len(result.writes.writes)
-        lines += [f"write     and {more} more: {result.writes.journal}"] if more else []
+        lines += [f"write     and {more} more: {result.writes.where}"] if more else []
     lines += [f"warning   {warning}" for warning in result.analysis_warnings]
     return "\n".join(lines)

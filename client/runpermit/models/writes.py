@@ -1,6 +1,6 @@
 """What became of writes, as the gate's journal tells it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -17,17 +17,24 @@ _TOLD_WRITES = 10
 class WriteOutcome(StrEnum):
     """What became of a write that passed.
 
-    `differs`: it reads back something else; `unreadable`: it can't be read back; `alarm`: accepted,
-    and the record is in alarm; `uncertain`: forwarded, and the IOC was lost before it answered;
-    `not_forwarded`: it never left the gate.
+    `not_verified`: forwarded, and its limits ask for no verification; `differs`: it reads back
+    something else; `unreadable`: it can't be read back; `alarm`: accepted, and the record is in
+    alarm; `uncertain`: forwarded, and the IOC was lost before it answered; `not_forwarded`: it
+    never left the gate.
     """
 
     CONFIRMED = "confirmed"
+    NOT_VERIFIED = "not_verified"
     DIFFERS = "differs"
     UNREADABLE = "unreadable"
     ALARM = "alarm"
     UNCERTAIN = "uncertain"
     NOT_FORWARDED = "not_forwarded"
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether somebody has to look at it."""
+        return self not in {WriteOutcome.CONFIRMED, WriteOutcome.NOT_VERIFIED}
 
 
 class WriteRecord(Message):
@@ -49,33 +56,58 @@ class WriteRecord(Message):
 
 
 class WriteReport(Message):
-    """What one run wrote: `writes` are the first of `forwarded`, all of them lie in `journal`."""
+    """What one run wrote: `writes` are the first of `forwarded`, and more of them lie in `journal`.
+
+    All of them, but for `left_out`: those are in the gate's own journal alone.
+    """
 
     forwarded: int
     writes: list[WriteRecord]
     journal: Path
+    left_out: int = 0
 
     @classmethod
     def of(cls, writes: Sequence[WriteRecord], forwarded: int, journal: Path) -> "WriteReport":
-        """The report of `writes`, small enough for a message."""
+        """The report of `writes`, which lie in `journal`, small enough for a message."""
         inline = [_inline(record) for record in writes[:INLINE_WRITES]]
-        return cls(forwarded=forwarded, writes=inline, journal=journal)
+        left_out = max(forwarded - len(writes), 0)
+        return cls(forwarded=forwarded, writes=inline, journal=journal, left_out=left_out)
+
+    @property
+    def where(self) -> str:
+        """Where the writes lie, in words."""
+        if not self.left_out:
+            return str(self.journal)
+        return f"{self.journal}: {share(self.forwarded - self.left_out, self.forwarded)}"
 
     def details(self) -> dict[str, Any]:
         """What an error tells of them: the count, and the first ones in words."""
         return {
             "forwarded": self.forwarded,
             "writes": [str(record) for record in self.writes[:_TOLD_WRITES]],
-            "journal": str(self.journal),
+            "journal": self.where,
         }
 
 
-def write_warnings(writes: Sequence[WriteRecord]) -> list[str]:
-    """One line for each of the first writes that was not plainly confirmed."""
-    doubtful = [record for record in writes if record.outcome is not WriteOutcome.CONFIRMED]
+def share(here: int, all_of_them: int) -> str:
+    """That not all writes are here, and where the others are."""
+    return f"{here} of {all_of_them} writes are here, the rest is in the gate's journal"
+
+
+def write_warnings(
+    writes: Sequence[WriteRecord], outcomes: Mapping[WriteOutcome, int]
+) -> list[str]:
+    """One line for each of the first writes that has to be looked at.
+
+    `writes` are some of all, which `outcomes` counts.
+    """
+    doubtful = [record for record in writes if record.outcome.doubtful]
     lines = [f"Write not confirmed: {record}" for record in doubtful[:_TOLD_WRITES]]
-    if len(doubtful) > _TOLD_WRITES:
-        lines.append(f"{len(doubtful) - _TOLD_WRITES} more writes were not confirmed.")
+    more = sum(count for outcome, count in outcomes.items() if outcome.doubtful) - len(lines)
+    if more > 0:
+        lines.append(f"{more} more writes were not confirmed.")
+    if (forwarded := sum(outcomes.values())) > len(writes):
+        lines.append(f"Not all writes are told: {share(len(writes), forwarded)}.")
     return lines
 
 
