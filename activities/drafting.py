@@ -8,7 +8,7 @@ from activities.folder import write_whole
 from activities.house import House
 from activities.inputs import manifest
 from activities.notebook import attempt_notebook
-from workflows.steps import Draft, DraftTask, Folder, Stock
+from workflows.steps import Draft, DraftTask, Folder, InForce, Stock
 
 
 class Drafting:
@@ -23,20 +23,29 @@ class Drafting:
 
         Raises ServiceUnavailableError while the gate does not answer.
         """
-        gate = await self._house.gate.status()
-        stock = await asyncio.to_thread(self._draft, task)
-        return Draft(**dict(stock), run_id=activity.info().workflow_run_id or "", gate=gate)
+        stock = await take_stock(self._house, task.folder)
+        await asyncio.to_thread(self._draft, task)
+        return Draft(**dict(stock), run_id=activity.info().workflow_run_id or "")
 
-    def _draft(self, task: DraftTask) -> Stock:
+    def _draft(self, task: DraftTask) -> None:
         text = attempt_notebook(task.notebook, task.code, "It waits for approval.")
         write_whole(task.notebook.notebook_path, text)
-        return take_stock(self._house, task.folder)
 
 
-def take_stock(house: House, folder: Folder) -> Stock:
-    """What an approval of a program in `folder` binds, as it is now."""
+async def take_stock(house: House, folder: Folder) -> Stock:
+    """What an approval of a program in `folder` binds, as it is now.
+
+    Raises ServiceUnavailableError while the gate does not answer.
+    """
     return Stock(
-        inputs=manifest(folder.work),
-        limits=house.limits.status(),
+        **dict(await in_force(house)),
+        inputs=await asyncio.to_thread(manifest, folder.work),
         kernel_environment=house.kernel_environment,
+    )
+
+
+async def in_force(house: House) -> InForce:
+    """What holds at gate and worker now. Raises ServiceUnavailableError without a gate."""
+    return InForce(
+        gate=await house.gate.status(), limits=await asyncio.to_thread(house.limits.status)
     )

@@ -5,7 +5,7 @@ import asyncio
 from temporalio import activity
 
 from activities.collection import collect
-from activities.drafting import take_stock
+from activities.drafting import in_force, take_stock
 from activities.gated_run import run_gated
 from activities.heartbeat import StdoutTail, heartbeating
 from activities.house import House
@@ -17,7 +17,7 @@ from runpermit.errors import (
     WorkflowError,
 )
 from runpermit.models import ExecutionMode, Isolation, Revision, WriteReport, write_warnings
-from workflows.steps import NOT_OPENED, Executed, ExecuteTask
+from workflows.steps import NOT_OPENED, Executed, ExecuteTask, InForce, Stock
 
 _NOTES = 10
 
@@ -72,30 +72,21 @@ class Execution:
             {"verdict": NOT_OPENED},
         )
 
-    async def _refuse_changes(self, task: ExecuteTask, approved: Revision) -> None:
-        """Raise WorkflowError where code, inputs, limits or packages are not those approved."""
+    async def _look(self, task: ExecuteTask) -> InForce:
+        """What is in force now. Raises WorkflowError where it is not what was approved."""
         try:
-            now = await asyncio.to_thread(take_stock, self._house, task.folder)
+            if task.approved is None:
+                return await in_force(self._house)
+            stock = await take_stock(self._house, task.folder)
         except PythonExecutorException as error:
             error.technical_details["verdict"] = NOT_OPENED
             raise
-        same = {
-            "code": task.code == approved.code,
-            "input files": now.inputs == approved.inputs,
-            "limits": now.limits.binds == approved.limits_sha256,
-            "kernel packages": now.kernel_environment == approved.kernel_environment,
-        }
-        changed = [name for name, unchanged in same.items() if not unchanged]
-        if changed:
-            raise _not_opened(
-                f"Not run: since the approval of revision {approved.sha256[:6]} these changed: "
-                f"{', '.join(changed)}. Start the execution again."
-            )
+        _refuse_changes(task, task.approved, stock)
+        return InForce(gate=stock.gate, limits=stock.limits)
 
     async def _run(self, task: ExecuteTask, mode: SessionMode) -> Executed:
         """Run the program, and collect once it is fenced. Its errors tell what it wrote."""
-        if task.approved is not None:
-            await self._refuse_changes(task, task.approved)
+        now = await self._look(task)
         info = activity.info()
         opening = Opening(
             execution=info.workflow_id or "",
@@ -122,8 +113,25 @@ class Execution:
         return Executed(
             success=success,
             isolation=opening.isolation,
+            in_force=now,
             writes=writes if mode is SessionMode.APPLY else None,
             warnings=[*write_warnings(told.writes, told.outcomes), *told.notes[:_NOTES]],
+        )
+
+
+def _refuse_changes(task: ExecuteTask, approved: Revision, now: Stock) -> None:
+    """Raise WorkflowError where code, inputs, limits or packages are not those approved."""
+    same = {
+        "code": task.code == approved.code,
+        "input files": now.inputs == approved.inputs,
+        "limits": now.gate.limits_sha256 == approved.limits_sha256,
+        "kernel packages": now.kernel_environment == approved.kernel_environment,
+    }
+    changed = [name for name, unchanged in same.items() if not unchanged]
+    if changed:
+        raise _not_opened(
+            f"Not run: since the approval of revision {approved.sha256[:6]} these changed: "
+            f"{', '.join(changed)}. Start the execution again."
         )
 
 

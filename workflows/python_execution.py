@@ -19,7 +19,6 @@ with workflow.unsafe.imports_passed_through():
     from runpermit.models import (
         ExecutionControlConfig,
         ExecutionMode,
-        GateStatus,
         NotebookType,
         PlannedWrite,
         PythonExecutionRequest,
@@ -61,7 +60,6 @@ class PythonExecution(Ending):
         self._approved_revision: Revision | None = None
         # Set by the first steps of the lifecycle, before anything reads them.
         self._request: PythonExecutionRequest
-        self._gate: GateStatus
 
     @workflow.run
     async def run(self, *inputs: Any) -> PythonServiceResult:  # noqa: ANN401
@@ -144,7 +142,6 @@ class PythonExecution(Ending):
         self._state.request = request.model_copy(
             update={"execution_folder_path": str(self._deployment.folder.path)}
         )
-        self._gate = self._deployment.gate
         self._board.know(self._deployment)
 
     async def _code(self) -> str:
@@ -213,7 +210,6 @@ class PythonExecution(Ending):
             summary=f"attempt {self._state.generation_attempt}",
             host=self._deployment.host,
         )
-        self._gate = draft.gate
         first_run = draft.run_id == workflow.info().first_execution_run_id
         if mode is ExecutionMode.WRITE_ACCESS and not first_run:
             raise WorkflowError(RESET_REFUSAL, Stage.AWAITING_APPROVAL)
@@ -289,7 +285,9 @@ class PythonExecution(Ending):
             execution_result=ran.success,
             generated_code=code,
             generation_attempt=self._state.generation_attempt,
-            analysis_warnings=seen.analysis.issues + gate_warnings(self._gate, mode) + ran.warnings,
+            analysis_warnings=seen.analysis.issues
+            + gate_warnings(ran.in_force, mode)
+            + ran.warnings,
             isolation=ran.isolation,
             writes=ran.writes,
             plan=seen.plan if seen.plan.writes else None,

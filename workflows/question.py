@@ -8,7 +8,6 @@ from runpermit.errors import WorkflowError
 from runpermit.models import (
     DecisionRecord,
     ExecutionMode,
-    GateStatus,
     Isolation,
     NotebookAttempt,
     PendingApproval,
@@ -21,7 +20,7 @@ from runpermit.models import (
 )
 from runpermit.page import page_link
 from workflows.refusals import refused_in_reading
-from workflows.steps import Analysed, Deployment, Draft
+from workflows.steps import Analysed, Deployment, Draft, InForce
 
 
 def build_question(
@@ -46,7 +45,7 @@ def build_question(
             number=number,
             code=code,
             plan=seen.plan,
-            limits_sha256=draft.limits.binds,
+            limits_sha256=draft.gate.limits_sha256,
             inputs=draft.inputs,
             kernel_environment=draft.kernel_environment,
         ),
@@ -87,9 +86,9 @@ def heed(
 
 def warnings(deployment: Deployment, draft: Draft, plan: Plan, mode: ExecutionMode) -> list[str]:
     """What an operator must know before saying yes; only what is true here."""
-    found = gate_warnings(draft.gate, mode)
+    found = gate_warnings(draft, mode)
     if mode is ExecutionMode.WRITE_ACCESS:
-        found += _write_warnings(draft, plan)
+        found += _write_warnings(plan)
     if deployment.foreign_details:
         found.append("Summary and Details beside this page are the requester's.")
     if deployment.isolation is Isolation.NONE:
@@ -98,7 +97,7 @@ def warnings(deployment: Deployment, draft: Draft, plan: Plan, mode: ExecutionMo
     return found
 
 
-def _write_warnings(draft: Draft, plan: Plan) -> list[str]:
+def _write_warnings(plan: Plan) -> list[str]:
     found = []
     writes = plan.writes
     if plan.kind is PlanKind.REFUSED_READ_ONLY:
@@ -111,17 +110,21 @@ def _write_warnings(draft: Draft, plan: Plan) -> list[str]:
     computed = sum(1 for write in writes if write.channel and not write.value_known)
     if computed:
         found.append(f"{computed} of {len(writes)} values are computed as it runs.")
-    if not draft.limits.enabled:
-        found.append("LIMITS OFF: limits.enabled = false in runpermit.toml.")
     return found
 
 
-def gate_warnings(gate: GateStatus, mode: ExecutionMode) -> list[str]:
+def gate_warnings(now: InForce, mode: ExecutionMode) -> list[str]:
     """What the gate's state means for a run in `mode`, for approvals and results."""
-    found = []
+    found, gate = [], now.gate
     if gate.inhibited is not None:
         found.append(f"INHIBITED: every write is refused. {gate.inhibited}")
-    if mode is ExecutionMode.WRITE_ACCESS and not gate.journal_protected:
+    if mode is not ExecutionMode.WRITE_ACCESS:
+        return found
+    if not gate.limits_enabled:
+        found.append("LIMITS OFF at the gate: limits.enabled = false in its settings.")
+    elif gate.limits_sha256 != now.limits.binds:
+        found.append("LIMITS DIFFER: the gate enforces another limits database than shown.")
+    if not gate.journal_protected:
         found.append("journal not protected from the worker, which could change it.")
     return found
 

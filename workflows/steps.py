@@ -151,22 +151,27 @@ class DraftTask(Message):
     code: str
 
 
-class Stock(Message):
-    """What an approval binds beside the program: input files, limits, packages of the kernels."""
+class InForce(Message):
+    """What the gate enforces, and the worker's own limits, by which a plan is explained."""
+
+    gate: GateStatus
+    limits: LimitsStatus
+
+
+class Stock(InForce):
+    """What an approval binds beside the program: the gate's limits, input files, packages."""
 
     inputs: dict[str, str]
-    limits: LimitsStatus
     kernel_environment: str
 
 
 class Draft(Stock):
-    """The stock as it was taken for a question, and what was in force at the gate.
+    """The stock as it was taken for a question.
 
     `run_id` is the run's as it stood when it was asked: a reset replays it, and has another.
     """
 
     run_id: str
-    gate: GateStatus
 
 
 class ExecuteTask(Message):
@@ -184,11 +189,12 @@ class ExecuteTask(Message):
 class Executed(Message):
     """A run that succeeded: what it left, how it was isolated, what it wrote and how sure that is.
 
-    `writes` is None where it could only read.
+    `writes` is None where it could only read; `in_force` is as it was when it began.
     """
 
     success: PythonExecutionSuccess
     isolation: Isolation
+    in_force: InForce
     writes: WriteReport | None
     warnings: list[str]
 

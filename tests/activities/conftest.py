@@ -146,14 +146,15 @@ class Desk:
         return ExecuteTask(**(known | fields))
 
     def revision(self, **fields: Any) -> Revision:
-        """What an operator approved."""
+        """What an operator approved: of the limits, those of the gate."""
+        limits = LimitsSettings(file=self.gate_socket.parent / "limits.json")
         known: dict[str, Any] = {
             "workflow_id": "wf",
             "first_run_id": "test-run",
             "number": 1,
             "code": "results = {}",
             "plan": Plan(),
-            "limits_sha256": limits_file(LimitsSettings()).status().binds,
+            "limits_sha256": limits_file(limits).status().binds,
             "inputs": {},
             "kernel_environment": PACKAGES,
         }

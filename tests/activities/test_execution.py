@@ -1,3 +1,4 @@
+import asyncio
 import dataclasses
 import json
 from collections.abc import Awaitable, Callable
@@ -212,15 +213,32 @@ async def test_all_that_changed_is_named(approved: Any, apply: Run) -> None:
         await apply(task)
 
 
-async def test_a_limits_file_that_broke_meanwhile_lets_nothing_run(
+async def test_limits_that_changed_at_the_gate_since_the_approval_let_nothing_run(
+    approved: Any, apply: Run, gate: Any
+) -> None:
+    task = approved()
+    file = gate.folder / "limits.json"
+    before = file.read_text()
+    try:
+        file.write_text("{}")
+        await asyncio.sleep(0.5)
+        with pytest.raises(WorkflowError, match="limits"):
+            await apply(task)
+    finally:
+        file.write_text(before)
+        await asyncio.sleep(0.5)
+    assert not ran(task)
+
+
+async def test_the_worker_s_own_limits_are_not_what_was_approved_and_are_told(
     approved: Any, apply: Run, tmp_path: Path
 ) -> None:
     file = tmp_path / "limits.json"
-    file.write_text("{")
-    task = approved(limits_sha256="0" * 64)
-    with pytest.raises(WorkflowError, match="limits"):
-        await apply(task, limits={"file": file})
-    assert not ran(task)
+    file.write_text("{}")
+    executed = await apply(task := approved(), limits={"file": file})
+    assert ran(task)
+    now = executed.in_force
+    assert now.gate.limits_sha256 == task.approved.limits_sha256 != now.limits.binds
 
 
 async def test_where_writes_were_disabled_meanwhile_nothing_is_applied(

@@ -11,6 +11,7 @@ import pytest
 from gate import client as client_module
 from gate.client import GateClient, Opening, SessionMode
 from runpermit.errors import ContainerConfigurationError, ServiceUnavailableError
+from runpermit.limits import LimitsStatus
 from runpermit.models import Isolation
 
 OPENING = Opening(
@@ -113,12 +114,18 @@ async def test_lost_tells_when_the_gate_is_gone(path: Path, listener: socket.soc
         assert not session.refused.done()
 
 
+LIMITS = LimitsStatus(
+    enabled=True, path="/limits.json", sha256="abc", channels=1, allow_unlisted=False, error=None
+)
+
+
 @pytest.mark.parametrize(
     ("said", "inhibited", "writes", "error"),
     [
         (b"{}", "unknown", False, "unknown"),
         (
-            b'{"inhibit": {"refusal": null}, "limits": {"error": null}, "writes": true}',
+            b'{"inhibit": {"refusal": null}, "limits": %b, "writes": true}'
+            % LIMITS.model_dump_json().encode(),
             None,
             True,
             None,
@@ -132,3 +139,5 @@ async def test_what_a_status_does_not_say_counts_as_bad(
     async with FakeGate(path, said + b"\n"):
         status = await GateClient(path).status()
     assert (status.inhibited, status.writes, status.limits_error) == (inhibited, writes, error)
+    assert status.limits_enabled is writes
+    assert (status.limits_sha256 == LIMITS.binds) is writes

@@ -183,6 +183,18 @@ def test_the_doctor_tells_what_is_in_force_at_the_gate(gate: Gate, runpermit: Co
     assert checks["gate's limits"]["verdict"] == "fail"
 
 
+def test_the_doctor_compares_the_gate_s_limits_with_the_worker_s(
+    gate: Gate, runpermit: Command
+) -> None:
+    gate.start()
+    (gate.folder / "others.json").write_text("{}")
+    gate.settings.write_text(SETTINGS.replace("limits.json", "others.json"))
+    check = doctors(runpermit)["gate's limits"]
+    assert check["verdict"] == "warn"
+    assert "LIMITS DIFFER" in check["found"]
+    assert "others.json" in check["found"]
+
+
 def test_no_gate_is_told_with_its_remedy_and_fails_where_writes_are_enabled(
     gate: Gate, runpermit: Command
 ) -> None:

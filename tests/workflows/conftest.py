@@ -59,6 +59,7 @@ from workflows.steps import (
     Folder,
     GeneratedCode,
     GenerateTask,
+    InForce,
     PrepareTask,
     Timeouts,
 )
@@ -68,7 +69,14 @@ Step = Callable[[Any], Awaitable[Any]]
 HOST = "testhost"
 _TEST_SERVERS_OWN = timedelta(days=3650)
 _PROGRAMS = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-OPEN_GATE = GateStatus(inhibited=None, writes=True, limits_error=None, journal_protected=True)
+OPEN_GATE = GateStatus(
+    inhibited=None,
+    writes=True,
+    limits_error=None,
+    limits_enabled=True,
+    limits_sha256="",  # the script's own
+    journal_protected=True,
+)
 LIMITS = {"SR:HCM1:SP": {"min_value": -1, "max_value": 1, "units": "A"}}
 
 
@@ -104,6 +112,12 @@ class Script:
         self.gates: list[GateStatus] = [OPEN_GATE]
         self.limits = LimitsFile(limits)
 
+    def gate(self, when: int) -> GateStatus:
+        """The gate's state when it is asked: the first, second, third of `gates`, or the last."""
+        status = self.gates[min(when, len(self.gates) - 1)]
+        own = self.limits.status().binds
+        return status.model_copy(update={"limits_sha256": status.limits_sha256 or own})
+
     def tasks(self, *names: str) -> list[Any]:
         """The tasks that activities of these names were given, in their order."""
         return [task for name, task in self.calls if name in names]
@@ -137,7 +151,7 @@ class Script:
             "question_expiry": None,
             "timeouts": Timeouts(),
             "isolation": Isolation.FULL,
-            "gate": self.gates[0],
+            "gate": self.gate(0),
             "limits": self.limits.status().model_copy(update={"path": "/srv/limits.json"}),
             "search_attributes": [],
             "web_ui": "http://127.0.0.1:8233",
@@ -176,7 +190,7 @@ class Script:
             inputs={},
             limits=limits,
             kernel_environment="python 3.11",
-            gate=self.gates[-1],
+            gate=self.gate(1),
         )
 
     @activity.defn(name="execute")
@@ -206,6 +220,7 @@ class Script:
         return Executed(
             success=success,
             isolation=Isolation.FULL,
+            in_force=InForce(gate=self.gate(2), limits=self.limits.status()),
             writes=writes if task.mode is ExecutionMode.WRITE_ACCESS else None,
             warnings=[],
         )

@@ -16,6 +16,8 @@ def status(**fields: Any) -> GateStatus:
         "inhibited": None,
         "writes": True,
         "limits_error": None,
+        "limits_enabled": True,
+        "limits_sha256": "",
         "journal_protected": True,
     }
     return GateStatus(**(open_gate | fields))
@@ -44,6 +46,43 @@ async def test_a_question_tells_that_the_worker_could_change_the_journal(lab: An
     lab.script.gates = [status(journal_protected=False)]
     pending = await asked(lab)
     assert any("journal not protected from the worker" in line for line in pending.warnings)
+
+
+LIMITS_WARNINGS = [
+    ({"limits_sha256": "0" * 64}, "LIMITS DIFFER: the gate enforces another limits database"),
+    ({"limits_enabled": False}, "LIMITS OFF at the gate"),
+]
+
+
+@pytest.mark.parametrize(("gate", "warning"), LIMITS_WARNINGS)
+async def test_a_question_tells_of_other_limits_at_the_gate_and_binds_those(
+    lab: Any, gate: dict[str, Any], warning: str
+) -> None:
+    lab.script.gates = [status(), status(**gate)]
+    pending = await asked(lab)
+    assert any(line.startswith(warning) for line in pending.warnings)
+    assert pending.binds.limits_sha256 == lab.script.gate(1).limits_sha256
+
+
+@pytest.mark.parametrize(("gate", "warning"), LIMITS_WARNINGS)
+async def test_a_result_tells_of_other_limits_at_the_gate(
+    lab: Any, gate: dict[str, Any], warning: str
+) -> None:
+    lab.script.gates = [status(), status(), status(**gate)]
+    lab.script.programs = [lab.programs.write]
+    running = await lab.start()
+    await running.pending()
+    await running.signal("approve")
+    warnings = (await running.result()).analysis_warnings
+    assert any(line.startswith(warning) for line in warnings)
+
+
+async def test_a_result_tells_the_gate_s_state_of_its_run_and_not_of_the_question(
+    lab: Any,
+) -> None:
+    lab.script.gates = [status(inhibited=INHIBITED), status(inhibited=INHIBITED), status()]
+    result = await (await lab.start()).result()
+    assert not any("INHIBITED" in line for line in result.analysis_warnings)
 
 
 async def test_a_result_tells_that_the_host_is_inhibited(lab: Any) -> None:

@@ -46,7 +46,14 @@ class Gate:
     """Nothing is refused, and nothing is written."""
 
     async def status(self) -> GateStatus:
-        return GateStatus(inhibited=None, writes=False, limits_error=None, journal_protected=True)
+        return GateStatus(
+            inhibited=None,
+            writes=False,
+            limits_error=None,
+            limits_enabled=True,
+            limits_sha256="0" * 64,
+            journal_protected=True,
+        )
 
     @asynccontextmanager
     async def session(self, _opening: Any, _listener: Any) -> AsyncIterator["Gate"]:

@@ -13,7 +13,14 @@ from runpermit.models import GateStatus, Isolation
 from workflows.refusals import accept_start, refuse_writes, refused_in_reading, refused_write
 
 REQUEST = {"user_query": "?", "task_objective": "!", "execution_folder_name": "orbit"}
-OPEN = GateStatus(inhibited=None, writes=True, limits_error=None, journal_protected=True)
+OPEN = GateStatus(
+    inhibited=None,
+    writes=True,
+    limits_error=None,
+    limits_enabled=True,
+    limits_sha256="0" * 64,
+    journal_protected=True,
+)
 
 
 def started(**how: Any) -> Any:

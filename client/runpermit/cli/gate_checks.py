@@ -2,7 +2,7 @@
 
 from runpermit.cli.checks import Check, Verdict
 from runpermit.cli.gate_report import GateReport, ask_for_report
-from runpermit.config import Settings
+from runpermit.config import Settings, limits_file
 from runpermit.errors import PythonExecutorException
 
 
@@ -19,7 +19,7 @@ def check_gate(settings: Settings) -> list[Check]:
                 found=error.message,
             )
         ]
-    checks = [_gate(settings, report), _limits(report), _inhibit(report)]
+    checks = [_gate(settings, report), _limits(settings, report), _inhibit(report)]
     if not report.journal_protected:
         checks.append(
             Check(
@@ -45,7 +45,7 @@ def _gate(settings: Settings, report: GateReport) -> Check:
     return Check(name="gate", verdict=Verdict.OK, found=found)
 
 
-def _limits(report: GateReport) -> Check:
+def _limits(settings: Settings, report: GateReport) -> Check:
     limits = report.limits
     if not limits.enabled:
         return Check(
@@ -62,6 +62,13 @@ def _limits(report: GateReport) -> Check:
             remedy="Until then every write is refused; `runpermit limits check FILE` explains.",
         )
     found = f"{limits.channels} channels in {limits.path}, sha256 {(limits.sha256 or '')[:6]}"
+    if limits.binds != limits_file(settings.limits).status().binds:
+        return Check(
+            name="gate's limits",
+            verdict=Verdict.WARN,
+            found=f"LIMITS DIFFER from this worker's {settings.limits.file}: {found}",
+            remedy="Give gate and worker the same file and the same switches in [limits].",
+        )
     return Check(name="gate's limits", verdict=Verdict.OK, found=found)
 
 
