@@ -13,9 +13,9 @@ from runpermit import (
     PendingApproval,
     ProgressKind,
     PythonExecutionRequest,
+    PythonExecutorException,
     PythonServiceResult,
     RunpermitClient,
-    WorkflowError,
 )
 from runpermit.page import commands, question, write_lines
 from runpermit.text import one_line, visible
@@ -37,6 +37,9 @@ async def demo() -> None:
     async with running_stack(_DIRECTORY, model=model) as stack:
         say(f"Temporal Web UI: {stack.web_ui}")
         say(f"Logs and executions: {_relative(stack.directory)}")
+        say("To refuse every write, and to look at gate and sandbox, in another terminal:")
+        for command in ("inhibit on", "inhibit off", "doctor"):
+            say(f"   {_relative(_BIN)}/runpermit {command} --config {_relative(stack.config)}")
         client = await RunpermitClient.connect(stack.address)
         await run(client, "1. An agent wants to read and plot", READ_AND_PLOT)
         await run(client, "2. An agent wants to step a corrector", STEP_AND_MEASURE)
@@ -60,8 +63,8 @@ async def run(client: RunpermitClient, title: str, request: PythonExecutionReque
             say(f"   ! {visible(event.text)}")
     try:
         show(await execution.result())
-    except WorkflowError as ended:
-        say(f"   No result: {ended.message}")
+    except PythonExecutorException as ended:
+        say(f"   No result: {visible(ended.message)}")
 
 
 async def ask(client: RunpermitClient, execution: Execution, pending: PendingApproval) -> None:
@@ -128,10 +131,10 @@ def _end_when_told() -> None:
 
 
 def _fresh(directory: Path) -> None:
-    """An empty folder for logs; executions of earlier demos stay where they are."""
+    """No logs of an earlier demo, and no inhibit that it left; its executions stay."""
     directory.mkdir(parents=True, exist_ok=True)
-    for log in directory.glob("*.log"):
-        log.unlink()
+    for left in (*directory.glob("*.log"), directory / "journal" / "inhibit.json"):
+        left.unlink(missing_ok=True)
 
 
 def _relative(path: Path) -> Path:

@@ -43,6 +43,10 @@ async def serve(settings: Settings) -> None:
         shared = Shared(directory, writer, journal, quotas, {})
         control = Control(settings, shared, inhibit, limits)
         await journal.write("gate_started", writes=control_system.writes_enabled)
+        if not control_system.name_servers and not control_system.addresses:
+            log.warning(
+                "no channel can be found: neither control_system.name_servers nor .addresses is set"
+            )
         if error := limits.status().error:
             log.warning("limits are not available: all writes are refused", reason=error)
         print("ready", flush=True)  # noqa: T201  (for whoever supervises)

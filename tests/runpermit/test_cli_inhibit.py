@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -137,6 +138,21 @@ def test_no_gate_is_code_4_with_the_command_that_starts_it(
     assert f"{gate.folder}/gate.sock" in ran.stderr
     assert "python -m gate" in ran.stderr
     assert told(runpermit("inhibit", verb, "--json"))["error"]["exit_code"] == 4
+
+
+def test_on_waits_for_a_gate_that_is_being_started_again(gate: Gate, runpermit: Command) -> None:
+    starting = threading.Timer(1.0, gate.start)
+    starting.start()
+    ran = runpermit("inhibit", "on", "--operator", "jd")
+    starting.join()
+    assert ran.returncode == 0, ran.stderr
+    assert "INHIBITED" in ran.stdout
+
+
+def test_on_without_a_gate_says_that_nothing_is_inhibited(runpermit: Command) -> None:
+    ran = runpermit("inhibit", "on")
+    assert ran.returncode == 4
+    assert "NOT INHIBITED" in ran.stderr
 
 
 def test_the_socket_can_be_named_where_the_settings_cannot_be_read(

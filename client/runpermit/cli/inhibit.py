@@ -1,6 +1,7 @@
 """The host's "no writes" switch, by command."""
 
 import getpass
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -11,8 +12,10 @@ from runpermit.cli.exits import ExitCode
 from runpermit.cli.gate_report import GateReport, ask_for_report
 from runpermit.cli.session import Session, add_command
 from runpermit.config import load_settings
-from runpermit.errors import ContainerConfigurationError
+from runpermit.errors import ContainerConfigurationError, ServiceUnavailableError
 from runpermit.text import one_line
+
+PATIENCE_SECONDS = 5.0
 
 Socket = Annotated[
     Path | None,
@@ -66,7 +69,22 @@ def _turn(
 ) -> int:
     by = operator or getpass.getuser()
     request = {"do": "inhibit", "on": on, "operator": by, "reason": reason}
-    return _tell(session, ask_for_report(_path(session, socket), request))
+    path = _path(session, socket)
+    deadline = time.monotonic() + (PATIENCE_SECONDS if on else 0)
+    while True:
+        try:
+            return _tell(session, ask_for_report(path, request))
+        except ServiceUnavailableError as error:
+            if time.monotonic() < deadline:
+                time.sleep(0.2)  # a gate that died is started again within a second or so
+                continue
+            if not on:
+                raise
+            raise ServiceUnavailableError(
+                f"NOT INHIBITED: {error.message} Once it runs, it lets writes pass: say this again "
+                "then.",
+                "gate",
+            ) from None
 
 
 def _path(session: Session, socket: Path | None) -> Path:
