@@ -1,6 +1,10 @@
 """A write on its way: what was sent, to which record, by whom; and how it is refused."""
 
 import asyncio
+import hashlib
+import math
+import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol, TypeVar
@@ -14,9 +18,12 @@ from runpermit.limits import ViolationType
 from runpermit.limits.values import shown
 from runpermit.serialization import make_json_serializable
 
-_TOLD = 10_000  # elements or characters that are told; of longer ones, how many they are
+_TOLD = 10_000  # elements or characters that are told; of longer ones, their beginning
 _GUESSED = 1000
 _BRIEF = 20
+_PART = 50_000  # elements that are summed up at a time: others get their turn in between
+
+_AS_BYTES = "surrogateescape"
 
 _Record = TypeVar("_Record", Refusal, WriteRecord)
 
@@ -32,6 +39,10 @@ class Holder(Protocol):
     @property
     def identity(self) -> dict[str, object]:
         """What the journal says of it: session, execution, attempt."""
+        ...
+
+    def has_room_for(self, refusal: Refusal) -> bool:
+        """Whether the journal takes the record of one more refusal; it is counted otherwise."""
         ...
 
 
@@ -109,12 +120,44 @@ def now() -> str:
 
 
 def told(value: object) -> object:
-    """A value as JSON that any reader takes; of a long one, how long it is."""
+    """A value as JSON that any reader takes; of a long one, its length and its beginning."""
     if isinstance(value, tuple | list) and len(value) > _TOLD:
-        return {"_type": "array", "count": len(value)}
+        return {
+            "_type": "array",
+            "count": len(value),
+            "first": make_json_serializable(value[:_BRIEF]),
+        }
     if isinstance(value, str):
         return value[:_TOLD].encode("utf-8", "backslashreplace").decode()
     return make_json_serializable(value)
+
+
+def recorded(value: object) -> object:
+    """As `told`; of a long array also by what it is known again, and what it reaches.
+
+    Its sha256 is that of its numbers as little-endian doubles, or of its texts in UTF-8, each with
+    a zero behind it. This takes its time: call it aside.
+    """
+    telling = told(value)
+    if isinstance(value, tuple | list) and isinstance(telling, dict):
+        return telling | make_json_serializable(_sum(value))
+    return telling
+
+
+def _sum(array: Sequence[float | str]) -> dict[str, object]:
+    digest = hashlib.sha256()
+    ends: list[float] = []
+    for start in range(0, len(array), _PART):
+        part = array[start : start + _PART]
+        numbers = [item for item in part if not isinstance(item, str)]
+        texts = [item for item in part if isinstance(item, str)]
+        digest.update(struct.pack(f"<{len(numbers)}d", *numbers))
+        digest.update(b"".join(text.encode("utf-8", _AS_BYTES) + b"\0" for text in texts))
+        # No number is larger or smaller than NaN.
+        ends += (number for number in numbers if not math.isnan(number))
+        ends = [min(ends), max(ends)] if ends else []
+    found: dict[str, object] = {"sha256": digest.hexdigest()}
+    return found | ({"min": ends[0], "max": ends[1]} if ends else {})
 
 
 def brief(record: _Record, *fields: str) -> _Record:

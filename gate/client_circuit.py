@@ -35,9 +35,6 @@ if TYPE_CHECKING:
 FRAMES_PER_TURN = 200
 MOST_SEARCHES = 500
 SUBSCRIPTIONS_PER_CHANNEL = 4
-# Whoever goes on after so many refusals waits for each: they must not fill the journal's disk.
-FREE_REFUSALS = 1000
-REFUSAL_SECONDS = 0.05
 # What a client may leave unread before its IOCs are kept waiting, and before it is cut off.
 UNREAD_BYTES = 256 * 1024
 MOST_UNREAD_BYTES = 8 * 1024 * 1024
@@ -338,11 +335,8 @@ class ClientCircuit(asyncio.Protocol):
         known = self._iocs.get(address)
         if known is not None:
             return known
-        circuits = self._shared.circuits
-        if circuits.get(address, 0) >= self._shared.quotas.circuits_per_ioc:
-            self._session.note(f"gate.circuits_per_ioc was reached for {address[0]}:{address[1]}")
+        if not self._session.take_circuit(address):
             return None
-        circuits[address] = circuits.get(address, 0) + 1
         ioc = IocCircuit(
             address,
             limit=self._shared.quotas.array_bytes + _REFUSAL_BYTES,
@@ -366,7 +360,7 @@ class ClientCircuit(asyncio.Protocol):
         del self._iocs[ioc.address]
         for ioid in [ioid for ioid, (asked, _) in self._callbacks.items() if asked is ioc]:
             self._answered(ioid, by_ioc=False)
-        self._shared.circuits[ioc.address] -= 1
+        self._session.lost_circuit(ioc.address)
         self._shared.directory.forget(ioc.address)
         gone = [channel.cid for channel in self._channels.values() if channel.ioc is ioc]
         for cid in gone:
@@ -459,8 +453,8 @@ class ClientCircuit(asyncio.Protocol):
             )
         finally:
             if refusal is not None:
-                if self._session.refused(refusal) > FREE_REFUSALS:
-                    await asyncio.sleep(REFUSAL_SECONDS)
+                self._session.refused(refusal)
+                await self._session.slow_down()
                 self._say(_refusal_frames(channel, frame, refusal))
             self._judging = False
             self._close_if_done()

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import secrets
 import socket
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -20,8 +21,17 @@ from runpermit.config import GateSettings
 
 # Longer than any single answer of an IOC; a write that only waits for its turn gives up at once.
 FLIGHT_SECONDS = 10.0
+# Whoever goes on after so many refusals waits for each, whatever circuit it comes on.
+FREE_REFUSALS = 1000
+REFUSAL_SECONDS = 0.05
+# Of the journal's disk, which belongs to all: what a program's refusals may take in one session.
+REFUSAL_RECORD_BYTES = 1024 * 1024
 # Searches of one session at a time: a program with a thousand wrong names is no storm.
 SEARCHES = 50
+
+# Of an IOC's circuits one session has an eighth, and a quarter is kept for those that write.
+SHARES = 8
+RESERVE = 4
 
 log = structlog.get_logger()
 
@@ -66,6 +76,10 @@ class Session:
         self._flights: set[asyncio.Task[WriteRecord]] = set()
         self._judging: set[asyncio.Task[None]] = set()
         self._forwarded = 0
+        self._ioc_circuits: Counter[Address] = Counter()
+        self._refusing = asyncio.Lock()
+        self._record_bytes = 0
+        self._not_recorded: Counter[str] = Counter()
         self._reporting = Reporting(self.name)
 
     @property
@@ -106,6 +120,13 @@ class Session:
         if self._flights:  # without their circuits, they end at once
             await asyncio.wait(set(self._flights), timeout=1)
         report = self._reporting.report(self._forwarded)
+        if self._not_recorded:
+            self.shared.journal.note(
+                "refusals_not_recorded",
+                **self.identity,
+                count=self._not_recorded.total(),
+                violation_types=dict(self._not_recorded),
+            )
         with contextlib.suppress(ValueError):
             self.shared.journal.note(
                 "session_closed",
@@ -133,13 +154,50 @@ class Session:
         self._flights.add(flight)
         flight.add_done_callback(self._landed)
 
-    def refused(self, refusal: Refusal) -> int:
-        """A write was refused: the worker is told at once. How many there were."""
+    def has_room_for(self, refusal: Refusal) -> bool:
+        """Whether the journal takes the record of one more refusal; it is counted otherwise."""
+        size = len(refusal.model_dump_json())
+        if self._record_bytes + size > REFUSAL_RECORD_BYTES:
+            self._not_recorded[refusal.violation_type] += 1
+            return False
+        self._record_bytes += size
+        return True
+
+    def refused(self, refusal: Refusal) -> None:
+        """A write was refused: the worker is told of the first at once."""
         told = self._reporting.refused(refusal)
-        count = self._reporting.refused_count
-        if count == 1:
+        if self._reporting.refused_count == 1:
             self._on_refused(told)
-        return count
+
+    async def slow_down(self) -> None:
+        """Let whoever was refused very often wait, one after the other."""
+        if self._reporting.refused_count > FREE_REFUSALS:
+            async with self._refusing:
+                await asyncio.sleep(REFUSAL_SECONDS)
+
+    def take_circuit(self, address: Address) -> bool:
+        """Count one more circuit to an IOC, where the IOC is to have one more from us.
+
+        One session has a share of them, and reading ones together leave some to those that write.
+        """
+        quota, taken = self.shared.quotas.circuits_per_ioc, self.shared.circuits
+        share = max(quota // SHARES, 1)
+        reading = self.opening.mode is not SessionMode.APPLY
+        if self._ioc_circuits[address] >= share:
+            why = f"this session's share of {share} is in use"
+        elif taken.get(address, 0) >= (quota - quota // RESERVE if reading else quota):
+            why = "all that a session of this kind may use are in use"
+        else:
+            self._ioc_circuits[address] += 1
+            taken[address] = taken.get(address, 0) + 1
+            return True
+        self.note(f"gate.circuits_per_ioc = {quota} for {address[0]}:{address[1]}: {why}")
+        return False
+
+    def lost_circuit(self, address: Address) -> None:
+        """A circuit to an IOC is gone."""
+        self._ioc_circuits[address] -= 1
+        self.shared.circuits[address] -= 1
 
     def note(self, text: str) -> None:
         """Something that the engineer should know, such as a quota that was reached."""

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import ParamSpec, TypeVar
 
-from gate.attempt import Attempted, Case, Holder, RefusedError, now, told
+from gate.attempt import Attempted, Case, Holder, RefusedError, brief, now, recorded, told
 from gate.conditions import ConditionReader
 from gate.frames import Frame
 from gate.inhibit import Inhibit
@@ -85,16 +85,16 @@ class Writer:
                     held.append(lock)
                 case.check_open()
             entry, old, validator = await self._judge(case, lock)
-            seq = await self._intend(case, old, validator)
+            values = {
+                "old": await _aside(received.count, recorded, old),
+                "new": await _aside(received.count, recorded, received.value),
+            }
+            seq = await self._intend(case, values, old, validator)
             # The read goes right behind the write: its answer comes once the IOC took the write.
             read_back = circuit.ask_read(write.sid, case.status_type, 0, after=message(received))
             lock.written()
             forwarded = WriteRecord(
-                channel=record.channel,
-                old=told(old),
-                new=told(received.value),
-                outcome=WriteOutcome.UNCERTAIN,
-                at=now(),
+                channel=record.channel, **values, outcome=WriteOutcome.UNCERTAIN, at=now()
             )
             changes = old != received.value
             confirming = self._confirm(case, entry, forwarded, seq, held, read_back, changes)
@@ -155,18 +155,15 @@ class Writer:
             if why is not None:
                 raise case.refused(ViolationType.CONDITION_FAILED, why)
 
-    async def _intend(self, case: Case, old: Value, validator: LimitsValidator) -> int:
+    async def _intend(
+        self, case: Case, values: dict[str, object], old: Value, validator: LimitsValidator
+    ) -> int:
         """Write ahead: what is not in the journal is not forwarded."""
         channel, used = case.record.channel, case.write.channel
         fields = {} if used == channel else {"used": used}
         try:
             seq = await self._journal.write(
-                "write",
-                **case.holder.identity,
-                **fields,
-                channel=channel,
-                old=told(old),
-                new=told(case.received.value),
+                "write", **case.holder.identity, **fields, channel=channel, **values
             )
         except PythonExecutorException as error:
             raise case.refused(
@@ -185,8 +182,11 @@ class Writer:
 
     def _refused(self, holder: Holder, refused: RefusedError) -> Refusal:
         refusal = refused.refusal
-        fields = refusal.model_dump(mode="json", exclude={"at"})
-        self._journal.note("refused", **holder.identity, **fields)
+        # Code that nobody trusts makes as many of them as it likes.
+        record = brief(refusal, "value", "current_value")
+        if holder.has_room_for(record):
+            fields = record.model_dump(mode="json", exclude={"at"})
+            self._journal.note("refused", **holder.identity, **fields)
         return refusal
 
     async def _confirm(
@@ -215,7 +215,7 @@ class Writer:
                     result = WriteOutcome.UNCERTAIN
         finally:
             _release(held)
-        shown = told(value)
+        shown = await _aside(case.received.count, recorded, value)
         self._journal.note(
             "confirmed", of=seq, forwarded_at=forwarded.at, outcome=result, read_back=shown
         )

@@ -209,8 +209,20 @@ class _Session:
     def forwarded(self, task: asyncio.Task[Any]) -> None:
         self.tasks.add(task)
 
-    def refused(self, _: object) -> int:
-        return 1
+    def refused(self, _: object) -> None: ...
+
+    def has_room_for(self, _: object) -> bool:
+        return True
+
+    async def slow_down(self) -> None: ...
+
+    def take_circuit(self, address: tuple[str, int]) -> bool:
+        taken = self.shared.circuits
+        taken[address] = taken.get(address, 0) + 1
+        return True
+
+    def lost_circuit(self, address: tuple[str, int]) -> None:
+        self.shared.circuits[address] -= 1
 
     def note(self, _: str) -> None: ...
 

@@ -1,10 +1,12 @@
 """A kernel's circuit under attack: it harms itself at most, and writes nothing past the judge."""
 
 import asyncio
+import json
 import random
 import struct
 import time
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
@@ -23,7 +25,7 @@ MASK = b"\0" * 12 + b"\0\5\0\0"
 def small(machine: Any) -> Iterator[Any]:
     """A gate with small quotas."""
     quotas = {
-        "channels_per_session": 20, "circuits_per_session": 3, "circuits_per_ioc": 4,
+        "channels_per_session": 20, "circuits_per_session": 3, "circuits_per_ioc": 24,
         "array_bytes": 2**20,
     }  # fmt: skip
     sections = {"gate": {"socket": "gate.sock", "journal": "journal", **quotas}}
@@ -290,19 +292,42 @@ async def test_circuits_of_a_session_are_bounded(small: Any) -> None:
         assert "circuits_per_session" in await notes(kernel)
 
 
-async def test_circuits_to_an_ioc_are_bounded_over_all_sessions(small: Any) -> None:
-    async with small.session(execution="a") as one, small.session(execution="b") as other:
-        clients = [await kernel.circuit() for kernel in (one, other) for _ in range(2)]
-        for client in clients:
-            await client.open("T:AO")
-        last = await other.circuit()
-        with pytest.raises(LookupError):
+async def test_a_session_has_its_share_of_an_iocs_circuits(start_gate: Any, machine: Any) -> None:
+    quotas = {"socket": "gate.sock", "journal": "journal", "circuits_per_ioc": 16}
+    with start_gate(machine, gate=quotas) as gate:
+        async with gate.session("read_only") as one, gate.session("read_only") as other:
+            kept = [await one.circuit() for _ in range(2)]
+            for client in kept:
+                await client.open("T:AO")
+            last = await one.circuit()
+            with pytest.raises(LookupError):
+                await last.open("T:AO")
+            await (await other.circuit()).open("T:AO")
+            await kept[0].close()
+            await asyncio.sleep(0.1)
             await last.open("T:AO")
-        await clients[0].close()
-        await asyncio.sleep(0.1)
-        await last.open("T:AO")
-        assert "circuits_per_ioc" in await notes(other)
-        assert not await notes(one)
+            assert "circuits_per_ioc = 16" in (told := await notes(one))
+            assert "share of 2" in told
+            assert not await notes(other)
+
+
+async def test_readers_leave_circuits_to_those_that_write(start_gate: Any, machine: Any) -> None:
+    quotas = {"socket": "gate.sock", "journal": "journal", "circuits_per_ioc": 4}
+    with start_gate(machine, gate=quotas) as gate:
+        async with AsyncExitStack() as stack:
+
+            async def kernel(mode: str) -> Any:
+                return await stack.enter_async_context(gate.session(mode))
+
+            for _ in range(3):
+                await (await (await kernel("read_only")).circuit()).open("T:AO")
+            late, writing = await kernel("read_only"), await kernel("apply")
+            with pytest.raises(LookupError):
+                await (await late.circuit()).open("T:AO")
+            await (await writing.circuit()).open("T:AO")
+            with pytest.raises(LookupError):
+                await (await (await kernel("apply")).circuit()).open("T:AO")
+            assert "of this kind" in await notes(late)
 
 
 async def test_a_larger_array_than_allowed_is_refused(small: Any) -> None:
@@ -421,14 +446,23 @@ async def test_what_a_frozen_ioc_does_not_take_is_not_gathered_in_the_gate(
 
 @pytest.mark.slow
 async def test_refused_writes_do_not_fill_the_journal(small: Any) -> None:
-    async with small.session("read_only") as kernel:
-        client = await kernel.circuit()
-        channel = await client.open("T:AO")
-        before = len(small.journal("refused"))
-        end = time.monotonic() + 3
-        while time.monotonic() < end:
-            client.send(pack(Command.WRITE, 6, 1, channel.sid, 1, ONE) * 50)
-            await asyncio.sleep(0.01)
+    """As many circuits as there may be, each with a value as long as may be."""
+    array = encode(Dbr.DOUBLE, tuple(n / 7 for n in range(1000)))
+    async with small.session("read_only", execution="flood") as kernel:
+        channels = [(client, await client.open("T:BIG")) for client in
+                    [await kernel.circuit() for _ in range(3)]]  # fmt: skip
+        began = time.monotonic()
+        while time.monotonic() < began + 4:
+            for client, channel in channels:
+                client.send(pack(Command.WRITE, 6, 1000, channel.sid, 1, array) * 20)
+            await asyncio.sleep(0.02)
         report = await kernel.session.close()
-    assert report.refused > 100
-    assert len(small.journal("refused")) - before < 2000
+        took = time.monotonic() - began
+    assert 1000 < report.refused < 1000 + 30 * took, "they wait for each other"
+    recorded = [r for r in small.journal("refused") if r["execution"] == "flood"]
+    assert recorded[0]["value"]["count"] == 1000
+    assert len(recorded[0]["value"]["first"]) == 20
+    assert len(json.dumps(recorded)) < 2 * 2**20
+    await small.journalled("session_closed", session=report.session)
+    left_out = small.journal("refusals_not_recorded")
+    assert len(recorded) + sum(r["count"] for r in left_out) == report.refused

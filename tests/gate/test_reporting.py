@@ -1,8 +1,11 @@
 """What a session tells its worker stays far below what one line may hold."""
 
+import hashlib
 import json
+import math
+import struct
 
-from gate.attempt import brief, told
+from gate.attempt import brief, recorded, told
 from gate.messages import (
     LINE_BYTES,
     MAX_REFUSALS,
@@ -117,3 +120,27 @@ def test_what_is_told_is_json_whatever_was_sent() -> None:
         tuple(range(20_000)),
     ):
         assert len(json.dumps(told(value), allow_nan=False).encode()) < 300_000
+
+
+def test_a_long_array_is_recorded_by_hash_ends_and_beginning() -> None:
+    array = (*map(float, range(-5, 120_000)), math.nan, 7)
+    packed = struct.pack(f"<{len(array)}d", *array)
+    assert recorded(array) == {
+        "_type": "array",
+        "count": len(array),
+        "first": list(array[:20]),
+        "sha256": hashlib.sha256(packed).hexdigest(),
+        "min": -5.0,
+        "max": 119_999.0,
+    }
+
+
+def test_a_long_array_of_nothing_but_nan_has_no_ends() -> None:
+    told_ = recorded((math.nan,) * 20_000)
+    assert isinstance(told_, dict)
+    assert told_.keys() == {"_type", "count", "first", "sha256"}
+
+
+def test_what_is_short_is_recorded_as_it_is() -> None:
+    assert recorded((1.5, math.inf)) == [1.5, {"_type": "float", "value": "inf"}]
+    assert recorded(2) == 2

@@ -34,6 +34,7 @@ class Bench:
     asked: asyncio.Event = field(default_factory=asyncio.Event)
     disk: asyncio.Event = field(default_factory=asyncio.Event)
     full: bool = False
+    room: bool = True
 
     async def write(self, event: str, **_: Any) -> int:
         self.story.append(f"{event} is on its way to the disk")
@@ -43,6 +44,9 @@ class Bench:
             raise JournalError("no space left")
         self.story.append(f"{event} is on the disk")
         return 7
+
+    def has_room_for(self, _: Refusal) -> bool:
+        return self.room
 
     def note(self, event: str, **_: Any) -> int:
         self.story.append(event)
@@ -127,3 +131,11 @@ async def test_what_the_journal_does_not_take_is_not_forwarded(
     assert isinstance(refusal, Refusal)
     assert "no space left" in refusal.reason
     assert "forwarded" not in bench.story
+
+
+async def test_a_refusal_beyond_its_sessions_room_is_not_in_the_journal(
+    bench: Bench, tmp_path: Path
+) -> None:
+    bench.inhibited, bench.room = "an operator says so", False
+    assert isinstance(await judged(bench, tmp_path), Refusal)
+    assert bench.story == []
