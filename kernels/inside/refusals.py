@@ -83,17 +83,24 @@ class RefusedPuts:
         callback: Callable[..., Any] | None = None,
         **others: Any,  # noqa: ANN401
     ) -> Any:  # noqa: ANN401
-        """As pyepics' own; raises ChannelLimitsViolationError where the gate refused."""
+        """As pyepics' own; raises ChannelLimitsViolationError where the gate refused.
+
+        Also where it refused the put before on this channel, and that was told too late for it:
+        then nothing is sent.
+        """
         self._listen()
         key = _key(chid)
-        self._refusals.pop(key, None)
+        self._raise_refused(key)
         done = self._put(chid, value, wait=wait, timeout=timeout, callback=callback, **others)
         if key not in self._refusals and (not wait or callable(callback)):
             self._barrier(chid)
+        self._raise_refused(key)
+        return done
+
+    def _raise_refused(self, key: int) -> None:
         refusal = self._refusals.pop(key, None)
         if refusal is not None:
             raise refusal
-        return done
 
     def _listen(self) -> None:
         """Have libca call us; once for each of its contexts."""

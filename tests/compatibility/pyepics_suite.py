@@ -61,6 +61,7 @@ def settings(directory: Path, port: int) -> Path:
                     "socket": str(directory / "g.sock"),
                     "journal": str(directory / "journal"),
                     "circuits_per_session": 64,
+                    "circuits_per_ioc": 512,
                     "array_bytes": 32 * 1024 * 1024,
                 },
             }
