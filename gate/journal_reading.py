@@ -1,6 +1,12 @@
-"""Reading the journal: its records in order, and whether anything in it was changed."""
+"""Reading the journal: its records in order, and whether anything in it was changed.
 
-from collections.abc import Iterator
+`python -m gate.journal_reading DIR [--execution ID]` tells both.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +15,10 @@ import structlog
 
 from gate.journal_chain import RECORD_BYTES, Link, decode
 from gate.journal_files import journal_files
+from runpermit.text import visible
+
+_HEAD = ("seq", "at", "event")
+_CHAIN = ("prev", "session", "execution", "attempt")
 
 log = structlog.get_logger()
 
@@ -106,3 +116,69 @@ def _lines(file: Path) -> Iterator[bytes]:
     with file.open("rb") as opened:
         while line := opened.readline(RECORD_BYTES + 1):
             yield line
+
+
+def told(directory: Path, execution: str) -> Iterator[str]:
+    """The records of an execution, a line each, with what the gate noted later of its writes.
+
+    Raises like `records`.
+    """
+    writes: set[int] = set()
+    for record in records(directory):
+        if record.get("execution") == execution:
+            writes.add(record["seq"])
+        elif record.get("of") not in writes:
+            continue
+        yield _line(record)
+
+
+def _line(record: dict[str, Any]) -> str:
+    head = " ".join(str(record.get(name)) for name in _HEAD)
+    fields = (
+        f"{name}={json.dumps(value, ensure_ascii=False)}"
+        for name, value in record.items()
+        if name not in _HEAD + _CHAIN
+    )
+    return visible(" ".join((head, *fields)), keep="")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Verify the chain, and print an execution's records. 1 where it is broken, 2 without one."""
+    parser = argparse.ArgumentParser(prog="python -m gate.journal_reading", description=__doc__)
+    parser.add_argument("directory", type=Path, metavar="DIR", help="gate.journal")
+    parser.add_argument("--execution", metavar="ID", help="print the records of this execution")
+    asked = parser.parse_args(arguments)
+    try:
+        found = verify(asked.directory)
+        if asked.execution is not None:
+            _print_told(asked.directory, asked.execution)
+    except OSError as error:
+        sys.stderr.write(f"The journal {asked.directory} can't be read: {error}\n")
+        return 2
+    if found.broken is not None:
+        place = found.broken
+        sys.stderr.write(f"{place.file}:{place.line}: {visible(place.reason, keep='')}\n")
+        return 1
+    if found.last is None:
+        sys.stderr.write(f"No journal in {asked.directory}\n")
+        return 2
+    sys.stdout.write(
+        f"Records {found.first} to {found.last} hold; sha256 of the last one's line:\n"
+    )
+    sys.stdout.write(f"{found.head}\n")
+    if found.torn is not None:
+        sys.stdout.write(f"{found.torn.file}:{found.torn.line}: not whole, left out\n")
+    return 0
+
+
+def _print_told(directory: Path, execution: str) -> None:
+    """What comes before a break is told all the same."""
+    try:
+        for line in told(directory, execution):
+            sys.stdout.write(f"{line}\n")
+    except BrokenJournalError:
+        return
+
+
+if __name__ == "__main__":
+    sys.exit(main())
