@@ -6,7 +6,7 @@ from temporalio import activity
 
 from activities.collection import collect
 from activities.drafting import in_force, take_stock
-from activities.gated_run import run_gated
+from activities.gated_run import GatedRun, run_gated, to_the_end
 from activities.heartbeat import StdoutTail, heartbeating
 from activities.house import House
 from activities.journal_copy import copy_journal
@@ -85,7 +85,7 @@ class Execution:
         return InForce(gate=stock.gate, limits=stock.limits)
 
     async def _run(self, task: ExecuteTask, mode: SessionMode) -> Executed:
-        """Run the program, and collect once it is fenced. Its errors tell what it wrote."""
+        """Run the program, and keep what it left. Its errors tell what it wrote."""
         now = await self._look(task)
         info = activity.info()
         opening = Opening(
@@ -98,11 +98,21 @@ class Execution:
         tail = StdoutTail()
         async with heartbeating(tail):
             run = await run_gated(self._house, task, opening, tail.add)
-        told, journal = run.report, task.folder.journal
+        finishing = asyncio.ensure_future(self._finish(task, opening, run, now))
+        interruption = await to_the_end(finishing)
+        # Of what could write Temporal hears as of its end, which tells what it wrote.
+        if interruption is not None and mode is SessionMode.READ_ONLY:
+            raise interruption
+        return finishing.result()
+
+    async def _finish(
+        self, task: ExecuteTask, opening: Opening, run: GatedRun, now: InForce
+    ) -> Executed:
+        """Write down what was written, then all the rest."""
+        mode, told, journal = opening.mode, run.report, task.folder.journal
         writes = WriteReport.of(told.writes, told.forwarded, journal)
         try:
             await asyncio.to_thread(copy_journal, journal, opening, told)
-            # Of what could write Temporal hears as of an error, which tells what it wrote.
             if run.interruption is not None and mode is SessionMode.READ_ONLY:
                 raise run.interruption
             success = await asyncio.to_thread(collect, task, run.outcome())

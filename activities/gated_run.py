@@ -8,14 +8,14 @@ from typing import Any
 
 from activities.house import House
 from gate.client import GateSession, Opening, SessionMode, SessionReport
-from kernels.interface import Kernel, RunOutcome
+from kernels.interface import FinishedRun, Kernel, RunOutcome
 from runpermit.errors import ExecutionTimeoutError, PythonExecutorException, WorkflowError
 from workflows.steps import NOT_OPENED, ExecuteTask
 
 
 @dataclass(frozen=True)
 class GatedRun:
-    """A run that is over: killed, fenced, and told by the gate.
+    """A run that is over: killed, fenced, told by the gate, and only then collected.
 
     refused: whether a write was refused while it ran, and not by the fence alone.
     interruption: the cancellation that ended it, where one did.
@@ -86,9 +86,32 @@ async def _run(
         # What it wrote must be known all the same: it is raised again once that is written down.
         interruption = cancelled
     run.cancel()
-    await asyncio.gather(run, return_exceptions=True)
+    interruption = await to_the_end(run) or interruption
     refused = session.refused.done()
-    return GatedRun(run, refused, await session.close(), interruption)
+    closing = asyncio.ensure_future(session.close())
+    interruption = await to_the_end(closing) or interruption
+    report = closing.result()
+    # What is refused or done again must not find its own files among its inputs.
+    again = mode is SessionMode.READ_ONLY and interruption is not None
+    ended = asyncio.ensure_future(_collect(run, keep_files=not report.refused and not again))
+    interruption = await to_the_end(ended) or interruption
+    return GatedRun(ended, refused, report, interruption)
+
+
+async def _collect(run: asyncio.Future[FinishedRun], *, keep_files: bool) -> RunOutcome:
+    finished = await run
+    return await asyncio.to_thread(finished.collect, keep_files=keep_files)
+
+
+async def to_the_end(work: asyncio.Future[Any]) -> asyncio.CancelledError | None:
+    """Wait until `work` is over, whatever comes; the cancellation that came meanwhile."""
+    interruption = None
+    while not work.done():
+        try:
+            await asyncio.wait({work})
+        except asyncio.CancelledError as cancelled:
+            interruption = cancelled
+    return interruption
 
 
 def _killed() -> RunOutcome:

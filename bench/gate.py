@@ -162,7 +162,8 @@ async def our_round(kernels: KernelPool, gate: GateClient, work: Path) -> dict[s
         isolation=Isolation.FULL,
     )
     async with kernels.session(work) as kernel, gate.session(opening, kernel.listener):
-        ran = await kernel.run(SANDBOXED, timeout=60, attempt=1, on_stdout=lambda _: None)
+        ended = await kernel.run(SANDBOXED, timeout=60, attempt=1, on_stdout=lambda _: None)
+        ran = await asyncio.to_thread(ended.collect, keep_files=True)
         if ran.error is not None:
             raise ran.error
         return dict(ran.results or {})

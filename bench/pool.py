@@ -45,7 +45,8 @@ async def ours(kernels: Kernels, work: Path) -> tuple[float, float]:
     async with kernels.session(work) as kernel:
         claimed = time.perf_counter() - begun
         begun = time.perf_counter()
-        outcome = await kernel.run("results = {}", timeout=60, attempt=1, on_stdout=lambda _: None)
+        ended = await kernel.run("results = {}", timeout=60, attempt=1, on_stdout=lambda _: None)
+        outcome = await asyncio.to_thread(ended.collect, keep_files=True)
         if outcome.error is not None:
             raise outcome.error
         return claimed, time.perf_counter() - begun

@@ -37,6 +37,18 @@ class RunOutcome:
     left_out: tuple[str, ...] = ()
 
 
+class FinishedRun(Protocol):
+    """A run that is over, and its processes dead; its files wait inside the kernel."""
+
+    def collect(self, *, keep_files: bool) -> RunOutcome:
+        """What came of it; with `keep_files` those of a success are copied back to `work`.
+
+        It blocks, while the kernel's session is open. Raises ServiceUnavailableError where the
+        files can't be stored.
+        """
+        ...
+
+
 class Kernel(Protocol):
     """A fresh Python process for one program.
 
@@ -53,14 +65,15 @@ class Kernel(Protocol):
         timeout: float,
         attempt: int,
         on_stdout: Callable[[str], None],
-    ) -> RunOutcome:
+    ) -> FinishedRun:
         """Run `code` for at most `timeout` seconds; `on_stdout` gets its output as it comes.
 
-        A failure of the code, and of the kernel meanwhile, is the outcome's `error`. Cancelling
-        kills the kernel. Raises ContainerConnectivityError where the kernel ended before the code
-        began, InvalidRequestError where its input files can't be handed over, ServiceUnavailable-
-        Error where what it left can't be stored, and RuntimeError at a second call: a kernel runs
-        one program.
+        When it returns or raises nothing of the program runs any more, and nothing is collected
+        yet: who opened a session of the gate closes that first. A failure of the code, and of the
+        kernel meanwhile, is the outcome's `error`. Cancelling kills the kernel. Raises
+        ContainerConnectivityError where the kernel ended before the code began,
+        InvalidRequestError where its input files can't be handed over, ServiceUnavailableError
+        where they can't be read, and RuntimeError at a second call: a kernel runs one program.
         """
         ...
 
@@ -77,6 +90,7 @@ class Kernels(Protocol):
         """Open a kernel; on leaving it and its children end.
 
         The program works in a copy of the files in `work`, and what it leaves or changes there is
-        copied back where it succeeds. Raises ContainerConnectivityError where none can be started.
+        copied back where it succeeds and its run is collected so. Raises
+        ContainerConnectivityError where none can be started.
         """
         ...

@@ -5,7 +5,7 @@ import contextlib
 import secrets
 import socket
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -71,7 +71,7 @@ class LiveKernel:
         timeout: float,
         attempt: int,
         on_stdout: Callable[[str], None],
-    ) -> RunOutcome:
+    ) -> "LiveRun":
         """Run `code`; see `kernels.interface.Kernel`."""
         if self._used:
             raise RuntimeError("A kernel runs one program: open a new session for the next.")
@@ -79,20 +79,16 @@ class LiveKernel:
         if self.ended.done():
             raise _lost(f"ended ({self._process.end}) before the code began.")
         run, before = await self._execute(code, timeout, on_stdout)
-        await self._process.dead()
-        outcome = await asyncio.to_thread(
-            outcome_of,
-            run,
-            self._given.work,
-            before,
+        return LiveRun(
+            run=run,
+            before=before,
             timeout=timeout,
             attempt=attempt,
             kernel_end=self._process.end,
+            inside=self._given.work,
+            work=self.work,
+            settings=self._settings,
         )
-        if outcome.error is not None:
-            return outcome
-        left_out = await asyncio.to_thread(self._copy_out, before)
-        return replace(outcome, left_out=(*outcome.left_out, *left_out))
 
     async def _execute(
         self, code: str, timeout: float, on_stdout: Callable[[str], None]
@@ -112,6 +108,7 @@ class LiveKernel:
             self._process.kill()
             running.cancel()
             await asyncio.wait(both)
+            await self._process.dead()
 
     def _feed(self) -> Stamps:
         try:
@@ -123,14 +120,42 @@ class LiveKernel:
                 f"The input files in {self.work} can't be read: {error}", "disk"
             ) from error
 
-    def _copy_out(self, before: Stamps) -> list[str]:
+
+@dataclass(frozen=True)
+class LiveRun:
+    """A program's end; see `kernels.interface.FinishedRun`."""
+
+    run: Run
+    before: Stamps
+    timeout: float
+    attempt: int
+    kernel_end: str
+    inside: int
+    work: Path
+    settings: KernelsSettings
+
+    def collect(self, *, keep_files: bool) -> RunOutcome:
+        """Judge it, and bring its files; see `kernels.interface.FinishedRun`."""
+        outcome = outcome_of(
+            self.run,
+            self.inside,
+            self.before,
+            timeout=self.timeout,
+            attempt=self.attempt,
+            kernel_end=self.kernel_end,
+        )
+        if outcome.error is not None or not keep_files:
+            return outcome
+        return replace(outcome, left_out=(*outcome.left_out, *self._copy_out()))
+
+    def _copy_out(self) -> list[str]:
         try:
             return copy_out(
-                self._given.work,
+                self.inside,
                 self.work,
-                before,
-                largest=self._settings.file_size * MIB,
-                room=self._settings.work_size * MIB,
+                self.before,
+                largest=self.settings.file_size * MIB,
+                room=self.settings.work_size * MIB,
             )
         except OSError as error:
             raise ServiceUnavailableError(

@@ -2,18 +2,21 @@
 
 import asyncio
 import json
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from temporalio.testing import ActivityEnvironment
 
 from activities.execution import Execution
-from activities.gated_run import GatedRun
+from activities.gated_run import GatedRun, run_gated
+from activities.house import House
 from activities.inputs import manifest
-from gate.client import Refusal, SessionReport
+from gate.client import Opening, Refusal, SessionMode, SessionReport
 from kernels.interface import RunOutcome
 from kernels.opening import open_kernels
 from runpermit.config import KernelsSettings
@@ -113,6 +116,79 @@ async def test_a_swallowed_refusal_is_an_error_however_much_of_it_is_told(
     outcome = GatedRun(ended, refused=False, report=report, interruption=None).outcome()
     assert isinstance(outcome.error, error)
     assert outcome.results is None
+
+
+class Plain:
+    """A house whose kernel leaves a file, and whose gate refuses `refused` writes; both tell."""
+
+    listener: Any = None
+
+    def __init__(self, refused: int = 0) -> None:
+        self.told: list[str] = []
+        self.collecting, self.go_on = threading.Event(), threading.Event()
+        self.lost = self.refused = asyncio.get_running_loop().create_future()
+        self._refused = refused
+        self.kernels = self.gate = self
+
+    @asynccontextmanager
+    async def session(self, *_: Any) -> AsyncIterator["Plain"]:
+        yield self
+        self.told.append("left")
+
+    async def run(self, *_: Any, **__: Any) -> "Plain":
+        self.told.append("dead")
+        return self
+
+    async def close(self) -> SessionReport:
+        self.told.append("fenced")
+        return SessionReport(session="s", refused=self._refused)
+
+    def collect(self, *, keep_files: bool) -> RunOutcome:
+        self.told.append("begun")
+        self.collecting.set()
+        assert self.go_on.wait(10)
+        self.told.append("files kept" if keep_files else "no files kept")
+        return RunOutcome("", results={}, figures=(), execution_time=0, error=None)
+
+
+def plainly(house: Plain, desk: Any, mode: SessionMode) -> "asyncio.Task[GatedRun]":
+    opening = Opening(execution="wf", run_id="run", attempt=1, mode=mode, isolation=Isolation.FULL)
+    task = desk.execute_task(desk.folder(), "results = {}")
+    return asyncio.create_task(run_gated(cast("House", house), task, opening, lambda _: None))
+
+
+@pytest.mark.parametrize(("refused", "kept"), [(0, "files kept"), (1, "no files kept")])
+async def test_files_are_brought_once_it_is_fenced_and_only_where_nothing_was_refused(
+    desk: Any, refused: int, kept: str
+) -> None:
+    house = Plain(refused)
+    house.go_on.set()
+    await plainly(house, desk, SessionMode.READ_ONLY)
+    assert house.told == ["dead", "fenced", "begun", kept, "left", "left"]
+
+
+async def test_a_cancelled_run_leaves_no_thread_that_goes_on_bringing_files(desk: Any) -> None:
+    house = Plain()
+    running = plainly(house, desk, SessionMode.READ_ONLY)
+    await asyncio.to_thread(house.collecting.wait, 10)
+    for _ in range(2):
+        running.cancel()
+        await asyncio.sleep(0.05)
+    assert not running.done()
+    house.go_on.set()
+    assert (await running).interruption is not None
+    assert house.told[-3:] == ["files kept", "left", "left"]
+
+
+async def test_a_run_cancelled_while_it_is_fenced_keeps_no_files(desk: Any) -> None:
+    house = Plain()
+    house.go_on.set()
+    running = plainly(house, desk, SessionMode.READ_ONLY)
+    while not house.told:  # noqa: ASYNC110  (it is the loop's next turn that counts)
+        await asyncio.sleep(0)
+    running.cancel()
+    assert (await running).interruption is not None
+    assert "no files kept" in house.told
 
 
 async def test_reading_tells_no_writes(reading: Any, run: Any) -> None:

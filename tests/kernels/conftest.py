@@ -1,3 +1,4 @@
+import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -56,7 +57,8 @@ def run_program(kernels: OpenKernels, work: Path) -> RunProgram:
     ) -> RunOutcome:
         async with kernels(**settings) as pool, pool.session(work) as kernel:
             begun(kernel)
-            return await kernel.run(code, timeout=timeout, attempt=2, on_stdout=on_stdout)
+            ended = await kernel.run(code, timeout=timeout, attempt=2, on_stdout=on_stdout)
+            return await asyncio.to_thread(ended.collect, keep_files=True)
 
     return run
 

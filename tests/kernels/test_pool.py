@@ -57,7 +57,7 @@ def kill(processes: set[int]) -> None:
 
 async def run(kernel: LiveKernel, code: str, **values: Any) -> RunOutcome:
     known = {"timeout": 30, "attempt": 1, "on_stdout": lambda _: None}
-    return await kernel.run(code, **known | values)
+    return (await kernel.run(code, **known | values)).collect(keep_files=True)
 
 
 async def test_a_kernel_that_waits_is_taken_at_once_and_replaced(

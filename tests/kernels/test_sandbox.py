@@ -205,13 +205,15 @@ async def test_the_next_run_is_unaffected_by_the_last(kernels: OpenKernels, work
     async with kernels(pool=1) as pool:
         for code in ("import os; os._exit(1)", "open('/tmp/left', 'w').close(); 1 / 0"):
             async with pool.session(work) as kernel:
-                outcome = await kernel.run(code, timeout=20, attempt=1, on_stdout=lambda _: None)
+                ended = await kernel.run(code, timeout=20, attempt=1, on_stdout=lambda _: None)
+                outcome = ended.collect(keep_files=True)
                 assert outcome.error is not None
         async with pool.session(work) as kernel:
-            outcome = await kernel.run(
+            ended = await kernel.run(
                 "import os; results = {'left': os.path.exists('/tmp/left')}",
                 timeout=20,
                 attempt=1,
                 on_stdout=lambda _: None,
             )
+            outcome = ended.collect(keep_files=True)
         assert outcome.results == {"left": False}

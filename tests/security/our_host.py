@@ -133,8 +133,9 @@ class OurHost:
             self._pool.session(work) as kernel,
             self.lab.gate.session(_opening(Mode.APPLY), kernel.listener) as session,
         ):
-            outcome = await kernel.run(code, timeout=20, attempt=1, on_stdout=_drop)
+            ended = await kernel.run(code, timeout=20, attempt=1, on_stdout=_drop)
             report = await session.close()
+            outcome = await asyncio.to_thread(ended.collect, keep_files=True)
         events = self.lab.ioc.take()["events"]
         right = (
             outcome.error is None
@@ -188,12 +189,11 @@ class OurHost:
                 await asyncio.wait({running})
 
     async def _run(self, kernel: Kernel, program: Program) -> RunOutcome:
-        return await asyncio.wait_for(
-            kernel.run(
+        async with asyncio.timeout(program.seconds + 3 * GRACE):
+            ended = await kernel.run(
                 code_of(program, self.lab), timeout=program.seconds, attempt=1, on_stdout=_drop
-            ),
-            program.seconds + 3 * GRACE,
-        )
+            )
+            return await asyncio.to_thread(ended.collect, keep_files=True)
 
 
 @contextlib.asynccontextmanager

@@ -35,9 +35,13 @@ class Kernels:
 
     async def run(
         self, _code: str, *, timeout: float, attempt: int, on_stdout: Callable[[str], None]
-    ) -> RunOutcome:
+    ) -> "Kernels":
         del timeout, attempt
         on_stdout("mean 2.0\n")
+        return self
+
+    def collect(self, *, keep_files: bool) -> RunOutcome:
+        del keep_files
         results = None if self._failure else {"mean": 2.0}
         return RunOutcome("mean 2.0\n", results, (), 0.1, self._failure)
 
