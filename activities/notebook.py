@@ -174,6 +174,11 @@ def _story(task: ConcludeTask, request: PythonExecutionRequest, writes: list[Wri
         parts.append("## Warnings\n\n" + _list(task.warnings))
     if task.plan is not None and task.plan.writes:
         parts.append(f"## {_PLANS[task.plan.kind]}\n\n" + fenced("\n".join(write_lines(task.plan))))
+    if task.wrote and not task.writes_known:
+        parts.append(
+            "## Writes\n\nWhat was written is not known here: see the gate's journal "
+            f"(gate.journal), execution {markdown(task.workflow_id, 200)}."
+        )
     if writes:
         parts.append("## Writes, as the gate recorded them\n\n" + _table(writes, task.folder))
     if task.decisions:

@@ -80,6 +80,7 @@ class Ending(Conversation):
         if self._state.request is None or not self._attempts.may_have_written:
             return error
         error.technical_details = unwrap(interruption).technical_details
+        self._attempts.learn_writes(error.technical_details)
         return after_opening(error)
 
     async def _conclude(
@@ -109,6 +110,7 @@ class Ending(Conversation):
                 result=result.execution_result if result else None,
                 failure=failure,
                 wrote=self._attempts.may_have_written,
+                writes_known=self._attempts.writes_known,
                 notebook=self._notebook(kind, stage),
             ),
             timeouts=self._deployment.timeouts,

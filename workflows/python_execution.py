@@ -278,9 +278,12 @@ class PythonExecution(Ending):
         except PythonExecutorException as error:
             if writes:
                 self._attempts.may_have_written = was_opened(error)
+                self._attempts.learn_writes(error.technical_details)
                 raise after_opening(error) from error
             raise
         self._state.execution_failed = False
+        if ran.writes is not None:
+            self._attempts.learn_writes(ran.writes.details())
         return PythonServiceResult(
             execution_result=ran.success,
             generated_code=code,

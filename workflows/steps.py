@@ -200,7 +200,10 @@ class Executed(Message):
 
 
 class ConcludeTask(Message):
-    """The end of an execution: what the final notebook tells."""
+    """The end of an execution: what the final notebook tells.
+
+    `writes_known`: whether the gate told of an apply that may have written, as `wrote` says.
+    """
 
     folder: Folder
     workflow_id: str
@@ -216,6 +219,7 @@ class ConcludeTask(Message):
     result: PythonExecutionSuccess | None
     failure: str | None
     wrote: bool
+    writes_known: bool
     notebook: NotebookAttempt
 
 

@@ -65,6 +65,7 @@ def task(desk: Any) -> ConcludeTask:
         ),
         failure=None,
         wrote=False,
+        writes_known=False,
         notebook=desk.notebook(folder).model_copy(
             update={
                 "notebook_type": NotebookType.FINAL_SUCCESS,
@@ -134,6 +135,18 @@ async def test_a_request_that_was_changed_is_no_story_to_tell(
     with pytest.raises(ContainerConfigurationError, match="was changed"):
         await conclude(task)
     assert not task.folder.notebook.exists()
+
+
+@pytest.mark.parametrize(
+    ("wrote", "known", "warned"), [(True, False, True), (True, True, False), (False, False, False)]
+)
+async def test_where_nobody_told_what_was_written_the_gate_s_journal_is_named(
+    task: ConcludeTask, conclude: Step, *, wrote: bool, known: bool, warned: bool
+) -> None:
+    await conclude(task.model_copy(update={"wrote": wrote, "writes_known": known}))
+    story = nbformat.read(task.folder.notebook, as_version=4).cells[0].source
+    line = "What was written is not known here: see the gate's journal (gate.journal), execution wf"
+    assert (line in story) is warned
 
 
 async def test_the_writes_are_told_from_the_journal_not_from_the_run_s_answer(

@@ -156,6 +156,7 @@ def story(desk: Any, **fields: Any) -> ConcludeTask:
         ),
         "failure": None,
         "wrote": False,
+        "writes_known": False,
         "notebook": desk.notebook(folder),
     }
     return ConcludeTask(**(known | fields))
@@ -171,6 +172,7 @@ def test_the_final_notebook_tells_the_story(desk: Any) -> None:
     task = story(
         desk,
         wrote=True,
+        writes_known=True,
         plan=Plan(writes=[PlannedWrite(channel="SR:X", value=1, value_known=True, line=3)]),
         warnings=["LIMITS OFF"],
         model={"model": "gpt-4.1-mini"},

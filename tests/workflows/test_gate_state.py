@@ -1,10 +1,12 @@
 """What is in force at the gate, on every question and result."""
 
+import contextlib
 from typing import Any
 
 import pytest
+from temporalio.client import WorkflowFailureError
 
-from runpermit.errors import ServiceUnavailableError
+from runpermit.errors import CodeRuntimeError, ServiceUnavailableError
 from runpermit.models import GateStatus, Isolation, WriteOutcome, WriteRecord, WriteReport
 from workflows.steps import Executed
 
@@ -130,6 +132,26 @@ async def test_a_result_tells_what_was_written_and_what_is_doubtful(lab: Any) ->
     assert any("journal not protected" in line for line in result.analysis_warnings)
     [conclusion] = lab.script.tasks("conclude")
     assert conclusion.isolation is Isolation.CONTAINER
+
+
+GONE = ServiceUnavailableError("The gate was lost", "gate")
+TOLD = CodeRuntimeError("1 / 0", "", 1)
+TOLD.technical_details = {"forwarded": 1}
+
+
+@pytest.mark.parametrize(("end", "known"), [({"done": True}, True), (TOLD, True), (GONE, False)])
+async def test_the_notebook_hears_whether_it_is_known_what_was_written(
+    lab: Any, end: Any, *, known: bool
+) -> None:
+    lab.script.programs, lab.script.applies = [lab.programs.write], [end]
+    running = await lab.start()
+    await running.pending()
+    await running.signal("approve")
+    with contextlib.suppress(WorkflowFailureError):
+        await running.handle.result()
+    [conclusion] = lab.script.tasks("conclude")
+    assert conclusion.wrote
+    assert conclusion.writes_known is known
 
 
 async def test_a_run_that_only_reads_has_no_report_of_writes(lab: Any) -> None:

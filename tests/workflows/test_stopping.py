@@ -111,6 +111,38 @@ async def test_a_step_that_fails_as_it_is_stopped_is_not_repeated(
 
 
 @pytest.mark.parametrize("way", ["stop", "cancel"])
+async def test_a_stop_that_meets_the_end_of_an_apply_tells_what_it_wrote(
+    lab: Any, way: str
+) -> None:
+    gate = Gate(deaf=True)
+
+    async def applied(task: Any) -> Any:
+        await gate(task)
+        plain = lab.script._executed(task, {"done": True})
+        return plain.model_copy(update={"writes": plain.writes.model_copy(update={"forwarded": 3})})
+
+    lab.script.programs, lab.script.applies = [lab.programs.write], [applied]
+    running = await lab.start()
+    await running.pending()
+    await running.signal("approve")
+    await asyncio.wait_for(gate.entered.wait(), 5)
+    await (running.signal("stop") if way == "stop" else running.handle.cancel())
+    await asyncio.sleep(0.2)
+    gate.open.set()
+
+    if way == "stop":
+        error = await running.failure()
+        assert error.technical_details["forwarded"] == 3
+        assert "Writes forwarded: 3." in error.message
+    else:
+        await running.cause()
+        assert "Writes forwarded: 3." in (await running.state()).failure_reason
+    [conclusion] = lab.script.tasks("conclude")
+    assert conclusion.wrote
+    assert conclusion.writes_known
+
+
+@pytest.mark.parametrize("way", ["stop", "cancel"])
 async def test_a_stop_while_the_revision_is_written_down_asks_nobody(lab: Any, way: str) -> None:
     gate = Gate(deaf=True)
     lab.script.programs, lab.script.drafts = [lab.programs.write], [gate]
