@@ -14,8 +14,9 @@ from gate.inhibit_channel import InhibitChannel
 from gate.journal import Journal
 from gate.reading import ChannelReader
 from gate.session import Shared
+from gate.watched_limits import WatchedLimits
 from gate.writing import Writer
-from runpermit.config import Settings, limits_file
+from runpermit.config import Settings
 from runpermit.errors import ContainerConfigurationError
 
 log = structlog.get_logger()
@@ -36,7 +37,12 @@ async def serve(settings: Settings) -> None:
         if channel is not None:
             inhibit.add_source(channel.refusal)
         reader = ChannelReader(directory)
-        limits = limits_file(settings.limits)
+        limits = WatchedLimits(
+            settings.limits.file,
+            enabled=settings.limits.enabled,
+            allow_unlisted=settings.limits.allow_unlisted,
+        )
+        limits.watch()
         writer = Writer(
             limits=limits, journal=journal, inhibit=inhibit, conditions=ConditionReader(reader)
         )
@@ -55,6 +61,7 @@ async def serve(settings: Settings) -> None:
         if channel is not None:
             await channel.close()
         reader.close()
+        limits.close()
         directory.close()
         await journal.write("gate_ended")
     finally:

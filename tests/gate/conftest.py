@@ -1,6 +1,7 @@
 """A machine of real IOCs, a real gate before it, and clients behind it."""
 
 import asyncio
+import contextlib
 import json
 import os
 import shutil
@@ -21,6 +22,9 @@ import pytest
 from demo.stack import free_port, toml
 from gate.client import GateClient, GateSession, Opening, SessionMode
 from gate.journal_reading import records
+from runpermit.errors import ContainerConfigurationError
+from runpermit.gate_control import GateUnreachableError, ask
+from runpermit.limits import LimitsDatabase
 from runpermit.models import Isolation
 from tests.gate.raw_client import RawClient
 
@@ -212,6 +216,18 @@ class Gate:
         new = self.folder / "limits.new"
         new.write_text(text)
         new.replace(self.folder / "limits.json")
+        with contextlib.suppress(GateUnreachableError):
+            while not self._has(text.encode()):
+                time.sleep(0.02)
+
+    def _has(self, content: bytes) -> bool:
+        """Whether a gate that runs judges by these limits, or refuses them as broken."""
+        found = ask(self.control, {"do": "status"})["limits"]
+        try:
+            wanted = LimitsDatabase.from_bytes(content, Path("limits.json")).sha256
+        except ContainerConfigurationError:
+            wanted = None
+        return found["sha256"] == wanted and "being read" not in (found["error"] or "")
 
     def journal(self, event: str | None = None) -> list[dict[str, Any]]:
         found = records(self.journal_folder)

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,7 +68,11 @@ class LimitsFile:
     @property
     def validator(self) -> LimitsValidator:
         """The validator for the file's present content."""
-        loaded = self._look()
+        return self.look()
+
+    def look(self, on_change: Callable[[], None] = lambda: None) -> LimitsValidator:
+        """The same; `on_change` is called before another content is parsed, which takes time."""
+        loaded = self._look(on_change)
         self._loaded = loaded
         return loaded.validator
 
@@ -84,7 +89,7 @@ class LimitsFile:
             error=validator.unavailable_reason,
         )
 
-    def _look(self) -> _Loaded:
+    def _look(self, on_change: Callable[[], None]) -> _Loaded:
         if self.path is None:
             why = "[limits] enabled is true and [limits] file is not set. Set it to the database"
             return self._unavailable(why if self.enabled else None)
@@ -102,20 +107,27 @@ class LimitsFile:
             )
         digest = hashlib.sha256(content).hexdigest()
         unchanged = known is not None and known.digest == digest
-        validator = known.validator if known and unchanged else self._judging(self.path, content)
+        if known and unchanged:
+            validator = known.validator
+        else:
+            on_change()
+            validator = self._judging(self.path, content)
         return _Loaded(_stamp(found) if _settled(found) else None, digest, validator)
 
     def _judging(self, path: Path, content: bytes) -> LimitsValidator:
         try:
             return self._validator(LimitsDatabase.from_bytes(content, path), None)
         except ContainerConfigurationError as error:
-            return self._validator(None, error.message)
+            return self._refusal(error.message)
         except (ValueError, ArithmeticError, RecursionError) as error:
             why = str(error).encode("ascii", "backslashreplace").decode()
-            return self._validator(None, f"{path}: the limits database can't be used: {why}")
+            return self._refusal(f"{path}: the limits database can't be used: {why}")
 
     def _unavailable(self, why: str | None) -> _Loaded:
-        return _Loaded(None, None, self._validator(None, why))
+        return _Loaded(None, None, self._refusal(why))
+
+    def _refusal(self, why: str | None) -> LimitsValidator:
+        return self._validator(None, why)
 
     def _validator(self, database: LimitsDatabase | None, why: str | None) -> LimitsValidator:
         return LimitsValidator(
