@@ -17,7 +17,7 @@ from runpermit.models import Isolation
 
 _AGAIN_AT_FIRST, _AGAIN_AT_LAST = 1.0, 60.0  # s, after a kernel that could not be started
 
-_log = structlog.get_logger()
+log = structlog.get_logger()
 
 
 class KernelPool:
@@ -86,26 +86,33 @@ class KernelPool:
                 self._none_starting.set()
 
     async def _keep_full(self) -> None:
-        """Replace kernels that were taken, that ended, and that have waited too long."""
+        """Keep the pool full, whatever goes wrong: without this task nothing would refill it."""
         again = _AGAIN_AT_FIRST
         while True:
-            self._changed.clear()
-            await self._close_those_that_are_over()
-            if len(self._ready) >= self._settings.pool:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._changed.wait(), self._until_the_next_is_over())
-                continue
-            await self._none_starting.wait()
             try:
-                kernel = await start_kernel(self._launcher, self._settings, in_advance=True)
+                await self._replace()
             except PythonExecutorException as error:
-                _log.warning("no kernel for the pool", reason=error.message, again_in=again)
-                await asyncio.sleep(again)
-                again = min(2 * again, _AGAIN_AT_LAST)
+                log.warning("no kernel for the pool", reason=error.message, again_in=again)
+            except Exception:
+                log.exception("unforeseen error in keeping the pool", again_in=again)
+            else:
+                again = _AGAIN_AT_FIRST
                 continue
-            again = _AGAIN_AT_FIRST
-            self._ready.append(kernel)
-            kernel.ended.add_done_callback(lambda _: self._changed.set())
+            await asyncio.sleep(again)
+            again = min(2 * again, _AGAIN_AT_LAST)
+
+    async def _replace(self) -> None:
+        """Replace a kernel that was taken, ended, or waited too long, or wait until one is."""
+        self._changed.clear()
+        await self._close_those_that_are_over()
+        if len(self._ready) >= self._settings.pool:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), self._until_the_next_is_over())
+            return
+        await self._none_starting.wait()
+        kernel = await start_kernel(self._launcher, self._settings, in_advance=True)
+        self._ready.append(kernel)
+        kernel.ended.add_done_callback(lambda _: self._changed.set())
 
     async def _close_those_that_are_over(self) -> None:
         over = [kernel for kernel in self._ready if self._is_over(kernel)]

@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 
+from kernels import pool as pool_module
 from kernels import scratch
 from kernels.interface import RunOutcome
-from kernels.live import LiveKernel
+from kernels.live import LiveKernel, start_kernel
 from kernels.pool import KernelPool
 from runpermit.errors import ContainerConfigurationError, ContainerConnectivityError
 from runpermit.models import Isolation
@@ -155,6 +156,7 @@ async def test_nothing_outlives_a_worker_that_is_killed(
 WORKER = """
 import asyncio, sys
 from pathlib import Path
+from kernels import pool as pool_module
 from kernels import scratch
 from kernels.opening import open_kernels
 from runpermit.config import KernelsSettings
@@ -220,6 +222,25 @@ async def test_a_kernel_that_cannot_start_says_why(
                 pass
     assert "before it was ready" in failure.value.message
     assert "RLIMIT_NO" in failure.value.message
+
+
+async def test_no_error_ends_the_keeping_of_the_pool(
+    kernels: OpenKernels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[float] = []
+
+    async def fail(*how: Any, **also: Any) -> LiveKernel:
+        tried.append(asyncio.get_running_loop().time())
+        if len(tried) < 3:
+            raise KeyError("nobody foresaw it")
+        return await start_kernel(*how, **also)
+
+    monkeypatch.setattr(pool_module, "start_kernel", fail)
+    monkeypatch.setattr(pool_module, "_AGAIN_AT_FIRST", 0.1)
+    async with kernels(pool=1) as pool:
+        await until(lambda: pool.ready == 1)
+    assert tried[1] - tried[0] >= 0.1
+    assert tried[2] - tried[1] >= 0.2
 
 
 async def test_an_environment_that_is_none_is_refused_by_its_setting(
