@@ -18,7 +18,7 @@ from tests.security.survey import survey
 from tests.security.watch import Watch
 
 # s; a plain kernel that has not answered by then is stuck.
-_SECONDS, _STUCK = 6.0, 3.0
+_SECONDS, _STUCK = 8.0, 3.0
 
 
 class OpenHost:
@@ -57,6 +57,11 @@ class OpenHost:
         self._tidy(kernel)
         return Result(found, status or "no answer")
 
+    def renew(self) -> None:
+        """Use no kernel again in which a program has run."""
+        if self._kernel is not None:
+            self._kernel.kill()
+
     def close(self) -> None:
         """End both kernels."""
         for kernel in (self._kernel, self._victim):
@@ -71,7 +76,7 @@ class OpenHost:
             kernel.kill()
         if program.effect is Effect.HURT and kernel.process.poll() is not None:
             found.append(Finding(Effect.HURT, "what started the kernel is dead"))
-        if program.effect in {Effect.OUTLIVED, Effect.POISONED}:
+        if program.effect in {Effect.OUTLIVED, Effect.POISONED, Effect.STUCK}:
             kernel.kill()
         return found
 

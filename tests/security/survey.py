@@ -20,7 +20,10 @@ def survey(folder: Path) -> list[Finding]:
         if count > MOST_FILES or deepest > DEEPEST:
             break
         for name in names:
-            status = Path(top, name).lstat()
+            try:
+                status = Path(top, name).lstat()
+            except FileNotFoundError:  # a thread of the program still goes on
+                continue
             largest = max(largest, status.st_size)
             if status.st_mode & 0o6000:
                 found.append(Finding(Effect.RIGHTS, f"{name!a} makes who runs it its owner"))
