@@ -263,7 +263,8 @@ class ClientCircuit(asyncio.Protocol):
         channel = self._open_channel(frame)
         if channel is not None:
             channel.cleared = True
-            self._pass_on(channel, frame)
+            # Under our own name for it: the answer says by that which channel is gone.
+            channel.ioc.send(pack(frame.command, p1=channel.sid or 0, p2=channel.cid))
 
     def _pass_on(self, channel: Channel, frame: Frame) -> None:
         channel.ioc.send(

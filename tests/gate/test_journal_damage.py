@@ -236,5 +236,6 @@ def test_a_full_disk_ends_the_writing_and_leaves_whole_lines(tmp_path: Path) -> 
     acknowledged = [int(line) for line in output.splitlines() if line.isdigit()]
     found = verify(tmp_path)
     assert (found.broken, found.torn) == (None, None)
-    assert found.last == max(acknowledged) > 20
+    # The last one may have reached the disk, and its writer no more.
+    assert found.last >= max(acknowledged) > 20
     assert go_on(tmp_path) == found.last + 1

@@ -373,7 +373,10 @@ async def test_conditions_of_a_silent_ioc_keep_nobody_elses_waiting(
             waiting, quick = await slow.open("T:AO"), await fast.open("T:AO2")
             assert (await slow.put_number(waiting, 1)).status == 1
             ioc.freeze()
-            for other in ("T:MODE", "T:PERMIT", "T:MB"):
+            others = ("T:MODE", "T:PERMIT", "T:MB")
+            for other in others:
+                await machine.set(other, 1)  # else it is invalid
+            for other in others:
                 gate.set_limits(conditions("C:AI", other))
                 judging = asyncio.create_task(slow.put_number(waiting, 1, within=8))
                 await asyncio.sleep(0.1)

@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -171,34 +172,45 @@ async def test_links_in_place_of_the_kernels_sockets_lead_nowhere(
 @pytest.mark.skipif(os.geteuid() != 0, reason="this suite already is an ordinary user's")
 def test_an_ordinary_user_has_the_same_sandbox() -> None:
     tests = "network or system_calls or only_its_own or the_way_to or next_run"
-    done = subprocess.run(
-        [
-            *("unshare", "--mount", "--", "sh", "-ec", AS_ORDINARY_USER, "sh", sys.base_prefix),
-            *(sys.executable, "-m", "pytest", __file__, "-q", "-p", "no:cacheprovider"),
-            *("-k", tests, "--basetemp", "/tmp/ordinary"),  # noqa: S108  (its own)
-        ],
-        cwd=ROOT,
-        env={"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    with tempfile.TemporaryDirectory(prefix="rp-", dir="/tmp") as folder:
+        os.chown(folder, ORDINARY_USER, ORDINARY_USER)
+        done = subprocess.run(
+            [
+                *("unshare", "--mount", "--", "sh", "-ec", _as_ordinary_user(), "sh"),
+                *(sys.executable, "-m", "pytest", __file__, "-q", "-p", "no:cacheprovider"),
+                *("-k", tests, "--basetemp", f"{folder}/pytest"),
+            ],
+            cwd=ROOT,
+            env={"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     assert "5 passed" in done.stdout, done.stdout + done.stderr
 
 
-# Its interpreter may lie where only root may go; and so does pytest's folder for this test.
-AS_ORDINARY_USER = """
-prefix=$1; shift
-closed=/$(echo "$prefix" | cut -d/ -f2)
-if test "$closed" = /root; then
-    mount --bind "$prefix" /mnt
-    mount -t tmpfs -o mode=755 none /root
-    mkdir -p "$prefix"
-    mount --move /mnt "$prefix"
-fi
-mount -t tmpfs -o mode=1777 none /tmp
-exec setpriv --reuid=64998 --regid=64998 --clear-groups --no-new-privs "$@"
-"""
+ORDINARY_USER = 64998
+
+
+def _as_ordinary_user() -> str:
+    """A script that runs its arguments as that user, who can reach clone and interpreter.
+
+    Both may lie where only root may go: then that folder is covered by one with them alone in it.
+    """
+    lines = ["mount -t tmpfs none /mnt"]
+    closed: dict[Path, list[Path]] = {}
+    for path in {Path(sys.base_prefix), Path(sys.prefix), ROOT}:
+        door = next((a for a in reversed(path.parents) if not a.stat().st_mode & 0o001), None)
+        if door is not None:
+            closed.setdefault(door, []).append(path)
+    for door, paths in closed.items():
+        for n, path in enumerate(sorted(paths)):
+            lines += [f"mkdir /mnt/{n}", f"mount --rbind '{path}' /mnt/{n}"]
+        lines.append(f"mount -t tmpfs -o mode=755 none '{door}'")
+        for n, path in enumerate(sorted(paths)):
+            lines += [f"mkdir -p '{path}'", f"mount --move /mnt/{n} '{path}'"]
+    user = f"--reuid={ORDINARY_USER} --regid={ORDINARY_USER} --clear-groups --no-new-privs"
+    return "\n".join([*lines, f'exec setpriv {user} "$@"'])
 
 
 async def test_the_next_run_is_unaffected_by_the_last(kernels: OpenKernels, work: Path) -> None:
