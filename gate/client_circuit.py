@@ -87,6 +87,7 @@ class ClientCircuit(asyncio.Protocol):
         self._searches = 0
         self._judging = False
         self._full: set[Address] = set()
+        self._unread = False
         self._flights = 0
         self._callbacks: dict[int, tuple[IocCircuit, asyncio.Future[bool]]] = {}
         self._scheduled = False
@@ -133,14 +134,17 @@ class ClientCircuit(asyncio.Protocol):
             self._take_turn()
 
     def pause_writing(self) -> None:
-        """asyncio's: the client does not read, so that its IOCs have to wait."""
+        """asyncio's: the client does not read, so that it and its IOCs have to wait."""
+        self._unread = True
         for ioc in self._iocs.values():
             ioc.hold(on=True)
 
     def resume_writing(self) -> None:
         """asyncio's: it reads again."""
+        self._unread = False
         for ioc in self._iocs.values():
             ioc.hold(on=False)
+        self._take_turn()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """asyncio's: the client has gone; its writes under way still come to their end."""
@@ -179,8 +183,11 @@ class ClientCircuit(asyncio.Protocol):
 
     @property
     def _waits(self) -> bool:
-        """Whether nothing more is handled for now: a write is being judged, or an IOC is slow."""
-        return self._judging or bool(self._full) or self._ended
+        """Whether nothing more is handled for now.
+
+        A write is being judged, an IOC is slow, or the client reads none of what it asks for.
+        """
+        return self._judging or self._unread or bool(self._full) or self._ended
 
     def _take_turn(self) -> None:
         """Handle what is here, a bounded part at a time, and nothing behind a write under way."""
