@@ -1,5 +1,6 @@
 """Prepare: the folder, the stored request, and the deployment's word for the workflow."""
 
+import asyncio
 import json
 from pathlib import Path
 from urllib.parse import quote
@@ -49,8 +50,12 @@ class Preparation:
         wrong = check_settings(settings)
         if wrong:
             raise ContainerConfigurationError(" ".join(wrong))
-        gate = await self._house.gate.status()
         client = activity.client()
+        gate, search_attributes, foreign_details = await asyncio.gather(
+            self._house.gate.status(),
+            _registered(client),
+            _has_foreign_details(task.workflow_id, client),
+        )
         folder = await self._open(task, client)
         return Deployment(
             host=self._house.host,
@@ -70,9 +75,9 @@ class Preparation:
             isolation=self._house.kernels.isolation,
             limits=self._house.limits.status(),
             gate=gate,
-            search_attributes=await _registered(client),
+            search_attributes=search_attributes,
             web_ui=settings.links.web_ui,
-            foreign_details=await _has_foreign_details(task.workflow_id, client),
+            foreign_details=foreign_details,
             address=self._house.address,
             namespace=client.namespace,
         )
