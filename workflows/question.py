@@ -87,6 +87,9 @@ def heed(
 def warnings(deployment: Deployment, draft: Draft, plan: Plan, mode: ExecutionMode) -> list[str]:
     """What an operator must know before saying yes; only what is true here."""
     found = gate_warnings(draft, mode)
+    if draft.gate.inhibited is not None:
+        # The page stays as it is for as long as the question waits.
+        found[0] += " So it was when this was asked; `runpermit inhibit status` tells of now."
     if mode is ExecutionMode.WRITE_ACCESS:
         found += _write_warnings(plan)
     if deployment.foreign_details:
