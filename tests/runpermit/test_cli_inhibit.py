@@ -190,7 +190,8 @@ def test_the_doctor_tells_what_is_in_force_at_the_gate(gate: Gate, runpermit: Co
     assert "lets writes pass" in checks["gate"]["found"]
     assert checks["gate's limits"]["found"].startswith(f"1 channels in {gate.folder}/limits.json")
     assert checks["inhibit"]["verdict"] == "ok"
-    assert checks["journal"]["found"] == "journal not protected from the worker"
+    assert checks["journal"]["found"].startswith("journal not protected from the worker")
+    assert checks["journal"]["verdict"] == "warn"
     runpermit("inhibit", "on", "--operator", "jd")
     (gate.folder / "limits.json").write_text("{")
     checks = doctors(runpermit)
@@ -209,6 +210,16 @@ def test_the_doctor_compares_the_gate_s_limits_with_the_worker_s(
     assert check["verdict"] == "warn"
     assert "LIMITS DIFFER" in check["found"]
     assert "others.json" in check["found"]
+
+
+def test_on_a_real_machine_an_unprotected_journal_fails_as_its_writes_would(
+    gate: Gate, runpermit: Command
+) -> None:
+    gate.start(SETTINGS.replace('"mock"', '"epics"'))
+    assert doctors(runpermit)["journal"]["verdict"] == "fail"
+    gate.stop()
+    gate.start(SETTINGS.replace('"mock"', '"epics"') + "shared_user = true\n")
+    assert doctors(runpermit)["journal"]["verdict"] == "warn"
 
 
 def test_no_gate_is_told_with_its_remedy_and_fails_where_writes_are_enabled(

@@ -1,5 +1,7 @@
 """The doctor's look at the gate: reachable, limits in force, inhibited, its journal protected."""
 
+import getpass
+
 from runpermit.cli.checks import Check, Verdict
 from runpermit.cli.gate_report import GateReport, ask_for_report
 from runpermit.config import Settings, limits_file
@@ -19,17 +21,12 @@ def check_gate(settings: Settings) -> list[Check]:
                 found=error.message,
             )
         ]
-    checks = [_gate(settings, report), _limits(settings, report), _inhibit(report)]
-    if not report.journal_protected:
-        checks.append(
-            Check(
-                name="journal",
-                verdict=Verdict.WARN,
-                found="journal not protected from the worker",
-                remedy="Run gate and worker as two users, neither of them root.",
-            )
-        )
-    return checks
+    return [
+        _gate(settings, report),
+        _limits(settings, report),
+        _inhibit(report),
+        _journal(settings, report),
+    ]
 
 
 def _gate(settings: Settings, report: GateReport) -> Check:
@@ -70,6 +67,20 @@ def _limits(settings: Settings, report: GateReport) -> Check:
             remedy="Give gate and worker the same file and the same switches in [limits].",
         )
     return Check(name="gate's limits", verdict=Verdict.OK, found=found)
+
+
+def _journal(settings: Settings, report: GateReport) -> Check:
+    """Whether whoever asks could change the journal; asked as the worker's user, the worker."""
+    who = getpass.getuser()
+    if report.journal_protected:
+        return Check(name="journal", verdict=Verdict.OK, found=f"protected from the user {who}")
+    refused = settings.control_system.type == "epics" and not settings.gate.shared_user
+    return Check(
+        name="journal",
+        verdict=Verdict.FAIL if refused and report.writes else Verdict.WARN,
+        found=f"journal not protected from the worker, if that is the user {who}",
+        remedy="Run gate and worker as two users, neither of them root.",
+    )
 
 
 def _inhibit(report: GateReport) -> Check:
