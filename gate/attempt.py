@@ -81,11 +81,6 @@ class Case:
     write: Attempted
     received: Received
 
-    @property
-    def status_type(self) -> int:
-        """The type that the record is read in, before and after."""
-        return self.record.target.seen_type
-
     def refused(self, kind: ViolationType, reason: str) -> "RefusedError":
         """The refusal of this write for `reason`."""
         value = told(self.received.value)

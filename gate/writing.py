@@ -91,7 +91,9 @@ class Writer:
             }
             seq = await self._intend(case, values, old, validator)
             # The read goes right behind the write: its answer comes once the IOC took the write.
-            read_back = circuit.ask_read(write.sid, case.status_type, 0, after=message(received))
+            read_back = circuit.ask_read(
+                write.sid, case.record.target.seen_type, 0, after=message(received)
+            )
             lock.written()
             forwarded = WriteRecord(
                 channel=record.channel, **values, outcome=WriteOutcome.UNCERTAIN, at=now()
@@ -123,7 +125,7 @@ class Writer:
         await self._refuse_conditions(case, entry)
         case.check_open()
         # Last, since conditions may take their time, and on the same circuit.
-        current = case.circuit.ask_read(case.write.sid, case.status_type, 0)
+        current = case.circuit.ask_read(case.write.sid, case.record.target.seen_type, 0)
         old = await _current(case, entry, current)
         await _validate(case, validator, old)
         return entry, old, validator
@@ -209,7 +211,7 @@ class Writer:
                 # such as a motor's stop, can be written meanwhile, but not this one.
                 held.pop().release()
                 was_answered = await answered
-                reading = case.circuit.read(case.write.sid, case.status_type, 0)
+                reading = case.circuit.read(case.write.sid, case.record.target.seen_type, 0)
                 result, value = await _seen(case, entry, reading)
                 if result is WriteOutcome.DIFFERS and not was_answered:
                     result = WriteOutcome.UNCERTAIN
