@@ -4,15 +4,37 @@ from enum import StrEnum
 from typing import Any
 
 from runpermit.errors import ChannelLimitsViolationError
-from runpermit.models import GateStatus, Isolation, WriteOutcome, WriteRecord
+from runpermit.limits import Condition
+from runpermit.models import (
+    GateStatus,
+    Isolation,
+    LeftChange,
+    MachineState,
+    Permit,
+    PlannedChannel,
+    PlannedWrite,
+    RestoreReport,
+    Verdict,
+    VerifiedChannel,
+    WriteOutcome,
+    WriteRecord,
+)
 from runpermit.models.wire import Message
 
 __all__ = [
     "GateStatus",
+    "GateVerdict",
+    "LeftChange",
     "Opening",
+    "Permit",
+    "PlannedChannel",
     "Refusal",
+    "Rehearsed",
+    "RestoreReport",
     "SessionMode",
     "SessionReport",
+    "Verdict",
+    "VerifiedChannel",
     "WriteOutcome",
     "WriteRecord",
 ]
@@ -25,20 +47,27 @@ REPORT_BYTES = LINE_BYTES // 4  # of each kind that is told in detail
 
 
 class SessionMode(StrEnum):
-    """What a session may do: read, or read and write within the limits."""
+    """What a session may do: read, read and write to nowhere, or write what a permit allows."""
 
     READ_ONLY = "read_only"
+    REHEARSE = "rehearse"
     APPLY = "apply"
 
 
 class Opening(Message):
-    """Who opens a session, and for what. Its listening socket travels beside it."""
+    """Who opens a session, and for what. Its listening socket travels beside it.
+
+    `permit` belongs to APPLY, and to nothing else. `guards` of the request must hold while it
+    writes, beside those of the gate's own settings.
+    """
 
     execution: str
     run_id: str
     attempt: int
     mode: SessionMode
     isolation: Isolation
+    permit: Permit | None = None
+    guards: list[Condition] = []
 
 
 class Refusal(Message):
@@ -83,12 +112,41 @@ class Refusal(Message):
         )
 
 
+class Rehearsed(Message):
+    """What a REHEARSE session recorded; see the fields of the same names in `Plan`."""
+
+    writes: list[PlannedWrite] = []
+    left_out: int = 0
+    channels: list[PlannedChannel] = []
+    reads: list[str] = []
+    unknown: list[str] = []
+    machine: list[MachineState] = []
+    upstream: str = ""
+
+
+class GateVerdict(Message):
+    """What the journal says of a permit, after its session was fenced.
+
+    `forwarded` counts the writes that left the gate, or may have; `writes` are the first of them.
+    `changes` tells, channel by channel, what was left changed. `reason` says in words how the
+    session ended.
+    """
+
+    verdict: Verdict
+    session: str = ""
+    forwarded: int = 0
+    writes: list[WriteRecord] = []
+    changes: list[LeftChange] = []
+    reason: str = ""
+
+
 class SessionReport(Message):
     """All that happened in a session, told by the gate when it is closed.
 
     The counts are whole: `forwarded` writes, by what became of them in `outcomes`, and `refused`
     ones. `refusals` holds the first of many, and at least one; `writes` the first of those that
-    went well, and of those that did not.
+    went well, and of those that did not. `rehearsed` is what a REHEARSE session recorded. `ended`
+    says why the gate itself ended the session, empty where the worker did.
     """
 
     session: str
@@ -98,3 +156,5 @@ class SessionReport(Message):
     writes: list[WriteRecord] = []
     refusals: list[Refusal] = []
     notes: list[str] = []
+    rehearsed: Rehearsed | None = None
+    ended: str = ""

@@ -15,7 +15,7 @@ from pydantic_settings import (
 )
 
 from runpermit.errors import ContainerConfigurationError
-from runpermit.limits import LimitsFile, LimitsValidator
+from runpermit.limits import Condition, LimitsFile, LimitsValidator
 from runpermit.models import ApprovalMode, Assurance, ExecutionControlConfig, Isolation
 
 FILE_NAME = "runpermit.toml"
@@ -66,14 +66,18 @@ class ControlSystemSettings(Section):
 
 
 class ApprovalSettings(Section):
-    """Who must be asked before code runs. `question_expiry` in seconds, none: it waits for ever.
+    """Who must be asked before code runs. All in seconds.
 
-    `assurance` has no default: with writes enabled an engineer chooses it.
+    `assurance` has no default: with writes enabled an engineer chooses it. `question_expiry`: none
+    means that it waits for ever. A plan older than `plan_max_age` is rehearsed again when a
+    decision comes; the gate takes no permit whose decision is older than `permit_max_age`.
     """
 
     mode: ApprovalMode = ApprovalMode.CONTROL_WRITES
     assurance: Assurance | None = None
     question_expiry: _Seconds | None = None
+    plan_max_age: _Seconds = 900
+    permit_max_age: _Seconds = 600
 
 
 class LimitsSettings(Section):
@@ -91,6 +95,17 @@ class GenerationSettings(Section):
     base_url: str | None = None
     model: str | None = None
     temperature: float | None = Field(default=None, ge=0, le=2)
+    timeout: _Seconds = 120
+
+
+class RehearsalSettings(Section):
+    """How code is tried before it is approved. `timeout` bounds it, in seconds.
+
+    `upstream`, `host:port`, is a model IOC with the machine's channels: what a rehearsal writes,
+    and what follows from it, is answered by the model, one rehearsal at a time.
+    """
+
+    upstream: str | None = Field(default=None, pattern=r"\A[^\s:]+:\d{1,5}\z")
     timeout: _Seconds = 120
 
 
@@ -121,13 +136,15 @@ class KernelsSettings(Section):
 class TimeoutsSettings(Section):
     """All in seconds. `run`: the code. `retry`: all tries of a step that an outage fails.
 
-    `host`: how long a step waits for the worker of its host.
+    `host`: how long a step waits for the worker of its host. `verdict`: how long the word of the
+    gate's journal is waited for after a fault, before nobody knows what was written.
     """
 
     run: _Seconds = 600
     heartbeat: _Seconds = Field(default=15, ge=1)
     retry: _Seconds = 300
     host: _Seconds = 600
+    verdict: _Seconds = 3600
 
 
 class GateSettings(Section):
@@ -136,7 +153,9 @@ class GateSettings(Section):
     `shared_user` lets worker and gate of one user write to a real machine, whose journal the
     worker could then forge. The inhibit channel must read `inhibit_value`, else nothing is written.
     The rest bounds what sessions and IOCs can be asked for; `array_bytes` one array. `lease`: how
-    long a silent worker keeps its sessions, in seconds.
+    long a silent worker keeps its sessions, in seconds. `guards` must hold while anything is
+    written, beside those of the request. `claim_wait`: how long an execution waits for channels
+    that another one writes, in seconds; 0 refuses it at once.
     """
 
     socket: Path = Path("/run/runpermit/gate.sock")
@@ -150,6 +169,8 @@ class GateSettings(Section):
     circuits_per_ioc: int = Field(default=32, ge=1)
     array_bytes: int = Field(default=16 * 1024 * 1024, ge=1024)
     lease: _Seconds = Field(default=10, ge=1)
+    guards: list[Condition] = []
+    claim_wait: float = Field(default=30, ge=0, le=3600)
 
 
 class WorkerSettings(Section):
@@ -171,6 +192,7 @@ class Settings(BaseSettings):
     approval: ApprovalSettings = ApprovalSettings()
     limits: LimitsSettings = LimitsSettings()
     generation: GenerationSettings = GenerationSettings()
+    rehearsal: RehearsalSettings = RehearsalSettings()
     kernels: KernelsSettings = KernelsSettings()
     gate: GateSettings = GateSettings()
     timeouts: TimeoutsSettings = TimeoutsSettings()

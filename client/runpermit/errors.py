@@ -77,6 +77,21 @@ class ContainerConnectivityError(PythonExecutorException):
         return f"Python execution environment is not reachable at {self.host}:{self.port}"
 
 
+class PlanOutdatedError(PythonExecutorException):
+    """The machine, or what an approval binds, is no longer what was approved; nothing was written.
+
+    `changed` says what, in words. The same code is rehearsed and asked about again.
+    """
+
+    wire_fields = ("message", "changed")
+
+    def __init__(
+        self, message: str, changed: list[str], technical_details: dict[str, Any] | None = None
+    ) -> None:
+        super().__init__(message, ErrorCategory.WORKFLOW, technical_details)
+        self.changed = changed
+
+
 class ServiceUnavailableError(PythonExecutorException):
     """A service that an execution needs did not answer: model endpoint, disk, worker, Temporal."""
 

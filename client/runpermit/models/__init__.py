@@ -8,9 +8,6 @@ from runpermit.models.approval import (
     DecisionRecord,
     DecisionWay,
     PendingApproval,
-    Plan,
-    PlanKind,
-    PlannedWrite,
     Revision,
     Verb,
 )
@@ -25,12 +22,30 @@ from runpermit.models.modes import (
     get_execution_control_config_from_configurable,
 )
 from runpermit.models.notebooks import NotebookAttempt, NotebookType, PythonExecutionContext
+from runpermit.models.permit import Permit, Verdict, permit_id
+from runpermit.models.plan import (
+    Declaration,
+    MachineState,
+    Plan,
+    PlanKind,
+    PlannedChannel,
+    PlannedWrite,
+)
 from runpermit.models.request import (
     AnalysisPhase,
     PlanningMode,
     PythonExecutionRequest,
     StructuredPlan,
     accept_request,
+)
+from runpermit.models.restore import (
+    FollowOutcome,
+    LeftChange,
+    RestoredChannel,
+    RestoreOutcome,
+    RestorePolicy,
+    RestoreReport,
+    VerifiedChannel,
 )
 from runpermit.models.result import PythonExecutionSuccess, PythonServiceResult
 from runpermit.models.state import (
@@ -54,18 +69,24 @@ __all__ = [
     "DecisionReceipt",
     "DecisionRecord",
     "DecisionWay",
+    "Declaration",
     "ExecutionControlConfig",
     "ExecutionError",
     "ExecutionMode",
     "ExecutionModeConfig",
+    "FollowOutcome",
     "GateStatus",
     "Isolation",
+    "LeftChange",
+    "MachineState",
     "Memo",
     "NotebookAttempt",
     "NotebookType",
     "PendingApproval",
+    "Permit",
     "Plan",
     "PlanKind",
+    "PlannedChannel",
     "PlannedWrite",
     "PlanningMode",
     "PythonExecutionContext",
@@ -73,6 +94,10 @@ __all__ = [
     "PythonExecutionState",
     "PythonExecutionSuccess",
     "PythonServiceResult",
+    "RestoreOutcome",
+    "RestorePolicy",
+    "RestoreReport",
+    "RestoredChannel",
     "Revision",
     "RunProgress",
     "Severity",
@@ -80,10 +105,13 @@ __all__ = [
     "StageChange",
     "StructuredPlan",
     "Verb",
+    "Verdict",
+    "VerifiedChannel",
     "WriteOutcome",
     "WriteRecord",
     "WriteReport",
     "accept_request",
     "get_execution_control_config_from_configurable",
+    "permit_id",
     "write_warnings",
 ]

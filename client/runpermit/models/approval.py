@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import StringConstraints, model_validator
 
 from runpermit.models.modes import ExecutionMode
+from runpermit.models.plan import Plan
 from runpermit.models.wire import Message, canonical_sha256
 
 SHOWN_DIGITS = 6
@@ -20,43 +21,14 @@ class Verb(StrEnum):
     REJECT = "reject"
     REVISE = "revise"
     STOP = "stop"
+    RESTORE = "restore"
+    LEAVE = "leave"
 
 
 class Assurance(StrEnum):
     """How well the author of a decision is known; `claimed` is a name that somebody typed."""
 
     CLAIMED = "claimed"
-
-
-class PlannedWrite(Message):
-    """One write of a plan, with what the limits database says of its channel.
-
-    `value` is None with `value_known` false where the code computes it; `line` is None where the
-    write was not seen in the code.
-    """
-
-    channel: str | None
-    value: Any = None
-    value_known: bool = False
-    line: int | None
-    description: str = ""
-    units: str = ""
-    min_value: float | None = None
-    max_value: float | None = None
-
-
-class PlanKind(StrEnum):
-    """How a plan came to be: read off the code, or from the write that a read-only run tried."""
-
-    SEEN_IN_CODE = "seen_in_code"
-    REFUSED_READ_ONLY = "refused_read_only"
-
-
-class Plan(Message):
-    """What will be written, as far as it is known before the run."""
-
-    kind: PlanKind = PlanKind.SEEN_IN_CODE
-    writes: list[PlannedWrite] = []
 
 
 class Revision(Message):
@@ -113,7 +85,7 @@ class PendingApproval(Message):
 
     @property
     def plan(self) -> Plan:
-        """The writes, as far as they are known."""
+        """What it would write."""
         return self.binds.plan
 
     @property

@@ -1,0 +1,92 @@
+"""What became of the machine after a write: whether its devices followed, and what was put back."""
+
+from enum import StrEnum
+from typing import Any
+
+from runpermit.models.wire import Message
+
+
+class RestorePolicy(StrEnum):
+    """Whether a person is asked to put back what an execution left changed."""
+
+    ASK = "ask"
+    NEVER = "never"
+
+
+class LeftChange(Message):
+    """A channel that an execution wrote: `before` it, what it was last set to, what it reads now.
+
+    `restorable` says whether it can be put back; `why_not` why it can't. `uncertain`: a write was
+    on its way, and nobody knows whether the record got it. Values are JSON; `reads` is None where
+    it can't be read.
+    """
+
+    channel: str
+    before: Any = None
+    written: Any = None
+    reads: Any = None
+    restorable: bool = True
+    why_not: str = ""
+    uncertain: bool = False
+
+
+class RestoreOutcome(StrEnum):
+    """What became of one channel. `another_hand`: it no longer reads what was last written."""
+
+    RESTORED = "restored"
+    UNCHANGED = "unchanged"
+    ANOTHER_HAND = "another_hand"
+    NOT_RESTORABLE = "not_restorable"
+    REFUSED = "refused"
+    FAILED = "failed"
+
+    @property
+    def is_back(self) -> bool:
+        """Whether the channel reads what it read before."""
+        return self in {RestoreOutcome.RESTORED, RestoreOutcome.UNCHANGED}
+
+
+class RestoredChannel(Message):
+    """A channel after a restore, with `reason` in words where it is not back."""
+
+    channel: str
+    before: Any = None
+    reads: Any = None
+    outcome: RestoreOutcome
+    reason: str = ""
+    writes: int = 0
+
+
+class RestoreReport(Message):
+    """What a restore did, channel by channel, in the order in which it went."""
+
+    channels: list[RestoredChannel]
+    operator: str | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything is back."""
+        return all(channel.outcome.is_back for channel in self.channels)
+
+
+class FollowOutcome(StrEnum):
+    """Whether a device went where its setpoint says. `unchecked`: its limits name no readback."""
+
+    FOLLOWED = "followed"
+    NOT_FOLLOWED = "not_followed"
+    UNREADABLE = "unreadable"
+    UNCHECKED = "unchecked"
+
+
+class VerifiedChannel(Message):
+    """A channel after the last write to it: what setpoint and device read, and what they should."""
+
+    channel: str
+    written: Any = None
+    reads: Any = None
+    accepted: bool
+    device: str = ""
+    expected: float | None = None
+    device_reads: float | None = None
+    outcome: FollowOutcome
+    alarm: str = ""
