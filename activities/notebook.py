@@ -12,7 +12,6 @@ from kernels.interface import RunOutcome
 from runpermit.models import (
     DecisionRecord,
     NotebookAttempt,
-    PlanKind,
     PythonExecutionRequest,
     WriteRecord,
 )
@@ -22,10 +21,6 @@ from runpermit.text import bounded, fenced, markdown, visible
 from workflows.steps import ConcludeTask, Folder
 
 _OUTPUT_BYTES = 256 * 1024
-_PLANS = {
-    PlanKind.SEEN_IN_CODE: "Writes seen in the code",
-    PlanKind.REFUSED_READ_ONLY: "Write that the gate refused in the read-only run",
-}
 RERUN_VARIABLE = "RUNPERMIT_RERUN_WRITES"
 
 _GUARD = f"""\
@@ -173,7 +168,7 @@ def _story(task: ConcludeTask, request: PythonExecutionRequest, writes: list[Wri
     if task.warnings:
         parts.append("## Warnings\n\n" + _list(task.warnings))
     if task.plan is not None and task.plan.writes:
-        parts.append(f"## {_PLANS[task.plan.kind]}\n\n" + fenced("\n".join(write_lines(task.plan))))
+        parts.append("## Plan\n\n" + fenced("\n".join(write_lines(task.plan))))
     if task.wrote and not task.writes_known:
         parts.append(
             "## Writes\n\nWhat was written is not known here: see the gate's journal "

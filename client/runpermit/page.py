@@ -5,18 +5,15 @@ and the model come last, cut and labelled. Kept below 8 KB, since the Web UI sen
 """
 
 import shlex
-from collections import Counter
-from typing import Any
 from urllib.parse import quote
 
-from runpermit.models import PendingApproval, Plan, PlanKind, PlannedWrite, Stage
+from runpermit.models import PendingApproval, Plan, PlannedWrite, Stage
 from runpermit.text import fenced, markdown, one_line, preformatted
 
 _WIDTH = 54
 _CODE_WIDTH = _WIDTH - 5
 _ASKED_WRITES = 3
 _SHOWN_WRITES = 30
-_SHOWN_ELEMENTS = 3
 _PAGE_BYTES = 8000
 # From what reads well to what fits whatever is in it: writes, words and code shown, commands.
 _SIZES = ((_SHOWN_WRITES, 400, 3000, 3), (20, 200, 1000, 3), (10, 80, 300, 3), (4, 40, 100, 1))
@@ -24,20 +21,12 @@ _SIZES = ((_SHOWN_WRITES, 400, 3000, 3), (20, 200, 1000, 3), (10, 80, 300, 3), (
 
 def question(plan: Plan) -> str:
     """The question in one line of plain text: how many writes, to which channels, which values."""
-    writes = plan.writes
-    if not writes:
+    if not plan.writes:
         return "Run this code? It only reads."
-    # What is shown may be cut: two writes are the same only if all of them is.
-    times = Counter(
-        (f"{_name(write)} → {_value(write)}", write.channel, repr(write.value)) for write in writes
-    )
-    shown = [f"{what[0]} ({count} ×)" if count > 1 else what[0] for what, count in times.items()]
-    more = f" and {len(shown) - _ASKED_WRITES} more" if len(shown) > _ASKED_WRITES else ""
-    count = "1 write" if len(writes) == 1 else f"{len(writes)} writes"
-    told = "; ".join(shown[:_ASKED_WRITES])
-    if plan.kind is PlanKind.REFUSED_READ_ONLY:
-        return f"{count} refused in the read-only run: {told}. More may follow"
-    return f"{count} seen in the code: {told}{more}"
+    shown = [f"{one_line(write.channel, 40)} → {_value(write)}" for write in plan.writes]
+    more = f" and {plan.count - _ASKED_WRITES} more" if plan.count > _ASKED_WRITES else ""
+    count = "1 write" if plan.count == 1 else f"{plan.count} writes"
+    return f"{count}: {'; '.join(shown[:_ASKED_WRITES])}{more}. Plan {plan.kind.upper()}"
 
 
 def approval_page(pending: PendingApproval) -> str:
@@ -81,21 +70,13 @@ def _page(pending: PendingApproval, writes: int, words: int, code: int, answers:
 
 
 def write_lines(plan: Plan, shown: int = _SHOWN_WRITES) -> list[str]:
-    """The writes as aligned plain text of at most 54 characters, two lines each or three."""
-    lines: list[str] = []
-    for write in plan.writes[:shown]:
-        name, value = _name(write), f"→ {_value(write)}"
-        together = f"{name} {value}"
-        fits = len(together) < _WIDTH - 10
-        place = "refused" if write.line is None else f"line {write.line}"
-        lines.append(f"{together if fits else name:<{_WIDTH - 10}}{place:>10}"[:_WIDTH])
-        if not fits:
-            lines.append(f"    {value}")
-        facts = ", ".join(fact for fact in (_limits(write), write.description) if fact)
-        lines.append(f"    {one_line(facts, _WIDTH - 4)}")
-    if len(plan.writes) > shown:
-        lines.append(f"… and {len(plan.writes) - shown} more, see the notebook")
-    return [line for line in lines if line.strip()]
+    """The writes as plain text, at most 54 characters a line."""
+    lines = [
+        one_line(f"{write.channel} → {_value(write)}", _WIDTH) for write in plan.writes[:shown]
+    ]
+    if plan.count > shown:
+        lines.append(f"… and {plan.count - shown} more, see the notebook")
+    return lines
 
 
 def commands(pending: PendingApproval) -> list[str]:
@@ -151,32 +132,8 @@ def _commands(pending: PendingApproval) -> list[tuple[str, str]]:
     ]
 
 
-def _name(write: PlannedWrite) -> str:
-    return one_line(write.channel, 40) if write.channel else "a channel that the code computes"
-
-
 def _value(write: PlannedWrite) -> str:
-    if not write.value_known:
-        return "computed"
-    if isinstance(write.value, list) and len(write.value) > _SHOWN_ELEMENTS:
-        return f"{len(write.value)} values, {_span(write.value)} {one_line(write.units, 8)}".strip()
-    shown = one_line(str(write.value), 20)
-    return f"{shown} {one_line(write.units, 8)}".strip()
-
-
-def _span(values: list[Any]) -> str:
-    numbers = [value for value in values if isinstance(value, int | float)]
-    if len(numbers) < len(values):
-        return "not all numbers"
-    return f"{min(numbers):g} … {max(numbers):g}"
-
-
-def _limits(write: PlannedWrite) -> str:
-    if write.min_value is None and write.max_value is None:
-        return "no limits" if write.channel else "limits not checked"
-    low = "-∞" if write.min_value is None else f"{write.min_value:g}"
-    high = "∞" if write.max_value is None else f"{write.max_value:g}"
-    return f"limits {low} … {high} {one_line(write.units, 8)}".strip()
+    return one_line(str(write.new), 20)
 
 
 def _findings(pending: PendingApproval, words: int) -> str:
