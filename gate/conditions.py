@@ -25,15 +25,18 @@ class ConditionReader:
 
     async def failure(self, condition: Condition) -> str | None:
         """Why `condition` does not hold, None where it does. What can't be read does not hold."""
-        wanted = f"{condition.channel} {condition.op} {shown(condition.value)}"
         try:
             reading = await self._reader.read(condition.channel)
         except (IocLostError, LookupError, UnfitValueError) as error:
-            return f"the condition {wanted} can't be judged: {error}"
+            return f"the condition {worded(condition)} can't be judged: {error}"
         if holds(condition, reading):
             return None
-        state = f" ({reading.state})" if reading.state else ""
-        return f"the condition {wanted} does not hold: it reads {shown(reading.value)}{state}"
+        return f"the condition {worded(condition)} does not hold: it reads {reading}"
+
+
+def worded(condition: Condition) -> str:
+    """A condition, for messages."""
+    return f"{condition.channel} {condition.op} {shown(condition.value)}"
 
 
 def holds(condition: Condition, reading: Reading) -> bool:

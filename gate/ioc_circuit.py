@@ -139,15 +139,15 @@ class IocCircuit(asyncio.Protocol):
         return frame
 
     def clear(self, channel: OwnChannel) -> None:
-        """Give a channel of our own back."""
+        """Give a channel of our own back, and its monitor."""
+        self._monitors.pop(channel.cid, None)
         self.send(pack(Command.CLEAR_CHANNEL, p1=channel.sid, p2=channel.cid))
 
     def monitor(self, channel: OwnChannel, dtype: int, take: Callable[[Frame], None]) -> None:
-        """Have `take` called with every change of value or alarm."""
-        identity = self._own_id()
-        self._monitors[identity] = take
+        """Have `take` called with every change of value or alarm; one monitor for each channel."""
+        self._monitors[channel.cid] = take
         mask = b"\0" * 12 + b"\0\x05\0\0"  # value and alarm
-        self.send(pack(Command.EVENT_ADD, dtype, 1, channel.sid, identity, mask))
+        self.send(pack(Command.EVENT_ADD, dtype, 1, channel.sid, channel.cid, mask))
 
     def echo(self) -> None:
         """Make the IOC say that it lives; `last_heard` tells when it did."""

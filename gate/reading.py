@@ -1,4 +1,4 @@
-"""The gate's own look at channels, on its own circuits: for conditions and inhibit channel."""
+"""The gate's own look at channels, on its own circuits: for all kinds of conditions."""
 
 import asyncio
 from collections import defaultdict
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from gate.directory import Directory
 from gate.ioc_circuit import Address, IocCircuit, IocLostError, OwnChannel
 from gate.values import INVALID, Dbr, Target, UnfitValueError, Value, decode_seen
+from runpermit.limits.values import shown
 
 _ANSWER_BYTES = 1024 * 1024
 
@@ -17,6 +18,10 @@ class Reading:
 
     value: Value
     state: str | None
+
+    def __str__(self) -> str:
+        """For messages: the value, with its state."""
+        return f"{shown(self.value)} ({self.state})" if self.state else shown(self.value)
 
     def equals(self, wanted: str | float) -> bool:
         """Whether it is `wanted`: text is compared with state or text, a number with a number."""

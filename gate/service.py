@@ -14,6 +14,7 @@ from gate.inhibit_channel import InhibitChannel
 from gate.journal import Journal
 from gate.reading import ChannelReader
 from gate.session import Shared
+from gate.watched_channel import WatchedIocs
 from gate.watched_limits import WatchedLimits
 from gate.writing import Writer
 from runpermit.config import Settings
@@ -33,7 +34,8 @@ async def serve(settings: Settings) -> None:
     try:
         directory = Directory(control_system.name_servers, control_system.addresses)
         inhibit = Inhibit(quotas.journal, journal)
-        channel = _inhibit_channel(settings, directory)
+        watched = WatchedIocs(directory)
+        channel = _inhibit_channel(settings, watched)
         if channel is not None:
             inhibit.add_source(channel.refusal)
         reader = ChannelReader(directory)
@@ -74,7 +76,7 @@ def _take_all_descriptors() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-def _inhibit_channel(settings: Settings, directory: Directory) -> InhibitChannel | None:
+def _inhibit_channel(settings: Settings, iocs: WatchedIocs) -> InhibitChannel | None:
     name, value = settings.gate.inhibit_channel, settings.gate.inhibit_value
     if name is None:
         return None
@@ -83,4 +85,4 @@ def _inhibit_channel(settings: Settings, directory: Directory) -> InhibitChannel
             f"gate.inhibit_channel = {name} needs gate.inhibit_value, which it must read for "
             "writes to pass."
         )
-    return InhibitChannel(name, value, directory)
+    return InhibitChannel(name, value, iocs)
