@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 
 from runpermit.errors import PythonExecutorException
 from runpermit.models import Isolation
+from runpermit.models.plan import Declaration
 
 
 class Figure(NamedTuple):
@@ -27,6 +28,11 @@ class RunOutcome:
     execution_time: seconds, of the code alone.
     error: None is success; otherwise the error that the execution goes on with.
     left_out: what could not be collected, one sentence each.
+    declared: what the program said with `plan`, by channel; only a rehearsal tells it.
+    waits: for each put in order the seconds of waiting that were cut short before it, in all; only
+        a rehearsal tells it, and of the first puts alone where there were very many.
+
+    Both are the program's word, told while it ran, however it ended.
     """
 
     stdout: str
@@ -35,6 +41,8 @@ class RunOutcome:
     execution_time: float
     error: PythonExecutorException | None
     left_out: tuple[str, ...] = ()
+    declared: tuple[Declaration, ...] = ()
+    waits: tuple[float, ...] = ()
 
 
 class FinishedRun(Protocol):
@@ -65,9 +73,12 @@ class Kernel(Protocol):
         timeout: float,
         attempt: int,
         on_stdout: Callable[[str], None],
+        rehearse: bool = False,
     ) -> FinishedRun:
         """Run `code` for at most `timeout` seconds; `on_stdout` gets its output as it comes.
 
+        To `rehearse` means that `time.sleep` and `asyncio.sleep` are cut short once the program has
+        written, with clocks that agree; `timeout` is real time.
         When it returns or raises nothing of the program runs any more, and nothing is collected
         yet: who opened a session of the gate closes that first. A failure of the code, and of the
         kernel meanwhile, is the outcome's `error`. Cancelling kills the kernel. Raises

@@ -71,8 +71,10 @@ class LiveKernel:
         timeout: float,
         attempt: int,
         on_stdout: Callable[[str], None],
+        rehearse: bool = False,
     ) -> "LiveRun":
         """Run `code`; see `kernels.interface.Kernel`."""
+        del rehearse
         if self._used:
             raise RuntimeError("A kernel runs one program: open a new session for the next.")
         self._used = True
