@@ -1,0 +1,21 @@
+"""What an operator reads: the workflow's current details, and what CLI and notebook show of a plan.
+
+Kept below 8 KB, since the Web UI sends it in a URL.
+"""
+
+from runpermit.page.answers import commands, page_link
+from runpermit.page.approval import approval_page, question
+from runpermit.page.progress import progress_page
+from runpermit.page.restore import restore_page, restore_question
+from runpermit.page.writes import write_lines
+
+__all__ = [
+    "approval_page",
+    "commands",
+    "page_link",
+    "progress_page",
+    "question",
+    "restore_page",
+    "restore_question",
+    "write_lines",
+]

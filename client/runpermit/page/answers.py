@@ -1,0 +1,83 @@
+"""How a question is answered: by which clicks, and by which commands."""
+
+import shlex
+from urllib.parse import quote
+
+from runpermit.models import PendingApproval, PendingRestore, Verb
+from runpermit.page.layout import WIDTH
+from runpermit.text import fenced
+
+_NEXT = "    "
+_DECLARE = "declare your envelope with plan(…)"
+
+
+def commands(pending: PendingApproval | PendingRestore) -> list[str]:
+    """The commands that answer, with the address that they need."""
+    return [" ".join(parts) for parts in _commands(pending)]
+
+
+def page_link(web_ui: str, namespace: str, workflow_id: str, run_id: str) -> str:
+    """The Web UI's page that shows the current details of one run."""
+    parts = (quote(part, safe="") for part in (namespace, workflow_id, run_id))
+    return "{}/namespaces/{}/workflows/{}/{}/user-metadata".format(web_ui.rstrip("/"), *parts)
+
+
+def show_command(pending: PendingApproval | PendingRestore) -> str:
+    """The command that shows the whole question."""
+    return f"runpermit show {_target(pending)} {pending.cli_options}".strip()
+
+
+def verbs(pending: PendingApproval | PendingRestore) -> list[Verb]:
+    """The answers that are offered: no yes to a plan of which nobody knows the rest."""
+    if isinstance(pending, PendingRestore):
+        return [Verb.RESTORE, Verb.LEAVE]
+    if not pending.plan.may_be_approved:
+        return [Verb.REVISE, Verb.REJECT]
+    return [Verb.APPROVE, Verb.REJECT, Verb.REVISE]
+
+
+def clicks(pending: PendingApproval | PendingRestore) -> str:
+    """Which signals to send in the Web UI, without input."""
+    *others, last = (f"`{verb}-{pending.revision}`" for verb in verbs(pending))
+    return (
+        f"**More Actions → Send a Signal →** choose {', '.join(others)} or {last} **→ Submit**, "
+        "without input."
+    )
+
+
+def command_block(pending: PendingApproval | PendingRestore, shown: int) -> str:
+    """The first `shown` commands in a fence, narrow enough for the page."""
+    return fenced("\n".join(_narrow(parts) for parts in _commands(pending)[:shown]))
+
+
+def _narrow(parts: tuple[str, ...]) -> str:
+    command, *options = parts
+    together = " ".join(options)
+    wide = len(together) > WIDTH - len(_NEXT)
+    return f" \\\n{_NEXT}".join([command, *(options if wide else [together])])
+
+
+def _commands(pending: PendingApproval | PendingRestore) -> list[tuple[str, ...]]:
+    """What is said to which execution, and the options, one by one."""
+    comment = "…"
+    if isinstance(pending, PendingApproval) and not pending.plan.may_be_approved:
+        comment = _DECLARE
+    named = f"--sha256 {pending.revision}"
+    options = {
+        Verb.APPROVE: named,
+        Verb.REJECT: "--reason '…'",
+        Verb.REVISE: f"--comment '{comment}'",
+        Verb.STOP: "--reason '…'",
+        Verb.RESTORE: named,
+        Verb.LEAVE: named,
+    }
+    said = verbs(pending)
+    if isinstance(pending, PendingApproval):
+        said = [*said, Verb.STOP]
+    target = _target(pending)
+    commands = ((f"runpermit {verb} {target}", options[verb], pending.cli_options) for verb in said)
+    return [tuple(filter(None, parts)) for parts in commands]
+
+
+def _target(pending: PendingApproval | PendingRestore) -> str:
+    return shlex.quote(pending.binds.workflow_id)

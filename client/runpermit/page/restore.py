@@ -1,0 +1,71 @@
+"""The page of MACHINE LEFT CHANGED: what an execution left, and how to put it back."""
+
+from runpermit.models import LeftChange, PendingRestore
+from runpermit.page.answers import clicks, command_block, show_command
+from runpermit.page.layout import WIDTH, wrapped
+from runpermit.page.sizing import fitting
+from runpermit.page.values import value_text
+from runpermit.text import fenced, markdown, one_line
+
+# From what reads well to what fits whatever is in it: channels and words shown, commands.
+_SIZES = ((30, 600, 2), (20, 300, 2), (10, 150, 2), (4, 60, 1))
+_ASKED_CHANNELS = 3
+
+
+def restore_question(pending: PendingRestore) -> str:
+    """The question in one line of plain text: which channels, and how many can't be put back."""
+    changes = pending.changes
+    names = ", ".join(one_line(change.channel, 40) for change in changes[:_ASKED_CHANNELS])
+    more = len(changes) - _ASKED_CHANNELS
+    left = f"{names} and {more} more" if more > 0 else names
+    fixed = sum(1 for change in changes if not change.restorable)
+    count = "1 channel" if len(changes) == 1 else f"{len(changes)} channels"
+    told = f"MACHINE LEFT CHANGED: {count}, {left}"
+    return f"{told}; {fixed} can't be put back" if fixed else told
+
+
+def restore_page(pending: PendingRestore) -> str:
+    """The page of a waiting restore question, in the Markdown that the Web UI can show."""
+    return fitting(lambda size: _page(pending, *size), _SIZES)
+
+
+def change_lines(pending: PendingRestore, shown: int = _SIZES[0][0]) -> list[str]:
+    """What was left changed as plain text, at most 54 characters a line."""
+    lines = [line for change in pending.changes[:shown] for line in _lines(change)]
+    if (more := len(pending.changes) - shown) > 0:
+        lines.append(f"… and {more} more")
+    return lines
+
+
+def _page(pending: PendingRestore, shown: int, words: int, answers: int) -> str:
+    parts = [
+        f"### ⚠️ {markdown(restore_question(pending), 300)}",
+        f"**Question {pending.revision}** · asked {pending.asked_at:%Y-%m-%d %H:%M:%S} UTC · does "
+        "not expire · nothing is put back by itself",
+        f"Why it ended: {markdown(pending.reason, words)}",
+        "\n".join(f"⚠️ {markdown(note, words)}" for note in pending.notes[:10]),
+        f"⚠️ Not all channels are shown. All: {markdown(show_command(pending), 300)}"
+        if len(pending.changes) > shown
+        else "",
+        fenced("\n".join(change_lines(pending, shown))),
+        "#### To answer",
+        f"{clicks(pending)} The page does not refresh by itself: press R.",
+        f"`restore-{pending.revision}` puts back what can be put back, the last write first, "
+        "within limits and steps. A channel that no longer reads what was written is another "
+        f"hand's, and is left as it is. `leave-{pending.revision}` leaves everything as it reads "
+        "now.",
+        command_block(pending, answers),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _lines(change: LeftChange) -> list[str]:
+    """A channel: its name, its three values, and what is in the way."""
+    reads = "can't be read now" if change.reads is None else f"reads {value_text(change.reads)} now"
+    values = [f"before {value_text(change.before)}", f"written {value_text(change.written)}", reads]
+    lines = [one_line(change.channel, WIDTH), *wrapped(values)]
+    if change.uncertain:
+        lines += wrapped(["! uncertain whether the last write arrived"])
+    if not change.restorable:
+        lines += wrapped([f"! can't be put back: {change.why_not or 'no reason is known'}"])
+    return lines
