@@ -19,7 +19,7 @@ class Drafting:
 
     @activity.defn(name="draft")
     async def draft(self, task: DraftTask) -> Draft:
-        """The code as a notebook; input files, limits, packages and gate as they are now.
+        """The code as a notebook, its plan; input files, limits, packages, gate as they are now.
 
         Raises ServiceUnavailableError while the gate does not answer.
         """
@@ -30,6 +30,7 @@ class Drafting:
     def _draft(self, task: DraftTask) -> None:
         text = attempt_notebook(task.notebook, task.code, "It waits for approval.")
         write_whole(task.notebook.notebook_path, text)
+        write_whole(task.folder.plan, task.plan.model_dump_json(indent=2))
 
 
 async def take_stock(house: House, folder: Folder) -> Stock:

@@ -18,14 +18,26 @@ from runpermit.models.approval import SHOWN_DIGITS
 from runpermit.models.wire import MAX_DECISIONS, MAX_REVISIONS, Undecodable
 from runpermit.text import one_line
 
+_APPROVAL = frozenset({Verb.APPROVE, Verb.REJECT, Verb.REVISE})
+# Whoever says no is not asked what to.
+_NO = frozenset({Verb.REJECT, Verb.LEAVE})
+RESTORE_VERBS = frozenset({Verb.RESTORE, Verb.LEAVE})
+
 
 @dataclass(frozen=True)
 class Question:
-    """One revision that waits. `plain_approve`: whether an approval without sha256 counts."""
+    """One revision that waits.
+
+    plain_yes: whether an answer that lets something be written counts without its sha256.
+    verbs: what may be answered.
+    problem: why its plan can't be approved, empty where it can.
+    """
 
     number: int
     sha256: str
-    plain_approve: bool
+    plain_yes: bool
+    verbs: frozenset[Verb] = _APPROVAL
+    problem: str = ""
 
     @property
     def revision(self) -> str:
@@ -98,7 +110,7 @@ def _read(message: Incoming) -> tuple[Decision, str | None]:
     """The decision in the arguments, and why there is none that can be used."""
     nothing = Decision.model_construct()
     if message.verb is None:
-        return nothing, "it names no decision: say approve, reject, revise or stop"
+        return nothing, f"it names no decision: say one of {', '.join(Verb)}"
     if not message.arguments:
         return nothing, None
     if len(message.arguments) > 1:
@@ -169,9 +181,13 @@ def _stale(question: Question, message: Incoming, decision: Decision) -> str | N
 
 def _inadmissible(question: Question, message: Incoming, decision: Decision) -> str | None:
     named = message.revision is not None or decision.sha256 is not None
+    if message.verb not in question.verbs:
+        return f"the question is another one: say {' or '.join(sorted(question.verbs))}"
+    if message.verb is Verb.APPROVE and question.problem:
+        return f"the plan is incomplete and can't be approved ({question.problem})"
     if decision.signature is not None:
         return "signatures are not verified in this version: a decision with one is refused"
-    if message.verb is not Verb.REJECT and not named and not question.plain_approve:
+    if message.verb not in _NO and not named and not question.plain_yes:
         return (
             f"it must name what it is for: {message.verb}-{question.revision}, or sha256. "
             "Without it only the first revision of a first run can be meant"

@@ -1,8 +1,5 @@
 """Counts the programs tried, and keeps what became of each as feedback for the next."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from runpermit.errors import (
     ChannelLimitsViolationError,
     CodeAnalysisError,
@@ -42,7 +39,6 @@ class Attempts:
         self._failed = 0
         self._given = request.approved_code
         self.may_have_written = False
-        self.writes_known = False
 
     def begin(self) -> str | None:
         """Start the next attempt; the code that the request brought, or None: generate it."""
@@ -82,10 +78,6 @@ class Attempts:
         if self._failed >= self._request.retries:
             chain = [error.error_message for error in self._state.error_chain]
             raise MaxAttemptsExceededError("Python execution", self._failed, chain)
-
-    def learn_writes(self, told: Mapping[str, Any]) -> None:
-        """Take what the end of an apply tells of its writes, if it does."""
-        self.writes_known = "forwarded" in told
 
     def revise(self, decision: DecisionRecord) -> None:
         """Take an operator's wish as feedback; it does not count as a failed attempt."""

@@ -12,6 +12,7 @@ from runpermit.models import (
     DecisionReceipt,
     DecisionWay,
     PendingApproval,
+    PendingRestore,
     PythonExecutionState,
     Verb,
 )
@@ -41,13 +42,23 @@ class Conversation:
         self._desk.receive(Verb.REVISE, decision, DecisionWay.SIGNAL)
 
     @workflow.signal
+    def restore(self, *decision: Any) -> None:  # noqa: ANN401
+        """Put back what the execution left changed."""
+        self._desk.receive(Verb.RESTORE, decision, DecisionWay.SIGNAL)
+
+    @workflow.signal
+    def leave(self, *decision: Any) -> None:  # noqa: ANN401
+        """Leave the machine as it is."""
+        self._desk.receive(Verb.LEAVE, decision, DecisionWay.SIGNAL)
+
+    @workflow.signal
     def stop(self, *decision: Any) -> None:  # noqa: ANN401
         """End the execution now, whatever it does."""
         self._desk.receive(Verb.STOP, decision, DecisionWay.SIGNAL)
 
     @workflow.update
     def decide(self, *decision: Any) -> DecisionReceipt:  # noqa: ANN401
-        """Say approve, reject, revise or stop, and be told at once whether it counted."""
+        """Say what a signal would, and be told at once whether it counted."""
         verb = _verb(decision)
         record = self._desk.receive(verb, decision, DecisionWay.UPDATE)
         if verb is None or not record.accepted:
@@ -70,6 +81,11 @@ class Conversation:
     def pending_approval(self) -> PendingApproval | None:
         """The question that waits, or nothing."""
         return self._state.approval_interrupt_data
+
+    @workflow.query
+    def pending_restore(self) -> PendingRestore | None:
+        """The question about a machine that was left changed, or nothing."""
+        return self._state.pending_restore
 
     @workflow.query
     def code(self) -> str | None:

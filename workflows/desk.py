@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -11,8 +12,6 @@ from temporalio import workflow
 
 from runpermit.models import DecisionRecord, DecisionWay, Verb
 from workflows.approval import Desk, Incoming, Question, decide
-
-_VERBS_OF_A_QUESTION = (Verb.APPROVE, Verb.REJECT, Verb.REVISE)
 
 
 class ApprovalDesk:
@@ -61,6 +60,12 @@ class ApprovalDesk:
         self.state = Desk(stop=self.state.stop, records=self.state.records)
         return answer
 
+    def begin_aftermath(self) -> DecisionRecord | None:
+        """The stop that ended the work, if one did; from now on another one counts."""
+        stop = self.state.stop
+        self.state = replace(self.state, stop=None)
+        return stop
+
     async def close(self) -> None:
         """Record from now on, change nothing; what came for earlier questions is recorded too."""
         self.state = Desk(ended=True, stop=self.state.stop, records=self.state.records)
@@ -73,7 +78,9 @@ class ApprovalDesk:
             workflow.set_signal_handler(name, None)
 
     def _offer(self, question: Question) -> None:
-        for verb in _VERBS_OF_A_QUESTION:
+        for verb in sorted(question.verbs):
+            if verb is Verb.APPROVE and question.problem:
+                continue
             name = f"{verb}-{question.revision}"
             self._offered.append(name)
             workflow.set_signal_handler(name, partial(self._signalled, verb, question.revision))

@@ -3,10 +3,10 @@
 import asyncio
 
 from temporalio import workflow
-from temporalio.exceptions import FailureError
+from temporalio.exceptions import ApplicationError, FailureError
 
 from runpermit.errors import PythonExecutorException, WorkflowError
-from runpermit.failures import unwrap
+from runpermit.failures import to_application_error
 from runpermit.models import (
     NotebookAttempt,
     NotebookType,
@@ -17,25 +17,22 @@ from runpermit.models import (
 )
 from runpermit.text import one_line
 from workflows import steps
+from workflows.aftermath import Aftermath, undisturbed
 from workflows.attempts import Attempts
-from workflows.conversation import Conversation
-from workflows.refusals import after_opening
+from workflows.refusals import judged
 from workflows.retries import Step
 from workflows.shelf import next_notebook
-from workflows.stage_board import StageBoard
 from workflows.step_runner import run_step
 
 
-class Ending(Conversation):
+class Ending(Aftermath):
     """Whatever comes, the final notebook is written, the folder freed, the last stage shown."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._board = StageBoard(self._state)
         self._context = PythonExecutionContext()
         self._plan: Plan | None = None
-        # Set by the first steps of the lifecycle, before anything reads them.
-        self._deployment: steps.Deployment
+        # Set by the first steps of the lifecycle, before anything reads it.
         self._attempts: Attempts
 
     async def _succeed(self, result: PythonServiceResult) -> PythonServiceResult:
@@ -53,11 +50,37 @@ class Ending(Conversation):
         await workflow.wait_condition(workflow.all_handlers_finished)
         return result
 
-    async def _fail(self, stage: Stage, error: PythonExecutorException) -> None:
-        """Publish how it ended, after writing down what can be written down."""
+    async def _failed(self, error: PythonExecutorException) -> ApplicationError:
+        """End with `error`, as the workflow raises it."""
+        await self._wind_up(final_stage(error), error)
+        return to_application_error(error, non_retryable=True)
+
+    async def _stopped(self) -> ApplicationError | asyncio.CancelledError:
+        """End with the error of a stop, or as Temporal's own cancel wants it."""
+        stop = self._desk.begin_aftermath()
+        if stop is None:
+            message = "Stopped: the execution was cancelled in Temporal."
+        else:
+            who = stop.operator or "an unnamed operator"
+            message = f"Stopped by {who}: {stop.comment or 'no reason was given'}."
+        error: PythonExecutorException = WorkflowError(message, Stage.STOPPED)
+        if self._permit is not None:
+            settled, _ = await undisturbed(self._settle(self._permit))
+            self._attempts.may_have_written = not settled.verdict.may_apply_again
+        if self._settled is not None and not self._settled.verdict.may_apply_again:
+            error = judged(error, self._settled)
+        await self._wind_up(Stage.STOPPED, error)
+        if stop is None:
+            return asyncio.CancelledError(error.message)
+        return to_application_error(error, non_retryable=True)
+
+    async def _wind_up(self, stage: Stage, error: PythonExecutorException) -> None:
+        """Ask what becomes of the machine, write down what can be written down, publish the end."""
+        await self._ask_to_restore(error.message)
         await self._desk.close()
         self._state.is_failed = True
         self._state.failure_reason = error.message
+        error.technical_details |= self._told()
         if self._context.is_initialized:
             error.folder_path = self._context.folder_path
             try:
@@ -67,21 +90,6 @@ class Ending(Conversation):
                 workflow.logger.error("no final notebook: %s", second)
         self._board.enter(stage, error.message)
         await workflow.wait_condition(workflow.all_handlers_finished)
-
-    def _stopped(self, interruption: BaseException) -> PythonExecutorException:
-        """The error of a stop, with what the interrupted step says it wrote."""
-        stop = self._desk.state.stop
-        if stop is None:
-            message = "Stopped: the execution was cancelled in Temporal."
-        else:
-            who = stop.operator or "an unnamed operator"
-            message = f"Stopped by {who}: {stop.comment or 'no reason was given'}."
-        error = WorkflowError(message, Stage.STOPPED)
-        if self._state.request is None or not self._attempts.may_have_written:
-            return error
-        error.technical_details = unwrap(interruption).technical_details
-        self._attempts.learn_writes(error.technical_details)
-        return after_opening(error)
 
     async def _conclude(
         self,
@@ -110,7 +118,11 @@ class Ending(Conversation):
                 result=result.execution_result if result else None,
                 failure=failure,
                 wrote=self._attempts.may_have_written,
-                writes_known=self._attempts.writes_known,
+                verdict=self._settled.verdict if self._settled else None,
+                writes=self._settled.writes if self._settled else None,
+                verified=self._verified,
+                changes=self._left if failure else [],
+                restored=self._restored,
                 notebook=self._notebook(kind, stage),
             ),
             timeouts=self._deployment.timeouts,

@@ -6,6 +6,7 @@ from temporalio import workflow
 
 from runpermit.errors import WorkflowError
 from runpermit.models import (
+    AnalysisResult,
     DecisionRecord,
     ExecutionMode,
     Isolation,
@@ -19,8 +20,7 @@ from runpermit.models import (
     Verb,
 )
 from runpermit.page import page_link
-from workflows.refusals import refused_in_reading
-from workflows.steps import Analysed, Deployment, Draft, InForce
+from workflows.steps import Deployment, Draft, InForce
 
 
 def build_question(
@@ -29,8 +29,9 @@ def build_question(
     deployment: Deployment,
     code: str,
     draft: Draft,
-    seen: Analysed,
-    mode: ExecutionMode,
+    seen: AnalysisResult,
+    plan: Plan,
+    changed: list[str],
     number: int,
     notebook: NotebookAttempt,
     asked_at: datetime,
@@ -38,31 +39,34 @@ def build_question(
     """The question for revision `number` of this execution."""
     info = workflow.info()
     expiry = deployment.question_expiry
+    reads = plan.kind is PlanKind.READS_ONLY
+    mode = ExecutionMode.READ_ONLY if reads else ExecutionMode.WRITE_ACCESS
     return PendingApproval(
         binds=Revision(
             workflow_id=info.workflow_id,
             first_run_id=info.first_execution_run_id,
             number=number,
             code=code,
-            plan=seen.plan,
+            plan=plan,
             limits_sha256=draft.gate.limits_sha256,
             inputs=draft.inputs,
             kernel_environment=draft.kernel_environment,
         ),
-        warnings=warnings(deployment, draft, seen.plan, mode),
+        changed=changed,
+        warnings=warnings(deployment, draft, plan, mode),
         execution_mode=mode,
         user_query=request.user_query,
         task_objective=request.task_objective,
         expected_results=request.expected_results,
         requester=request.requester,
-        analysis_issues=seen.analysis.issues,
+        analysis_issues=seen.issues,
         folder_path=str(deployment.folder.path),
         notebook_path=str(notebook.notebook_path),
         notebook_link=notebook.notebook_link,
         asked_at=asked_at,
         expires_at=asked_at + timedelta(seconds=expiry) if expiry else None,
         page_link=page_link(deployment.web_ui, deployment.namespace, info.workflow_id, info.run_id),
-        cli_options=_cli_options(deployment),
+        cli_options=cli_options(deployment),
     )
 
 
@@ -102,17 +106,21 @@ def warnings(deployment: Deployment, draft: Draft, plan: Plan, mode: ExecutionMo
 
 def _write_warnings(plan: Plan) -> list[str]:
     found = []
-    writes = plan.writes
-    if plan.kind is PlanKind.REFUSED_READ_ONLY:
-        found.append(f"{refused_in_reading(writes[0])} More writes may follow.")
-    else:
-        found.append("Nothing was rehearsed: writes as seen in the code.")
-    unknown = sum(1 for write in writes if write.channel is None)
-    if unknown:
-        found.append(f"CHANNEL UNKNOWN in {unknown} of {len(writes)} writes: it may be any.")
-    computed = sum(1 for write in writes if write.channel and not write.value_known)
-    if computed:
-        found.append(f"{computed} of {len(writes)} values are computed as it runs.")
+    if plan.kind is PlanKind.INCOMPLETE:
+        found.append(f"INCOMPLETE, can't be approved: {plan.problem}")
+    if plan.kind is PlanKind.DECLARED and plan.problem:
+        found.append(f"The rehearsal did not end: {plan.problem} What was declared is enforced.")
+    failing = [state for state in plan.machine if not state.holds]
+    found += [
+        f"{state.channel} {state.op} {state.value} does not hold (reads {state.reads}): writes "
+        "that need it will be refused."
+        for state in failing
+    ]
+    if plan.upstream:
+        found.append(f"What the writes do was answered by the model at {plan.upstream}.")
+    if plan.unknown:
+        shown = ", ".join(plan.unknown[:3]) + (", …" if len(plan.unknown) > 3 else "")  # noqa: PLR2004
+        found.append(f"Nothing models what the writes do to {shown}: it read what was there.")
     return found
 
 
@@ -132,7 +140,8 @@ def gate_warnings(now: InForce, mode: ExecutionMode) -> list[str]:
     return found
 
 
-def _cli_options(deployment: Deployment) -> str:
+def cli_options(deployment: Deployment) -> str:
+    """What printed commands need so that they reach this Temporal."""
     options = []
     if deployment.address:
         options.append(f"--address {deployment.address}")

@@ -7,21 +7,16 @@ from temporalio import workflow
 from runpermit.errors import (
     ChannelLimitsViolationError,
     ContainerConfigurationError,
-    ContainerConnectivityError,
     ErrorCategory,
     InvalidRequestError,
+    PlanOutdatedError,
     PythonExecutorException,
     WorkflowError,
 )
-from runpermit.failures import KEPT_ITEMS
-from runpermit.models import Isolation, PlannedWrite, PythonExecutionRequest, accept_request
+from runpermit.limits import ViolationType
+from runpermit.models import Isolation, PythonExecutionRequest, Verdict, accept_request
 from runpermit.text import one_line, visible
-from workflows.steps import NOT_OPENED, Deployment
-
-RESET_REFUSAL = (
-    "This run is a reset of an earlier one, which may have written: it writes nothing. Start a new "
-    "execution."
-)
+from workflows.steps import Deployment, Settled
 
 
 def accept_start(inputs: tuple[Any, ...], info: workflow.Info) -> PythonExecutionRequest:
@@ -85,53 +80,69 @@ def _why_no_write(deployment: Deployment, info: workflow.Info) -> str | None:
     return None
 
 
-def refused_write(error: ChannelLimitsViolationError) -> PlannedWrite:
-    """The write that the gate refused in a read-only run, as the plan of what comes next."""
-    value = error.attempted_value
-    # An error keeps the end of a long array alone, and the gate tells of a longer one its length.
-    whole = isinstance(value, int | float | str) or (
-        isinstance(value, list) and len(value) < KEPT_ITEMS
-    )
-    return PlannedWrite(
-        channel=error.channel_address, value=value if whole else None, value_known=whole, line=None
-    )
-
-
-def refused_in_reading(write: PlannedWrite) -> str:
-    """Why code that was taken for reading is asked about as writing."""
-    value = one_line(str(write.value), 40) if write.value_known else "a value"
+def refused_in_reading(error: ChannelLimitsViolationError) -> str:
+    """Why code that was taken for reading is rehearsed."""
+    value = one_line(str(error.attempted_value), 40)
     return (
-        f"The gate refused a write to {one_line(write.channel or '', 60)} = {value} in the "
+        f"The gate refused a write to {one_line(error.channel_address, 60)} = {value} in the "
         "read-only run; the analysis had not seen it."
     )
 
 
-def was_opened(error: PythonExecutorException) -> bool:
-    """Whether the program of a failed apply may have begun: unless it is proven, it may."""
-    details = error.technical_details
-    return not (
-        details.get("verdict") == NOT_OPENED
-        or details.get("timeout") == "SCHEDULE_TO_START"
-        or isinstance(error, ContainerConnectivityError)
-    )
+def judged(error: PythonExecutorException | None, settled: Settled) -> PythonExecutorException:
+    """What the end of an apply means, by what the gate's journal says first of all.
 
-
-def after_opening(error: PythonExecutorException) -> PythonExecutorException:
-    """`error` of an apply, such that nobody takes it for one after which it may run again."""
-    if not was_opened(error):
-        return error
-    advice = _advice(error)
-    if error.category in {ErrorCategory.CODE_RELATED, ErrorCategory.WORKFLOW}:
+    `error` is what the apply told, None where it claimed success. After a write nothing looks like
+    an error after which it may run again.
+    """
+    if settled.verdict.may_apply_again:
+        return _nothing_written(error, settled)
+    details = {"verdict": settled.verdict, "reason": settled.reason}
+    if settled.verdict is not Verdict.UNKNOWN:
+        details |= settled.writes.details()
+    advice = _ADVICE[settled.verdict]
+    if settled.writes.forwarded:
+        advice += f" Writes forwarded: {settled.writes.forwarded}."
+    if error is not None and error.category in {ErrorCategory.CODE_RELATED, ErrorCategory.WORKFLOW}:
         error.message = f"{error.message} {advice}"
+        error.technical_details |= details
         return error
-    message = f"{advice} {error.message}"
-    return WorkflowError(message, "applying", error, technical_details=error.technical_details)
+    told = error.message if error is not None else settled.reason
+    return WorkflowError(f"{advice} {told}".strip(), "applying", error, technical_details=details)
 
 
-def _advice(error: PythonExecutorException) -> str:
-    """What to do, by what the gate says was written; without its word it may be anything."""
-    forwarded = error.technical_details.get("forwarded")
-    if forwarded == 0:
-        return "It ran with write access, wrote nothing, and is not repeated."
-    told = "" if forwarded is None else f" Writes forwarded: {forwarded}."
-    return f"It ran with write access and is not repeated: look at the machine.{told}"
+_ADVICE = {
+    Verdict.PARTIAL: "It wrote, did not come to its end, and is not repeated: look at the machine.",
+    Verdict.COMPLETED: "It wrote all that it was to write, but what came of it was lost.",
+    Verdict.UNKNOWN: (
+        "Nobody could ask the gate's journal what was written: look at the machine, and at the "
+        "plan of this execution."
+    ),
+}
+
+
+def _nothing_written(
+    error: PythonExecutorException | None, settled: Settled
+) -> PythonExecutorException:
+    if error is None:
+        return WorkflowError(
+            f"The apply was completed by somebody else: nothing was written. {settled.reason}",
+            "applying",
+            technical_details={"verdict": settled.verdict},
+        )
+    error.technical_details["verdict"] = settled.verdict
+    if not isinstance(error, ChannelLimitsViolationError):
+        return error
+    reason = f"{error.channel_address}: {error.violation_reason}"
+    if error.violation_type in _NOT_THE_PLAN:
+        # No fault of the code, and no other plan would help.
+        return WorkflowError(f"Nothing was written. {reason}.", "applying", error)
+    return PlanOutdatedError(f"Nothing was written: {reason}", [reason], error.technical_details)
+
+
+_NOT_THE_PLAN = {
+    ViolationType.INHIBITED,
+    ViolationType.CONDITION_FAILED,
+    ViolationType.NOT_ALLOWED,
+    ViolationType.LIMITS_UNAVAILABLE,
+}

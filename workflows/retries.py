@@ -10,6 +10,9 @@ from runpermit.errors import ErrorCategory
 from workflows.steps import Timeouts
 
 _KERNEL_START = timedelta(seconds=60)
+# Long ramps, and an inhibit that is waited for.
+_RESTORE = timedelta(days=1)
+_SETTLING = timedelta(minutes=5)
 _ONCE = RetryPolicy(maximum_attempts=1)
 
 
@@ -48,10 +51,17 @@ class Step(StrEnum):
     PREPARE = "prepare"
     GENERATE = "generate"
     ANALYSE = "analyse"
+    REHEARSE = "rehearse"
     DRAFT = "draft"
     EXECUTE = "execute"
     APPLY = "apply"
+    SETTLE = "settle"
+    VERIFY = "verify"
+    RESTORE = "restore"
     CONCLUDE = "conclude"
+
+
+_LONG = {Step.GENERATE, Step.REHEARSE, Step.EXECUTE, Step.APPLY, Step.VERIFY, Step.RESTORE}
 
 
 @dataclass(frozen=True)
@@ -78,14 +88,25 @@ def step_limits(step: Step, timeouts: Timeouts, run_seconds: float | None = None
         Step.GENERATE: timedelta(seconds=timeouts.generation) + timedelta(seconds=30),
         Step.EXECUTE: run + _KERNEL_START,
         Step.APPLY: run + _KERNEL_START,
+        Step.REHEARSE: timedelta(seconds=timeouts.rehearsal) + _KERNEL_START,
+        Step.VERIFY: _SETTLING,
+        Step.RESTORE: _RESTORE,
     }.get(step, timedelta(seconds=60))
-    long = step in {Step.GENERATE, Step.EXECUTE, Step.APPLY}
+    if step is Step.SETTLE:
+        # Whether anything was written is worth waiting for: for its host, and for its gate.
+        return Limits(
+            start_to_close=one_try,
+            schedule_to_start=None,
+            schedule_to_close=timedelta(seconds=timeouts.verdict),
+            heartbeat=None,
+            retry_policy=infrastructure,
+        )
     # The queue of a host has one worker: where that is gone, waiting for ever helps nobody.
     on_host = step not in {Step.PREPARE, Step.ANALYSE}
     return Limits(
         start_to_close=one_try,
         schedule_to_start=host if on_host else None,
         schedule_to_close=one_try + (max(retry, host) if on_host else retry),
-        heartbeat=timedelta(seconds=timeouts.heartbeat) if long else None,
+        heartbeat=timedelta(seconds=timeouts.heartbeat) if step in _LONG else None,
         retry_policy=_ONCE if step is Step.APPLY else infrastructure,
     )

@@ -3,9 +3,16 @@
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey
 
-from runpermit.models import Memo, PendingApproval, PythonExecutionState, Stage, StageChange
+from runpermit.models import (
+    Memo,
+    PendingApproval,
+    PendingRestore,
+    PythonExecutionState,
+    Stage,
+    StageChange,
+)
 from runpermit.names import STAGE_ATTRIBUTE
-from runpermit.page import approval_page, progress_page, question
+from runpermit.page import approval_page, progress_page, question, restore_page
 from runpermit.text import one_line
 from workflows.steps import Deployment
 
@@ -59,8 +66,25 @@ class StageBoard:
                     "attempt": self._state.generation_attempt,
                     "question": one_line(question(pending.plan), 200),
                     "first_writes": [
-                        one_line(write.channel or "computed", 60)
-                        for write in pending.plan.writes[:3]
+                        one_line(channel.channel, 60) for channel in pending.plan.channels[:3]
+                    ],
+                    "sha256": pending.sha256,
+                }
+            )
+        )
+        self._search()
+
+    def ask_to_restore(self, pending: PendingRestore) -> None:
+        """Show that the machine was left changed."""
+        self._change(Stage.AWAITING_RESTORE, pending.reason)
+        workflow.set_current_details(restore_page(pending))
+        self._publish(
+            self._memo.model_copy(
+                update={
+                    "stage": Stage.AWAITING_RESTORE,
+                    "question": one_line(f"MACHINE LEFT CHANGED. {pending.reason}", 200),
+                    "first_writes": [
+                        one_line(change.channel, 60) for change in pending.changes[:3]
                     ],
                     "sha256": pending.sha256,
                 }

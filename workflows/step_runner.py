@@ -7,11 +7,10 @@ from typing import TypeVar
 from temporalio import workflow
 from temporalio.exceptions import FailureError, is_cancelled_exception
 
-from runpermit.errors import PythonExecutorException, WorkflowError
 from runpermit.failures import unwrap
 from runpermit.names import host_queue
 from workflows.retries import Step, step_limits
-from workflows.steps import Executed, Timeouts
+from workflows.steps import Timeouts
 
 Task = TypeVar("Task")
 Answer = TypeVar("Answer")
@@ -84,17 +83,8 @@ async def _typed(step: Awaitable[Answer]) -> Answer:
         raise asyncio.CancelledError from failure
     # A step that is deaf to cancellation gives its answer; whoever said stop wants no next step.
     if _cancel_requests() > before:
-        raise asyncio.CancelledError from _wrote(answer)
+        raise asyncio.CancelledError
     return answer
-
-
-def _wrote(answer: object) -> PythonExecutorException | None:
-    """What a step wrote that met a stop as it ended: the cause by which the stop tells it."""
-    if not isinstance(answer, Executed) or answer.writes is None:
-        return None
-    return WorkflowError(
-        "It had ended when it was stopped.", "applying", technical_details=answer.writes.details()
-    )
 
 
 def _cancel_requests() -> int:

@@ -9,27 +9,26 @@ from typing import Any
 
 from temporalio import activity
 
-from runpermit.limits import LimitsStatus
+from runpermit.limits import Condition, LimitsStatus
 from runpermit.models import (
     AnalysisResult,
     DecisionRecord,
     ExecutionError,
-    ExecutionMode,
     GateStatus,
     Isolation,
+    LeftChange,
     NotebookAttempt,
+    Permit,
     Plan,
-    PlannedWrite,
     PythonExecutionRequest,
     PythonExecutionSuccess,
-    Revision,
+    RestoreReport,
     Stage,
+    Verdict,
+    VerifiedChannel,
     WriteReport,
 )
 from runpermit.models.wire import Message
-
-# The verdict on a run that is proven never to have begun.
-NOT_OPENED = "not_opened"
 
 
 class Timeouts(Message):
@@ -40,6 +39,8 @@ class Timeouts(Message):
     heartbeat: float = 15
     retry: float = 300
     host: float = 600
+    rehearsal: float = 120
+    verdict: float = 3600
 
 
 class Folder(Message):
@@ -74,6 +75,16 @@ class Folder(Message):
         return self.path / f"notebook{self.suffix}.ipynb"
 
     @property
+    def plan(self) -> Path:
+        """The plan that was asked about last."""
+        return self.path / f"plan{self.suffix}.json"
+
+    @property
+    def applied(self) -> Path:
+        """What an apply told of its end, for whoever asks again."""
+        return self.path / f"applied{self.suffix}.json"
+
+    @property
     def journal(self) -> Path:
         """The copy of what the gate recorded of this execution."""
         return self.path / f"journal{self.suffix}.jsonl"
@@ -93,6 +104,7 @@ class Deployment(Message):
     control_system_type: str
     approval_mode: str
     question_expiry: float | None
+    plan_max_age: float
     timeouts: Timeouts
     isolation: Isolation
     limits: LimitsStatus
@@ -130,25 +142,29 @@ class GeneratedCode(Message):
 
 
 class AnalyseTask(Message):
-    """A program to look at, and the write that the gate refused it in a read-only run."""
+    """A program to look at."""
 
     code: str
-    refused: PlannedWrite | None = None
 
 
-class Analysed(Message):
-    """What the analysis says, and the writes that it can see with their channels' limits."""
+class RehearseTask(Message):
+    """A program to try, for `timeout` seconds at most; `guards` must hold when it is applied."""
 
-    analysis: AnalysisResult
-    plan: Plan
+    folder: Folder
+    code: str
+    attempt: int
+    timeout: float
+    guards: list[Condition]
+    notebook: NotebookAttempt
 
 
 class DraftTask(Message):
-    """A program that will wait for approval."""
+    """A program that will wait for approval, and what it would write."""
 
     folder: Folder
     notebook: NotebookAttempt
     code: str
+    plan: Plan
 
 
 class InForce(Message):
@@ -175,15 +191,20 @@ class Draft(Stock):
 
 
 class ExecuteTask(Message):
-    """Run `code` once, `timeout` seconds at most; `approved` is what a person said yes to."""
+    """Run `code` once, `timeout` seconds at most."""
 
     folder: Folder
     code: str
-    approved: Revision | None
     attempt: int
-    mode: ExecutionMode
     timeout: float
     notebook: NotebookAttempt
+
+
+class ApplyTask(ExecuteTask):
+    """Run what a person said yes to: the code of `permit`, while `guards` hold."""
+
+    permit: Permit
+    guards: list[Condition]
 
 
 class Executed(Message):
@@ -199,10 +220,52 @@ class Executed(Message):
     warnings: list[str]
 
 
+class SettleTask(Message):
+    """An apply with `permit` is over, or lost: the gate's journal is to say what was written."""
+
+    folder: Folder
+    permit: Permit
+
+
+class Settled(Message):
+    """What was written, from the journal alone; `reason` says how the session ended.
+
+    `executed` is what the apply would have told, where it completed and left it in the folder.
+    """
+
+    verdict: Verdict
+    writes: WriteReport
+    changes: list[LeftChange] = []
+    reason: str = ""
+    executed: Executed | None = None
+
+
+class VerifyTask(Message):
+    """The writes with `permit` are done: whether the devices followed is to be seen."""
+
+    folder: Folder
+    permit: Permit
+
+
+class Verified(Message):
+    """Each channel that was written, after its device had time to follow."""
+
+    channels: list[VerifiedChannel]
+
+
+class RestoreTask(Message):
+    """Put back what the writes of `execution` left changed, as `operator` wants it."""
+
+    folder: Folder
+    execution: str
+    operator: str | None
+
+
 class ConcludeTask(Message):
     """The end of an execution: what the final notebook tells.
 
-    `writes_known`: whether the gate told of an apply that may have written, as `wrote` says.
+    `wrote`: whether it may have written; `verdict` is the word of the gate's journal on that, where
+    it was asked for.
     """
 
     folder: Folder
@@ -219,7 +282,11 @@ class ConcludeTask(Message):
     result: PythonExecutionSuccess | None
     failure: str | None
     wrote: bool
-    writes_known: bool
+    verdict: Verdict | None = None
+    writes: WriteReport | None = None
+    verified: list[VerifiedChannel] = []
+    changes: list[LeftChange] = []
+    restored: RestoreReport | None = None
     notebook: NotebookAttempt
 
 
@@ -236,8 +303,14 @@ async def generate(task: GenerateTask) -> GeneratedCode:
 
 
 @activity.defn(name="analyse")
-async def analyse(task: AnalyseTask) -> Analysed:
+async def analyse(task: AnalyseTask) -> AnalysisResult:
     """Parse a program and find the channels that it uses. Pure."""
+    raise NotImplementedError
+
+
+@activity.defn(name="rehearse")
+async def rehearse(task: RehearseTask) -> Plan:
+    """Run a program whose writes go nowhere, and tell what it would write. Repeatable."""
     raise NotImplementedError
 
 
@@ -254,8 +327,26 @@ async def execute(task: ExecuteTask) -> Executed:
 
 
 @activity.defn(name="apply")
-async def apply(task: ExecuteTask) -> Executed:
-    """Run an approved program that writes. At most once: one attempt, never retried."""
+async def apply(task: ApplyTask) -> Executed:
+    """Run an approved program that writes. At most once: one attempt, and the permit is used up."""
+    raise NotImplementedError
+
+
+@activity.defn(name="settle")
+async def settle(task: SettleTask) -> Settled:
+    """Fence an apply, wait for its writes in flight, and tell what was written. Idempotent."""
+    raise NotImplementedError
+
+
+@activity.defn(name="verify")
+async def verify(task: VerifyTask) -> Verified:
+    """Wait for the devices to follow, and tell whether they did. Idempotent."""
+    raise NotImplementedError
+
+
+@activity.defn(name="restore")
+async def restore(task: RestoreTask) -> RestoreReport:
+    """Put back what was left changed. Resumable: what is back already is not written again."""
     raise NotImplementedError
 
 

@@ -9,6 +9,7 @@ from pydantic import StringConstraints, model_validator
 
 from runpermit.models.modes import ExecutionMode
 from runpermit.models.plan import Plan
+from runpermit.models.restore import LeftChange
 from runpermit.models.wire import Message, canonical_sha256
 
 SHOWN_DIGITS = 6
@@ -50,9 +51,13 @@ class Revision(Message):
 
 
 class PendingApproval(Message):
-    """The question that waits: `binds` is what its sha256 covers, the rest explains."""
+    """The question that waits: `binds` is what its sha256 covers, the rest explains.
+
+    `changed` says, in words, what is no longer as in the revision that was asked about before.
+    """
 
     binds: Revision
+    changed: list[str] = []
     warnings: list[str]
     execution_mode: ExecutionMode
     user_query: str
@@ -92,6 +97,44 @@ class PendingApproval(Message):
     def code(self) -> str:
         """The very code that runs."""
         return self.binds.code
+
+
+class LeftBehind(Message):
+    """What an answer to MACHINE LEFT CHANGED binds."""
+
+    workflow_id: str
+    first_run_id: str
+    number: int
+    changes: list[LeftChange]
+
+
+class PendingRestore(Message):
+    """The question whether to put back what an execution left changed; it does not expire.
+
+    `reason` tells why the execution ended; `notes` what else is known, one sentence each.
+    """
+
+    binds: LeftBehind
+    reason: str
+    notes: list[str] = []
+    asked_at: datetime
+    page_link: str = ""
+    cli_options: str = ""
+
+    @cached_property
+    def sha256(self) -> str:
+        """What an answer names."""
+        return canonical_sha256(self.binds)
+
+    @property
+    def revision(self) -> str:
+        """The digits of the sha256 that people see."""
+        return self.sha256[:SHOWN_DIGITS]
+
+    @property
+    def changes(self) -> list[LeftChange]:
+        """The channels that were left changed, in the order of their first write."""
+        return self.binds.changes
 
 
 class Decision(Message):

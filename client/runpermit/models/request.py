@@ -6,6 +6,8 @@ from typing import Annotated, Any
 from pydantic import FailFast, Field, StringConstraints, ValidationError
 
 from runpermit.errors import InvalidRequestError
+from runpermit.limits.entry import Condition
+from runpermit.models.restore import RestorePolicy
 from runpermit.models.wire import (
     CODE_BYTES,
     REQUEST_BYTES,
@@ -22,9 +24,7 @@ Name = Annotated[
 Text = Annotated[str, StringConstraints(min_length=1)]
 Person = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 
-
-# The contract's fields that come with the gate and the permit.
-_LATER = frozenset({"guards", "restore"})
+MAX_GUARDS = 50
 
 
 class PlanningMode(StrEnum):
@@ -55,7 +55,9 @@ class PythonExecutionRequest(Message):
 
     `retries` is the number of programs tried, 1 to 20. `approved_code` skips generation and earns
     no permit by its name. `execution_folder_path` is set by the service and refused in a request.
-    `timeout_seconds` bounds the run of the code; the deployment's own limit caps it.
+    `timeout_seconds` bounds the run of the code; the deployment's own limit caps it. `guards` must
+    hold while the code writes, beside the facility's. `restore`: whether a person is asked to put
+    back what a failed run left changed.
     """
 
     user_query: Text
@@ -72,6 +74,8 @@ class PythonExecutionRequest(Message):
     session_context: dict[str, Any] | None = None
     execution_folder_path: str | None = None
     requester: Person | None = None
+    guards: Annotated[list[Condition], Field(max_length=MAX_GUARDS), FailFast()] = []
+    restore: RestorePolicy = RestorePolicy.ASK
     timeout_seconds: Annotated[float, Field(gt=0, strict=True)] | None = None
 
     @property
@@ -117,13 +121,6 @@ def accept_request(value: Any) -> PythonExecutionRequest:  # noqa: ANN401
 
 
 def _unknown(names: list[str]) -> InvalidRequestError:
-    later = sorted(_LATER.intersection(names))
-    if later:
-        # Whoever asks for a guard must not get an execution without one.
-        message = (
-            f"{later[0]}: not in this version. An execution with it is refused, not run without."
-        )
-        return InvalidRequestError(message, later[0])
     shown = ", ".join(one_line(name, 100) for name in names[:10])
     return InvalidRequestError(
         f"{shown}: no such field in PythonExecutionRequest. Remove it or correct its name.",

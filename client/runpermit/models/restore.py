@@ -4,6 +4,7 @@ from enum import StrEnum
 from typing import Any
 
 from runpermit.models.wire import Message
+from runpermit.text import one_line
 
 
 class RestorePolicy(StrEnum):
@@ -28,6 +29,13 @@ class LeftChange(Message):
     restorable: bool = True
     why_not: str = ""
     uncertain: bool = False
+
+    def __str__(self) -> str:
+        """The change on one line."""
+        return (
+            f"{_text(self.channel)}: was {_text(self.before)}, set to {_text(self.written)}, "
+            f"reads {_text(self.reads)}"
+        )
 
 
 class RestoreOutcome(StrEnum):
@@ -55,6 +63,11 @@ class RestoredChannel(Message):
     outcome: RestoreOutcome
     reason: str = ""
     writes: int = 0
+
+    def __str__(self) -> str:
+        """What became of the channel, on one line."""
+        why = f" ({one_line(self.reason, 200)})" if self.reason else ""
+        return f"{_text(self.channel)}: {self.outcome}, reads {_text(self.reads)}{why}"
 
 
 class RestoreReport(Message):
@@ -90,3 +103,24 @@ class VerifiedChannel(Message):
     device_reads: float | None = None
     outcome: FollowOutcome
     alarm: str = ""
+
+    def warnings(self) -> list[str]:
+        """One sentence for each thing that somebody has to look at."""
+        found = []
+        if not self.accepted:
+            found.append(
+                f"{_text(self.channel)} was set to {_text(self.written)} and reads "
+                f"{_text(self.reads)}."
+            )
+        if self.outcome is FollowOutcome.NOT_FOLLOWED:
+            found.append(
+                f"{_text(self.device)} did not follow: it reads {_text(self.device_reads)}, "
+                f"{_text(self.expected)} is expected."
+            )
+        if self.outcome is FollowOutcome.UNREADABLE:
+            found.append(f"{_text(self.device or self.channel)} can't be read: look at it.")
+        return found
+
+
+def _text(value: Any) -> str:  # noqa: ANN401  (whatever a channel holds)
+    return one_line(str(value), 60)

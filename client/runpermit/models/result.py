@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from runpermit.models.approval import DecisionRecord, Plan
+from runpermit.models.approval import DecisionRecord
 from runpermit.models.modes import Isolation
+from runpermit.models.plan import Plan
+from runpermit.models.restore import RestoreReport, VerifiedChannel
 from runpermit.models.wire import Message
 from runpermit.models.writes import WriteReport
 
@@ -30,7 +32,8 @@ class PythonExecutionSuccess(Message):
 class PythonServiceResult(Message):
     """The result of an execution that succeeded; a failed one raises instead.
 
-    `writes` is None where the code could only read.
+    `writes` is None where the code could only read. `verified` tells of each channel that was
+    written whether its device followed. `restore` is what was put back, where that was asked for.
     """
 
     execution_result: PythonExecutionSuccess
@@ -40,4 +43,6 @@ class PythonServiceResult(Message):
     isolation: Isolation | None = None
     plan: Plan | None = None
     writes: WriteReport | None = None
+    verified: list[VerifiedChannel] = []
+    restore: RestoreReport | None = None
     decisions: list[DecisionRecord] = []

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from runpermit.models.analysis import AnalysisResult
-from runpermit.models.approval import DecisionRecord, PendingApproval
+from runpermit.models.approval import DecisionRecord, PendingApproval, PendingRestore
 from runpermit.models.notebooks import PythonExecutionContext
 from runpermit.models.request import PythonExecutionRequest
 from runpermit.models.result import PythonServiceResult
@@ -24,9 +24,14 @@ class Stage(StrEnum):
     PREPARING = "preparing"
     GENERATING = "generating"
     ANALYSING = "analysing"
+    REHEARSING = "rehearsing"
     AWAITING_APPROVAL = "awaiting_approval"
     EXECUTING = "executing"
     APPLYING = "applying"
+    VERIFYING = "verifying"
+    AWAITING_RESTORE = "awaiting_restore"
+    RESTORING = "restoring"
+    HOST_UNREACHABLE = "host_unreachable"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     REJECTED = "rejected"
@@ -92,6 +97,7 @@ class PythonExecutionState(BaseModel):
     current_stage: Stage = Stage.PREPARING
     requires_approval: bool | None = None
     approval_interrupt_data: PendingApproval | None = None
+    pending_restore: PendingRestore | None = None
     approval_result: DecisionRecord | None = None
     approved: bool | None = None
     generated_code: str | None = None
