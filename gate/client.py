@@ -1,49 +1,55 @@
-"""The worker's end of the gate's control socket: sessions for kernels, and the gate's status."""
+"""The worker's end of the gate's control socket: sessions for kernels, and what the gate knows."""
 
 import asyncio
 import contextlib
 import json
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
+from gate.client_session import GateSession, gate_lost, line
 from gate.messages import (
     LINE_BYTES,
     GateStatus,
+    GateVerdict,
+    JournalRecords,
     Opening,
+    PlannedChannel,
     Refusal,
+    RestoreReport,
     SessionMode,
     SessionReport,
+    VerifiedChannel,
     WriteOutcome,
     WriteRecord,
 )
-from runpermit.errors import (
-    ContainerConfigurationError,
-    PythonExecutorException,
-    ServiceUnavailableError,
-)
+from gate.wire_errors import understood
+from runpermit.errors import ServiceUnavailableError
 from runpermit.limits import LimitsStatus
 
 __all__ = [
     "GateClient",
     "GateSession",
     "GateStatus",
+    "GateVerdict",
+    "JournalRecords",
     "Opening",
     "Refusal",
     "SessionMode",
     "SessionReport",
     "WriteOutcome",
     "WriteRecord",
+    "gate_lost",
 ]
 
+# For so long the gate may be silent; where it needs longer it says so with an empty line.
 ANSWER_SECONDS = 5.0
-# Closing waits for the writes in flight, and each of them for its IOC.
-CLOSE_SECONDS = 15.0
-RENEWALS_PER_LEASE = 5
 _SHORTEST_LEASE = 1.0
+
+_Answer = TypeVar("_Answer")
 
 
 class GateClient:
@@ -54,41 +60,99 @@ class GateClient:
 
     async def status(self) -> GateStatus:
         """What is in force now. Raises ServiceUnavailableError where the gate does not answer."""
-        async with self._connected() as (reader, writer):
-            writer.write(_line({"do": "status"}))
-            answer = await _answer(reader, ANSWER_SECONDS)
-            inhibit, limits = answer.get("inhibit"), _limits(answer)
-            return GateStatus(
-                inhibited=inhibit.get("refusal") if isinstance(inhibit, dict) else "unknown",
-                writes=answer.get("writes") is True,
-                limits_error=limits.error,
-                limits_enabled=limits.enabled,
-                limits_sha256=limits.binds,
-                journal_protected=answer.get("journal_protected") is True,
-            )
+        answer = await self._ask({"do": "status"})
+        inhibit, limits = answer.get("inhibit"), _limits(answer)
+        return GateStatus(
+            inhibited=inhibit.get("refusal") if isinstance(inhibit, dict) else "unknown",
+            writes=answer.get("writes") is True,
+            limits_error=limits.error,
+            limits_enabled=limits.enabled,
+            limits_sha256=limits.binds,
+            journal_protected=answer.get("journal_protected") is True,
+        )
 
     @contextlib.asynccontextmanager
     async def session(
-        self, opening: Opening, listener: socket.socket
-    ) -> AsyncIterator["GateSession"]:
+        self, opening: Opening, listener: socket.socket, *, self_renewing: bool = True
+    ) -> AsyncIterator[GateSession]:
         """A session whose circuits arrive at `listener`; on leaving it is fenced.
 
-        The session ends with this connection, so it never outlives its worker. Raises
-        ServiceUnavailableError where the gate does not answer, ContainerConfigurationError where
-        its own settings forbid the session.
+        The session ends with this connection, so it never outlives its worker. Where it is not
+        `self_renewing`, it also ends when `GateSession.renew` is not called for gate.lease seconds.
+        Raises ServiceUnavailableError where the gate does not answer, ContainerConfigurationError
+        where its own settings forbid the session; for APPLY also PlanOutdatedError where what was
+        approved is no longer so, and WorkflowError where the permit is not to be used. What the
+        gate refuses has `technical_details["verdict"] == "not_opened"`.
         """
         async with self._connected() as (reader, writer):
-            request = _line({"do": "open", "session": opening.model_dump(mode="json")})
-            # asyncio's own socket sends no descriptors; a fresh buffer holds a line of this size.
+            request = line({"do": "open", "session": opening.model_dump(mode="json")})
+            # asyncio's own socket sends no descriptors.
             descriptor = writer.get_extra_info("socket").fileno()
             with socket.fromfd(descriptor, socket.AF_UNIX, socket.SOCK_STREAM) as sock:
-                socket.send_fds(sock, [request], [listener.fileno()])
-            answer = await _answer(reader, ANSWER_SECONDS)
-            session = GateSession(str(answer.get("session")), reader, writer, _lease(answer))
+                await _send_with(sock, request, listener)
+            answer = await _answer(reader)
+            lease = _lease(answer) if self_renewing else None
+            session = GateSession(str(answer.get("session")), reader, writer, lease)
             try:
                 yield session
             finally:
                 await session.end()
+
+    async def verdict(self, permit: str, execution: str) -> GateVerdict:
+        """What the journal says of `permit`, whose session is fenced first.
+
+        Asked again, it says the same. Raises ServiceUnavailableError.
+        """
+        request = {"do": "verdict", "permit": permit, "execution": execution}
+        return await self._told(request, "verdict", GateVerdict)
+
+    async def records(self, execution: str) -> JournalRecords:
+        """The journal's records of `execution`. Raises ServiceUnavailableError."""
+        return await self._told(
+            {"do": "records", "execution": execution}, "journal", JournalRecords
+        )
+
+    async def describe(self, channels: Sequence[str]) -> list[PlannedChannel]:
+        """What gate and limits database know of `channels`. Raises ServiceUnavailableError."""
+        request = {"do": "describe", "channels": list(channels)}
+        return await self._told(request, "channels", list[PlannedChannel])
+
+    async def verify(self, permit: str, execution: str) -> list[VerifiedChannel]:
+        """What was written under `permit`, and whether the devices followed.
+
+        Waits as long as they may take. Raises ServiceUnavailableError.
+        """
+        request = {"do": "verify", "permit": permit, "execution": execution}
+        return await self._told(request, "verified", list[VerifiedChannel])
+
+    async def restore(self, execution: str, operator: str | None) -> RestoreReport:
+        """Put back what `execution` left changed. It stops where this is cancelled, and can be
+        asked for again. Raises ServiceUnavailableError.
+        """
+        request = {"do": "restore", "execution": execution, "operator": operator}
+        return await self._told(request, "restored", RestoreReport)
+
+    async def stop(self, execution: str | None, operator: str | None, reason: str) -> list[str]:
+        """Fence the sessions of `execution`, or all, and refuse its permits from now on.
+
+        The names of these sessions. Raises ServiceUnavailableError.
+        """
+        request = {"do": "stop", "execution": execution, "operator": operator, "reason": reason}
+        return await self._told(request, "stopped", list[str])
+
+    async def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        async with self._connected() as (reader, writer):
+            writer.write(line(request))
+            return await _answer(reader)
+
+    async def _told(self, request: dict[str, Any], name: str, kind: type[_Answer]) -> _Answer:
+        answer = await self._ask(request)
+        try:
+            return TypeAdapter(kind).validate_python(answer.get(name))
+        except ValidationError as error:
+            raise ServiceUnavailableError(
+                f"The gate gave no {name} on its control socket: {error}.", "gate"
+            ) from None
 
     @contextlib.asynccontextmanager
     async def _connected(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
@@ -108,101 +172,35 @@ class GateClient:
                 await writer.wait_closed()
 
 
-class GateSession:
-    """An open session. `refused` completes with its first refusal, `lost` when the gate is gone.
-
-    While this process runs it tells the gate so: one that is frozen loses its session after `lease`
-    seconds.
-    """
-
-    def __init__(
-        self,
-        identity: str,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        lease: float,
-    ) -> None:
-        loop = asyncio.get_running_loop()
-        self.identity = identity
-        self.refused: asyncio.Future[Refusal] = loop.create_future()
-        self.lost: asyncio.Future[None] = loop.create_future()
-        self._report: asyncio.Future[SessionReport] = loop.create_future()
-        self._writer = writer
-        self._listening = asyncio.create_task(self._listen(reader))
-        self._renewing = asyncio.create_task(self._renew(lease / RENEWALS_PER_LEASE))
-
-    async def close(self) -> SessionReport:
-        """Fence: nothing more is forwarded; then what happened, writes in flight included.
-
-        Raises ServiceUnavailableError where the gate was lost: what it did is in its journal.
-        """
-        self._renewing.cancel()
-        with contextlib.suppress(OSError):
-            self._writer.write(_line({"do": "close"}))
-        ends: set[asyncio.Future[Any]] = {self._report, self.lost}
-        await asyncio.wait(ends, timeout=CLOSE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-        if not self._report.done():
-            raise gate_lost(self.identity)
-        return self._report.result()
-
-    async def end(self) -> None:
-        """Leave the connection; the gate fences what it finds open."""
-        for task in (self._listening, self._renewing):
-            task.cancel()
-        await asyncio.wait({self._listening, self._renewing})
-        for future in (self.refused, self.lost, self._report):
-            future.cancel()
-
-    async def _renew(self, every: float) -> None:
-        while True:
-            await asyncio.sleep(every)
-            self._writer.write(b"\n")
-
-    async def _listen(self, reader: asyncio.StreamReader) -> None:
-        try:
-            while line := await reader.readline():
-                said = json.loads(line)
-                if "refused" in said and not self.refused.done():
-                    self.refused.set_result(Refusal.model_validate(said["refused"]))
-                if "closed" in said and not self._report.done():
-                    self._report.set_result(SessionReport.model_validate(said["closed"]))
-        except (OSError, ValueError):
-            pass
-        finally:
-            if not self.lost.done():
-                self.lost.set_result(None)
-
-
-def gate_lost(session: str) -> ServiceUnavailableError:
-    """The gate ended, or went silent, while it held a session."""
-    return ServiceUnavailableError(
-        f"The gate was lost while session {session} was open. Nothing more was forwarded; what it "
-        "had forwarded is in its journal (gate.journal). Start it again.",
-        "gate",
-    )
-
-
 def _lease(answer: dict[str, Any]) -> float:
     lease = answer.get("lease")
     return max(float(lease), _SHORTEST_LEASE) if isinstance(lease, int | float) else _SHORTEST_LEASE
 
 
-def _line(message: dict[str, Any]) -> bytes:
-    return json.dumps(message, allow_nan=False).encode() + b"\n"
+async def _send_with(sock: socket.socket, request: bytes, listener: socket.socket) -> None:
+    """Send all of `request`, and `listener` beside its first byte."""
+    loop = asyncio.get_running_loop()
+    sent = socket.send_fds(sock, [request], [listener.fileno()])
+    if sent < len(request):
+        sock.setblocking(False)  # noqa: FBT003  (its only argument)
+        await loop.sock_sendall(sock, request[sent:])
 
 
-async def _answer(reader: asyncio.StreamReader, seconds: float) -> dict[str, Any]:
+async def _answer(reader: asyncio.StreamReader) -> dict[str, Any]:
+    """The gate's answer, behind any empty lines by which it says that it is at work."""
+    said = b"\n"
     try:
-        line = await asyncio.wait_for(reader.readline(), seconds)
-        answer = json.loads(line)
-    except (TimeoutError, OSError, ValueError, ValidationError) as error:
+        while said == b"\n":
+            said = await asyncio.wait_for(reader.readline(), ANSWER_SECONDS)
+        answer = json.loads(said)
+    except (TimeoutError, OSError, ValueError) as error:
         raise ServiceUnavailableError(
             f"The gate gave no answer on its control socket: {error or 'time-out'}.", "gate"
         ) from None
     if not isinstance(answer, dict):
         raise ServiceUnavailableError("The gate gave no object on its control socket.", "gate")
     if "error" in answer:
-        raise _refused(answer)
+        raise understood(answer)
     return answer
 
 
@@ -214,10 +212,3 @@ def _limits(answer: dict[str, Any]) -> LimitsStatus:
         return LimitsStatus(
             enabled=False, path=None, sha256=None, channels=0, allow_unlisted=True, error="unknown"
         )
-
-
-def _refused(answer: dict[str, Any]) -> PythonExecutorException:
-    message = f"The gate refused: {answer['error']}"
-    if answer.get("category") == "configuration":
-        return ContainerConfigurationError(message)
-    return ServiceUnavailableError(message, "gate")

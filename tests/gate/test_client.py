@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gate import client as client_module
+from gate import client_session
 from gate.client import GateClient, Opening, SessionMode
 from runpermit.errors import ContainerConfigurationError, ServiceUnavailableError
 from runpermit.limits import LimitsStatus
@@ -89,7 +89,7 @@ async def test_its_refusal_has_its_category(
 async def test_a_gate_that_is_silent_at_closing_counts_as_lost(
     path: Path, listener: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client_module, "CLOSE_SECONDS", 0.2)
+    monkeypatch.setattr(client_session, "CLOSE_SECONDS", 0.2)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readline()
