@@ -46,8 +46,8 @@ class Claims:
         holder = self._holders[taken[0]]
         more = f" and {len(taken) - 1} more" if len(taken) > 1 else ""
         return ServiceUnavailableError(
-            f"{taken[0]}{more} is being written by the execution {one_line(holder, 100)}, and still "
-            f"was after {wait:g} s (gate.claim_wait). Apply once that one has ended",
+            f"{taken[0]}{more} is being written by the execution {one_line(holder, 100)}, and "
+            f"still was after {wait:g} s (gate.claim_wait). Apply once that one has ended",
             "gate",
             technical_details={"holder": holder, "records": taken[:10]},
         )
