@@ -46,7 +46,15 @@ class RunOutcome:
 
 
 class FinishedRun(Protocol):
-    """A run that is over, and its processes dead; its files wait inside the kernel."""
+    """A run that is over, and its processes dead; its files wait inside the kernel.
+
+    `succeeded`: whether the kernel says that the program came to its end without an error.
+    """
+
+    @property
+    def succeeded(self) -> bool:
+        """Known before anything is collected."""
+        ...
 
     def collect(self, *, keep_files: bool) -> RunOutcome:
         """What came of it; with `keep_files` those of a success are copied back to `work`.

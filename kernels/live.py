@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from kernels.cgroup import MIB
-from kernels.conversation import Conversation, Run
+from kernels.conversation import Conversation, Ending, Run
 from kernels.copying import copy_out
 from kernels.handover import Given, Handover
 from kernels.inputs import send_inputs
@@ -135,6 +135,11 @@ class LiveRun:
     inside: int
     work: Path
     settings: KernelsSettings
+
+    @property
+    def succeeded(self) -> bool:
+        """See `kernels.interface.FinishedRun`."""
+        return self.run.ending is Ending.REPLIED and self.run.reply.get("status") == "ok"
 
     def collect(self, *, keep_files: bool) -> RunOutcome:
         """Judge it, and bring its files; see `kernels.interface.FinishedRun`."""
