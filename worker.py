@@ -21,6 +21,7 @@ from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities.analysis import Analysis
+from activities.apply import Apply
 from activities.conclusion import Conclusion
 from activities.drafting import Drafting
 from activities.execution import Execution
@@ -29,6 +30,9 @@ from activities.generation import Generation
 from activities.generators.registry import create_generator
 from activities.house import House
 from activities.preparation import Preparation
+from activities.rehearsal import Rehearsal
+from activities.restoring import Restoring
+from activities.settling import Settling
 from gate.client import GateClient
 from kernels.environment import find_environment
 from kernels.interface import Kernels
@@ -67,8 +71,8 @@ def build_house(settings: Settings, kernels: Kernels, address: str) -> House:
 
 def build_workers(client: Client, house: House) -> list[Worker]:
     """One worker for the shared queue, one for what needs this host."""
-    execution, conclusion, drafting = Execution(house), Conclusion(house), Drafting(house)
     generation, preparation = Generation(house), Preparation(house)
+    settling = Settling(house)
     shared = Worker(
         client,
         task_queue=TASK_QUEUE,
@@ -90,10 +94,14 @@ def build_workers(client: Client, house: House) -> list[Worker]:
         task_queue=host_queue(house.host),
         activities=[
             generation.generate,
-            execution.execute,
-            execution.apply,
-            drafting.draft,
-            conclusion.conclude,
+            Rehearsal(house).rehearse,
+            Drafting(house).draft,
+            Execution(house).execute,
+            Apply(house).apply,
+            settling.settle,
+            settling.verify,
+            Restoring(house).restore,
+            Conclusion(house).conclude,
         ],
         interceptors=[FailureInterceptor()],
         max_heartbeat_throttle_interval=_HEARTBEAT_AT_LEAST,

@@ -4,13 +4,25 @@ import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
+from activities.heartbeat import Lifeline
 from activities.house import House
 from gate.client import GateSession, Opening, SessionMode, SessionReport
 from kernels.interface import FinishedRun, Kernel, RunOutcome
 from runpermit.errors import ExecutionTimeoutError, PythonExecutorException, WorkflowError
-from workflows.steps import NOT_OPENED, ExecuteTask
+from runpermit.models import Verdict
+
+
+@dataclass(frozen=True)
+class Program:
+    """What runs: `code`, for `timeout` seconds at most, in a copy of the files in `work`."""
+
+    code: str
+    work: Path
+    attempt: int
+    timeout: float
 
 
 @dataclass(frozen=True)
@@ -31,7 +43,7 @@ class GatedRun:
 
         Raises what the kernel raised.
         """
-        outcome = _killed() if self.ended.cancelled() else self.ended.result()
+        outcome = self._killed() if self.ended.cancelled() else self.ended.result()
         cut_short = self.ended.cancelled() or isinstance(outcome.error, ExecutionTimeoutError)
         # What the fence refuses of a run that was cut short is no fault of the code.
         if self.report.refused > 0 and (self.refused or not cut_short):
@@ -47,38 +59,62 @@ class GatedRun:
             "applying",
         )
 
+    def _killed(self) -> RunOutcome:
+        why = self.report.ended or "stopped, or its worker was shut down"
+        error = WorkflowError(f"Ended before its end: {why}.", "applying")
+        return RunOutcome(stdout="", results=None, figures=(), execution_time=0, error=error)
+
 
 async def run_gated(
-    house: House, task: ExecuteTask, opening: Opening, on_stdout: Callable[[str], None]
+    house: House,
+    program: Program,
+    opening: Opening,
+    on_stdout: Callable[[str], None],
+    lifeline: Lifeline | None = None,
 ) -> GatedRun:
-    """Run the task's program with `opening`'s rights, and fence it however it ends.
+    """Run `program` with `opening`'s rights, and fence it however it ends.
 
-    In a read-only session the first refused write ends the run. Raises ServiceUnavailableError
-    where the gate is lost, and what kernel or gate raise at opening with the verdict NOT_OPENED.
+    In a read-only session the first refused write ends the run. With a `lifeline` the session lives
+    by the heartbeats that Temporal acknowledged, and ends where it is cut. Raises
+    ServiceUnavailableError where the gate is lost, and what kernel or gate raise at opening with
+    the verdict NOT_OPENED.
     """
     async with AsyncExitStack() as stack:
         try:
-            kernel = await stack.enter_async_context(house.kernels.session(task.folder.work))
-            session = await stack.enter_async_context(house.gate.session(opening, kernel.listener))
+            kernel = await stack.enter_async_context(house.kernels.session(program.work))
+            session = await stack.enter_async_context(
+                house.gate.session(opening, kernel.listener, self_renewing=lifeline is None)
+            )
         except PythonExecutorException as error:
-            error.technical_details["verdict"] = NOT_OPENED
+            error.technical_details["verdict"] = Verdict.NOT_OPENED
             raise
-        return await _run(kernel, session, task, opening.mode, on_stdout)
+        if lifeline is not None:
+            lifeline.acknowledged = session.renew
+        return await _run(kernel, session, program, opening.mode, on_stdout, lifeline)
 
 
 async def _run(
     kernel: Kernel,
     session: GateSession,
-    task: ExecuteTask,
+    program: Program,
     mode: SessionMode,
     on_stdout: Callable[[str], None],
+    lifeline: Lifeline | None,
 ) -> GatedRun:
     run = asyncio.ensure_future(
-        kernel.run(task.code, timeout=task.timeout, attempt=task.attempt, on_stdout=on_stdout)
+        kernel.run(
+            program.code,
+            timeout=program.timeout,
+            attempt=program.attempt,
+            on_stdout=on_stdout,
+            rehearse=mode is SessionMode.REHEARSE,
+        )
     )
-    ends: set[asyncio.Future[Any]] = {run, session.lost}
+    ends: set[asyncio.Future[Any]] = {run, session.lost, session.closed_by_gate}
     if mode is SessionMode.READ_ONLY:
         ends.add(session.refused)
+    if lifeline is not None:
+        ends.add(lifeline.cut)
     interruption = None
     try:
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
@@ -88,14 +124,20 @@ async def _run(
     run.cancel()
     interruption = await to_the_end(run) or interruption
     refused = session.refused.done()
-    closing = asyncio.ensure_future(session.close())
+    closing = asyncio.ensure_future(session.close(completed=not refused and _succeeded(run)))
     interruption = await to_the_end(closing) or interruption
     report = closing.result()
-    # What is refused or done again must not find its own files among its inputs.
+    # Of a rehearsal nothing is kept; what is refused or done again must not find its own files
+    # among its inputs.
     again = mode is SessionMode.READ_ONLY and interruption is not None
-    ended = asyncio.ensure_future(_collect(run, keep_files=not report.refused and not again))
+    keep_files = mode is not SessionMode.REHEARSE and not report.refused and not again
+    ended = asyncio.ensure_future(_collect(run, keep_files=keep_files))
     interruption = await to_the_end(ended) or interruption
     return GatedRun(ended, refused, report, interruption)
+
+
+def _succeeded(run: asyncio.Future[FinishedRun]) -> bool:
+    return not run.cancelled() and run.exception() is None and run.result().succeeded
 
 
 async def _collect(run: asyncio.Future[FinishedRun], *, keep_files: bool) -> RunOutcome:
@@ -112,8 +154,3 @@ async def to_the_end(work: asyncio.Future[Any]) -> asyncio.CancelledError | None
         except asyncio.CancelledError as cancelled:
             interruption = cancelled
     return interruption
-
-
-def _killed() -> RunOutcome:
-    error = WorkflowError("Ended before its end: stopped, or its worker was shut down.", "applying")
-    return RunOutcome(stdout="", results=None, figures=(), execution_time=0, error=error)

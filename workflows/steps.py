@@ -208,15 +208,14 @@ class ApplyTask(ExecuteTask):
 
 
 class Executed(Message):
-    """A run that succeeded: what it left, how it was isolated, what it wrote and how sure that is.
+    """A run that succeeded: what it left, and how it was isolated.
 
-    `writes` is None where it could only read; `in_force` is as it was when it began.
+    `in_force` is as it was when it began.
     """
 
     success: PythonExecutionSuccess
     isolation: Isolation
     in_force: InForce
-    writes: WriteReport | None
     warnings: list[str]
 
 
@@ -327,8 +326,11 @@ async def execute(task: ExecuteTask) -> Executed:
 
 
 @activity.defn(name="apply")
-async def apply(task: ApplyTask) -> Executed:
-    """Run an approved program that writes. At most once: one attempt, and the permit is used up."""
+async def apply(task: ApplyTask) -> None:
+    """Run an approved program that writes; `settle` tells what came of it.
+
+    At most once: it has one attempt, and the gate takes its permit once.
+    """
     raise NotImplementedError
 
 

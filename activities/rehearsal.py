@@ -1,0 +1,96 @@
+"""Rehearse: run a program whose writes go nowhere, and tell what it would write."""
+
+import asyncio
+from datetime import UTC, datetime
+
+from runpermit.plans import build_plan
+from temporalio import activity
+
+from activities.folder import write_whole
+from activities.gated_run import Program, run_gated
+from activities.heartbeat import StdoutTail, heartbeating
+from activities.house import House
+from activities.notebook import attempt_notebook
+from activities.openings import opening
+from gate.client import Rehearsed, SessionMode
+from kernels.interface import RunOutcome
+from runpermit.errors import PythonExecutorException, WorkflowError
+from runpermit.models import Declaration, Plan, PlannedChannel
+from runpermit.text import one_line
+from workflows.steps import RehearseTask
+
+_PROBLEM = 500
+
+
+class Rehearsal:
+    """Repeatable: nothing reaches the machine, and no file is kept but the notebook."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+
+    @activity.defn(name="rehearse")
+    async def rehearse(self, task: RehearseTask) -> Plan:
+        """What the program would write.
+
+        Raises ChannelLimitsViolationError for a write, or a declaration, that the limits do not
+        allow; what went wrong with a program that had neither written nor declared anything; and
+        ServiceUnavailableError where gate or model is lost.
+        """
+        about = opening(self._house, SessionMode.REHEARSE, task.attempt, guards=task.guards)
+        what = Program(task.code, task.folder.work, task.attempt, task.timeout)
+        tail = StdoutTail()
+        async with heartbeating(tail):
+            run = await run_gated(self._house, what, about, tail.add)
+            if run.interruption is not None:
+                raise run.interruption
+            outcome = run.outcome()
+            if run.report.rehearsed is None:
+                raise WorkflowError("The gate tells nothing of the rehearsal.", "rehearsing")
+            try:
+                plan = await self._plan(outcome, run.report.rehearsed, refused=run.report.refused)
+            finally:
+                await asyncio.to_thread(_write_down, task, outcome)
+        return plan
+
+    async def _plan(self, outcome: RunOutcome, told: Rehearsed, *, refused: int) -> Plan:
+        error = outcome.error
+        if error is not None and (refused or not (told.writes or outcome.declared)):
+            raise error
+        return build_plan(
+            writes=told.writes,
+            left_out=told.left_out,
+            channels=[*told.channels, *await self._declared(outcome.declared, told)],
+            reads=told.reads,
+            unknown=told.unknown,
+            machine=told.machine,
+            upstream=told.upstream,
+            declared=list(outcome.declared),
+            problem=_problem(error),
+            waits=list(outcome.waits),
+            at=datetime.now(UTC),
+        )
+
+    async def _declared(
+        self, declared: tuple[Declaration, ...], told: Rehearsed
+    ) -> list[PlannedChannel]:
+        """What is known of the channels that were declared and not written."""
+        validator = self._house.limits.validator
+        for declaration in declared:
+            for value in (declaration.low, declaration.high):
+                validator.static_check(declaration.channel, value)
+        known = {channel.channel for channel in told.channels}
+        missing = [one.channel for one in declared if one.channel not in known]
+        return await self._house.gate.describe(missing) if missing else []
+
+
+def _problem(error: PythonExecutorException | None) -> str:
+    return "" if error is None else one_line(error.message, _PROBLEM)
+
+
+def _write_down(task: RehearseTask, outcome: RunOutcome) -> None:
+    """The notebook of the rehearsal: what was printed and drawn is evidence for its plan."""
+    note = "As it was rehearsed: its writes went nowhere."
+    if outcome.error is not None:
+        note += f" It ended with: {outcome.error.message}"
+    text = attempt_notebook(task.notebook, task.code, note, outcome=outcome)
+    write_whole(task.notebook.notebook_path, text)

@@ -1,0 +1,66 @@
+"""Settle and verify: what the gate says of an apply, and whether the devices followed."""
+
+import asyncio
+from pathlib import Path
+
+import structlog
+from pydantic import ValidationError
+from temporalio import activity
+
+from activities.folder import disk
+from activities.heartbeat import heartbeating
+from activities.house import House
+from runpermit.models import Verdict, WriteReport
+from runpermit.models.wire import Message
+from workflows.steps import Executed, Settled, SettleTask, Verified, VerifyTask
+
+log = structlog.get_logger()
+
+
+class Applied(Message):
+    """What an apply left in the folder, for whoever asks what came of `permit`."""
+
+    permit: str
+    executed: Executed
+
+
+class Settling:
+    """Both are idempotent: the gate fences what is still open, and tells the same again."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+
+    @activity.defn(name="settle")
+    async def settle(self, task: SettleTask) -> Settled:
+        """Fence, then read. Raises ServiceUnavailableError while the gate does not answer."""
+        permit, folder = task.permit, task.folder
+        told = await self._house.gate.verdict(permit.id, permit.revision.workflow_id)
+        executed = None
+        if told.verdict is Verdict.COMPLETED:
+            executed = await asyncio.to_thread(_executed, folder.applied, permit.id)
+        return Settled(
+            verdict=told.verdict,
+            writes=WriteReport.of(told.writes, told.forwarded, folder.journal),
+            changes=told.changes,
+            reason=told.reason,
+            executed=executed,
+        )
+
+    @activity.defn(name="verify")
+    async def verify(self, task: VerifyTask) -> Verified:
+        """Wait for the devices. Raises ServiceUnavailableError while the gate does not answer."""
+        permit = task.permit
+        async with heartbeating():
+            channels = await self._house.gate.verify(permit.id, permit.revision.workflow_id)
+        return Verified(channels=channels)
+
+
+def _executed(path: Path, permit: str) -> Executed | None:
+    """What the apply with `permit` left; None where it was lost before."""
+    try:
+        with disk(path):
+            applied = Applied.model_validate_json(path.read_bytes())
+    except (FileNotFoundError, ValidationError) as error:
+        log.warning("what an apply left can't be read", path=str(path), why=str(error))
+        return None
+    return applied.executed if applied.permit == permit else None
