@@ -24,7 +24,7 @@ with (
     if atheris and __name__ == "__main__"
     else nullcontext()
 ):
-    from gate import client_circuit, writing
+    from gate import client_channels, client_writes, writing
     from gate.client_circuit import ClientCircuit
     from gate.frames import OWN_IDS, PROTOCOL, Command, Frame, FrameReader, pack, text_of
     from gate.ioc_circuit import IocCircuit
@@ -295,7 +295,7 @@ async def circuit_with(data: bytes, limits: LimitsFile) -> None:
     for frame in heard.frames(10_000):
         assert frame.p1 < OWN_IDS or frame.command == Command.SEARCH
     assert heard.waiting == 0
-    assert session.channels == len(circuit._channels) + len(circuit._opening)
+    assert session.channels == len(circuit.channels._channels) + len(circuit.channels._opening)
     assert 0 <= session.channels <= 4
     assert WatchingIoc.writes == journal.intended, "forwarded without a record"
     circuit.connection_lost(None)
@@ -329,8 +329,8 @@ class Fuzzer:
 
     def __call__(self, data: bytes) -> None:
         with (
-            mock.patch.object(client_circuit, "IocCircuit", WatchingIoc),
-            mock.patch.object(client_circuit.log, "exception", _fail),
+            mock.patch.object(client_channels, "IocCircuit", WatchingIoc),
+            mock.patch.object(client_writes.log, "exception", _fail),
             mock.patch.object(writing, "now", return_value=""),
         ):
             asyncio.run(circuit_with(data, self._limits))
