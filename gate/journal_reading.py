@@ -6,7 +6,7 @@
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,15 @@ import structlog
 
 from gate.journal_chain import RECORD_BYTES, Link, decode
 from gate.journal_files import journal_files
+from runpermit.models.journal import JournalChain, JournalRecords
 from runpermit.text import visible
+
+ANSWER_BYTES = 3 * 1024 * 1024
 
 _HEAD = ("seq", "at", "event")
 _CHAIN = ("prev", "session", "execution", "attempt")
+# Of these a program makes as many as it likes.
+_MANY = frozenset({"write", "confirmed", "not_forwarded", "refused"})
 
 log = structlog.get_logger()
 
@@ -80,13 +85,65 @@ def verify(directory: Path) -> Verification:
     Months that were removed at the beginning show in `first`. Raises OSError where the journal
     can't be read.
     """
+    return _followed(directory, lambda _: None)
+
+
+def audit(directory: Path, execution: str, most: int = ANSWER_BYTES) -> JournalRecords:
+    """The records of an execution, in `most` bytes at most, and whether the whole chain holds.
+
+    What comes before a break is told all the same. Raises OSError where the journal can't be read.
+    """
+    found = _Found(execution, most)
+    chain = _followed(directory, found.look)
+    return JournalRecords(
+        records=found.records,
+        left_out=found.left_out,
+        chain=JournalChain(
+            first=chain.first,
+            last=chain.last,
+            head=chain.head,
+            broken=str(chain.broken or ""),
+            torn=str(chain.torn or ""),
+        ),
+    )
+
+
+class _Found:
+    """The records of one execution, and what the gate noted later of its writes."""
+
+    def __init__(self, execution: str, most: int) -> None:
+        self.records: list[dict[str, Any]] = []
+        self.left_out = 0
+        self._execution = execution
+        self._left = most
+        self._kept = most // 4
+        self._known: set[int] = set()
+
+    def look(self, record: dict[str, Any]) -> None:
+        """Keep `record` where it belongs to the execution and there is room for it."""
+        if record.get("execution") == self._execution:
+            self._known.add(record["seq"])
+        elif record.get("of") not in self._known:
+            return
+        size = len(json.dumps(record))
+        # The last quarter is kept for what tells of sessions and permits.
+        if self._left - size < (self._kept if record.get("event") in _MANY else 0):
+            self.left_out += 1
+            return
+        self._left -= size
+        self.records.append(record)
+
+
+def _followed(directory: Path, look: Callable[[dict[str, Any]], None]) -> Verification:
+    """What following the chain finds; each record of it that holds goes to `look`."""
     first: int | None = None
     last: Link | None = None
     broken: Place | None = None
     torn: Place | None = None
     try:
-        for _, last in _chain(directory):
+        for record, last in _chain(directory):
             first = first or last.seq
+            look(record)
     except TornLineError as found:
         torn = found.place
     except BrokenJournalError as found:

@@ -19,6 +19,7 @@ from runpermit.models import (
     WriteOutcome,
     WriteRecord,
 )
+from runpermit.models.journal import JournalRecords
 from runpermit.models.wire import Message
 
 __all__ = [
@@ -139,17 +140,6 @@ class GateVerdict(Message):
     writes: list[WriteRecord] = []
     changes: list[LeftChange] = []
     reason: str = ""
-
-
-class JournalRecords(Message):
-    """Records of an execution as the journal has them, in order.
-
-    `left_out` counts those that one line has no room for: writes and refusals, before anything
-    that tells of sessions and permits.
-    """
-
-    records: list[dict[str, Any]] = []
-    left_out: int = 0
 
 
 class SessionReport(Message):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gate.journal import Journal
-from gate.journal_reading import main
+from gate.journal_reading import audit, main
 from tests.gate.conftest import ROOT
 
 
@@ -72,3 +72,42 @@ def test_it_is_a_command(folder: Path) -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "Records 1 to 5 hold" in done.stdout
+
+
+def test_an_audit_has_the_records_of_an_execution_and_the_chain(folder: Path) -> None:
+    told = audit(folder, "mine")
+    assert [(record["seq"], record["event"]) for record in told.records] == [
+        (1, "write"),
+        (2, "confirmed"),
+    ]
+    assert told.chain is not None
+    assert (told.chain.first, told.chain.last, told.chain.broken) == (1, 5, "")
+    assert told.left_out == 0
+
+
+def test_an_audit_tells_what_stands_before_a_break_and_names_the_break(folder: Path) -> None:
+    file = file_in(folder)
+    file.write_bytes(file.read_bytes().replace(b'"differs"', b'"confirmed"', 1))
+    told = audit(folder, "mine")
+    assert told.chain is not None
+    assert "record 3 does not follow" in told.chain.broken
+    assert told.chain.last == 2
+    assert [record["seq"] for record in told.records] == [1, 2]
+
+
+async def test_an_audit_keeps_room_for_permits_and_counts_the_rest(tmp_path: Path) -> None:
+    journal = Journal.open(tmp_path)
+    for number in range(100):
+        journal.note("write", execution="mine", channel="SR:X", new=number)
+    permit = await journal.write("permit_consumed", execution="mine", permit="p")
+    await journal.close()
+    told = audit(tmp_path, "mine", 4000)
+    assert told.records[-1]["seq"] == permit
+    assert 0 < len(told.records) < 30
+    assert told.left_out == 101 - len(told.records)
+
+
+def test_an_audit_of_no_journal_says_that_nothing_holds(tmp_path: Path) -> None:
+    told = audit(tmp_path, "mine")
+    assert told.chain is not None
+    assert told.chain.last is None
