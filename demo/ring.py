@@ -9,74 +9,15 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import Callable
-from types import ModuleType
 
 import numpy as np
 
 from demo import optics
 from demo.process import add_until_eof, end_when_told
+from demo.records import build_records
 
 PERIOD = 0.1  # s between two readings of the instruments
-MODES = ("Shutdown", "Injection", "User", "Machine Study")
 LOWEST_PORT = 5001  # below it rsrv falls back to another port without saying so
-
-
-def build_records(builder: ModuleType, ring: optics.StorageRing) -> Callable[[float], None]:
-    """Create the records of the ring and return the function that moves it by some seconds.
-
-    `builder` is softioc's, passed in because it can be imported only once EPICS is configured.
-    """
-    builder.SetDeviceName("SR")
-    beam_current = builder.aIn("BEAM:CURRENT", EGU="mA", PREC=3, DESC="Stored electron current")
-    lifetime = builder.aIn("BEAM:LIFETIME", EGU="h", PREC=2, DESC="Beam lifetime")
-    setpoints = [
-        builder.aOut(
-            f"HCM{number}:SP",
-            DRVL=-10.0,
-            DRVH=10.0,
-            EGU="A",
-            PREC=4,
-            initial_value=float(start),
-            DESC=f"Horizontal corrector {number} setpoint",
-        )
-        for number, start in enumerate(optics.CORRECTOR_START, 1)
-    ]
-    readbacks = [
-        builder.aIn(f"HCM{number}:RB", EGU="A", PREC=4, DESC=f"Corrector {number} readback")
-        for number in range(1, len(setpoints) + 1)
-    ]
-    bpms = [
-        builder.aIn(f"BPM{number}:X", EGU="mm", PREC=4, DESC=f"Horizontal position at BPM {number}")
-        for number in range(1, optics.BPM_POSITIONS.size + 1)
-    ]
-    orbit = builder.WaveformIn(
-        "ORBIT:WAVEFORM", ring.orbit(), EGU="mm", PREC=4, DESC="Horizontal orbit around the ring"
-    )
-    builder.WaveformIn(
-        "ORBIT:S", optics.ORBIT_POINTS, EGU="m", PREC=2, DESC="Places of ORBIT:WAVEFORM"
-    )
-    mode = builder.mbbOut("MODE", *MODES, initial_value=MODES.index("User"), DESC="Machine mode")
-    note = builder.stringOut("OPERATOR:NOTE", initial_value="", DESC="Note of the operator")
-
-    # Counted by the IOC itself: what a client believes to have written proves nothing.
-    for record in (*setpoints, mode, note):
-        name = record.name.removeprefix("SR:").removesuffix(":SP")
-        record.FLNK = builder.records.calc(
-            f"{name}:PUTS", CALC="VAL+1", DISP=1, DESC="Puts received"
-        )
-
-    def advance(seconds: float) -> None:
-        ring.step(seconds, np.array([setpoint.get() for setpoint in setpoints]))
-        beam_current.set(ring.measured_beam_current())
-        lifetime.set(ring.lifetime)
-        for record, value in zip(readbacks, ring.readbacks(), strict=True):
-            record.set(float(value))
-        for record, value in zip(bpms, ring.bpm_readings(), strict=True):
-            record.set(float(value))
-        orbit.set(ring.orbit())
-
-    return advance
 
 
 async def serve(seed: int | None) -> None:
@@ -103,6 +44,25 @@ async def serve(seed: int | None) -> None:
         last = now
 
 
+def ioc_environment(port: int) -> dict[str, str]:
+    """What keeps an IOC's server, beacons included, to 127.0.0.1:`port`."""
+    return {
+        "EPICS_CAS_INTF_ADDR_LIST": "127.0.0.1",
+        "EPICS_CAS_SERVER_PORT": str(port),
+        "EPICS_CAS_BEACON_ADDR_LIST": "127.0.0.1",
+        "EPICS_CAS_AUTO_BEACON_ADDR_LIST": "NO",
+    }
+
+
+def client_environment(name_server: str) -> dict[str, str]:
+    """What leads a client to `name_server` (`host:port`) alone, over TCP."""
+    return {
+        "EPICS_CA_NAME_SERVERS": name_server,
+        "EPICS_CA_ADDR_LIST": "",
+        "EPICS_CA_AUTO_ADDR_LIST": "NO",
+    }
+
+
 def keep_to_loopback(port: int) -> None:
     """Bind Channel Access to 127.0.0.1:`port` and send nothing, beacons included, anywhere else.
 
@@ -116,11 +76,7 @@ def keep_to_loopback(port: int) -> None:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
             raise SystemExit(f"--port {port}: {error.strerror}; choose another one") from error
-    os.environ |= {
-        "EPICS_CAS_INTF_ADDR_LIST": "127.0.0.1",
-        "EPICS_CAS_SERVER_PORT": str(port),
-        "EPICS_CAS_BEACON_ADDR_LIST": "127.0.0.1",
-        "EPICS_CAS_AUTO_BEACON_ADDR_LIST": "NO",
+    os.environ |= ioc_environment(port) | {
         # As root, EPICS would run its threads in real time and lock its memory.
         "EPICS_ALLOW_POSIX_THREAD_PRIORITY_SCHEDULING": "NO",
         "EPICS_CA_ADDR_LIST": "127.0.0.1",

@@ -25,6 +25,7 @@ __all__ = [
     "free_port",
     "process",
     "running_gate",
+    "running_ring",
     "running_stack",
     "running_worker",
     "temporal_server",
@@ -38,7 +39,10 @@ _MODEL = "gpt-4.1-mini"  # a real endpoint's; the recorded programs answer to an
 
 @dataclass
 class Stack:
-    """A running house. `environment` is what clients and commands need to reach it."""
+    """A running house. `environment` is what clients and commands need to reach it.
+
+    `virtual_port`: where the ring's twin serves, which rehearsals write to; None without one.
+    """
 
     directory: Path
     address: str
@@ -48,6 +52,7 @@ class Stack:
     gate_journal: Path
     config: Path
     environment: dict[str, str] = field(repr=False)
+    virtual_port: int | None = None
 
     @property
     def executions(self) -> Path:
@@ -91,27 +96,41 @@ async def temporal_server(directory: Path) -> AsyncIterator[tuple[str, str]]:
 
 
 @asynccontextmanager
+async def running_ring(
+    directory: Path, port: int, environment: Mapping[str, str], name: str = "ring"
+) -> AsyncIterator[None]:
+    """The demo's IOC at `port`; a second one, at another port, is the virtual accelerator."""
+    command = (sys.executable, "-m", "demo.ring", "--port", str(port), "--until-eof")
+    async with process(name, *command, directory=directory, environment=environment):
+        yield
+
+
+@asynccontextmanager
 async def running_stack(
     directory: Path,
     *,
     settings: Mapping[str, Mapping[str, Any]] | None = None,
     model: Mapping[str, str] | None = None,
+    virtual: bool = False,
     gate: bool = True,
     worker: bool = True,
 ) -> AsyncIterator[Stack]:
     """The whole house below `directory`, with the demo's ring as its machine.
 
     `settings` go over the demo's own; `model` are the variables of a real OpenAI-compatible
-    endpoint, else the recorded programs answer.
+    endpoint, else the recorded programs answer. `virtual`: the ring has a twin for rehearsals.
     """
     async with AsyncExitStack() as stack:
         environment = _neutral_environment() | {"PYTHONUNBUFFERED": "1"}
-        ring_port = free_port()
+        ring_port, virtual_port = free_port(), free_port() if virtual else None
         temporal = asyncio.create_task(
             stack.enter_async_context(temporal_server(directory)), name="temporal"
         )
         try:
-            await stack.enter_async_context(_ring(directory, ring_port, environment))
+            await stack.enter_async_context(running_ring(directory, ring_port, environment))
+            if virtual_port is not None:
+                twin = running_ring(directory, virtual_port, environment, name="virtual-ring")
+                await stack.enter_async_context(twin)
             if model is None:
                 model = await stack.enter_async_context(_recorded_model(directory, environment))
         finally:
@@ -128,6 +147,7 @@ async def running_stack(
             gate_journal=directory / "journal",
             config=config,
             environment=environment,
+            virtual_port=virtual_port,
         )
         config.write_text(toml(demo_settings(house, settings or {})))
         if gate:
@@ -196,6 +216,8 @@ def demo_settings(stack: Stack, over: Mapping[str, Mapping[str, Any]]) -> dict[s
         "gate": {"socket": str(stack.gate_socket), "journal": str(stack.gate_journal)},
         "worker": {"host": "demo"},
     }
+    if stack.virtual_port is not None:
+        base["rehearsal"] = {"upstream": f"127.0.0.1:{stack.virtual_port}"}
     for section, values in over.items():
         base[section] = {**base.get(section, {}), **values}
     return base
@@ -229,13 +251,6 @@ def _neutral_environment() -> dict[str, str]:
         for name, value in os.environ.items()
         if not name.startswith(("TEMPORAL_", "RUNPERMIT_"))
     }
-
-
-@asynccontextmanager
-async def _ring(directory: Path, port: int, environment: Mapping[str, str]) -> AsyncIterator[None]:
-    command = (sys.executable, "-m", "demo.ring", "--port", str(port), "--until-eof")
-    async with process("ring", *command, directory=directory, environment=environment):
-        yield
 
 
 @asynccontextmanager

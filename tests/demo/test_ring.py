@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from demo import optics
+from demo import devices, optics, records
 from demo import ring as ring_module
 from runpermit.limits import LimitsDatabase
 
@@ -29,7 +29,7 @@ answer = {name: [PV("SR:" + name).get(as_string=name in ("MODE", "OPERATOR:NOTE"
     assert (kind, control["units"], control["precision"]) == ("double", "A", 4)
     assert (control["lower_ctrl_limit"], control["upper_ctrl_limit"]) == (-10, 10)
     mode, kind, control = answer["MODE"]
-    assert (mode, kind, tuple(control["enum_strs"])) == ("User", "enum", ring_module.MODES)
+    assert (mode, kind, tuple(control["enum_strs"])) == ("User", "enum", records.MODES)
     assert answer["OPERATOR:NOTE"][:2] == ["", "string"]
 
 
@@ -99,6 +99,73 @@ answer += [caget("SR:MODE:PUTS"), caget("SR:OPERATOR:NOTE:PUTS"), caget("SR:OPER
     assert answer == [0, 2, 3, drive_limit, 104, 0, 1, 1, "hello"]
 
 
+def test_the_ramp_is_one_array_that_is_set_and_counted_as_a_whole(ring: Any) -> None:
+    answer = ring.client("""
+answer = [caget("SR:RF:RAMP").tolist()]
+caput("SR:RF:RAMP", [value + 0.05 for value in answer[0]], wait=True)
+answer += [caget("SR:RF:RAMP", use_monitor=False).tolist(), caget("SR:RF:RAMP:PUTS")]
+""")
+    start, raised, puts = answer
+    assert start == list(devices.RAMP_START)
+    assert raised == pytest.approx([value + 0.05 for value in start])
+    assert puts == 1
+
+
+def test_the_slit_answers_when_it_has_arrived_and_stands_when_it_is_stopped(ring: Any) -> None:
+    answer = ring.client("""
+readback, moving, pos = PV("SR:SLIT:RB"), PV("SR:SLIT:MOVING"), PV("SR:SLIT:POS")
+begun = time.monotonic()
+pos.put(7.0, wait=True)
+answer = [time.monotonic() - begun, readback.get(use_monitor=False)]
+pos.put(17.0, use_complete=True)
+time.sleep(0.4)
+answer += [moving.get(as_string=True, use_monitor=False), pos.put_complete]
+caput("SR:SLIT:STOP", "Stop", wait=True)
+stopped = time.monotonic()
+while not pos.put_complete and time.monotonic() < stopped + 2:
+    time.sleep(0.01)
+answer += [time.monotonic() - stopped, moving.get(as_string=True, use_monitor=False)]
+answer += [readback.get(use_monitor=False), caget("SR:SLIT:POS:PUTS"), caget("SR:SLIT:STOP:PUTS")]
+""")
+    seconds, arrived, moving, answered, to_stop, still, where, puts, stops = answer
+    assert seconds == pytest.approx(1.0, abs=0.3)
+    assert arrived == pytest.approx(7.0, abs=0.001)
+    assert (moving, answered) == ("Moving", False)
+    assert to_stop < 0.5
+    assert (still, puts, stops) == ("Still", 2, 1)
+    assert 7.0 < where < 10.0
+
+
+def test_a_feedback_moves_the_tuner_back_and_is_not_counted_as_a_put(ring: Any) -> None:
+    answer = ring.client("""
+setpoint, detuning = PV("SR:TUNER:SP"), PV("SR:TUNER:DETUNING")
+before = [setpoint.get(use_monitor=False), caget("SR:TUNER:PUTS")]
+setpoint.put(before[0] + 0.15, wait=True)
+answer = [*before, detuning.get(use_monitor=False)]
+time.sleep(1.5)
+answer += [setpoint.get(use_monitor=False), caget("SR:TUNER:PUTS", use_monitor=False)]
+time.sleep(0.5)
+answer.append(setpoint.get(use_monitor=False))
+""")
+    start, none, detuned, back, puts, later = answer
+    assert detuned > 0.2
+    assert back == pytest.approx(start, abs=4 * devices.TUNER_DRIFT)
+    assert (none, puts) == (0, 1)
+    assert later != back
+
+
+def test_the_interlock_is_tripped_by_a_record_of_its_own(ring: Any) -> None:
+    answer = ring.client("""
+lock, answer = PV("SR:INTERLOCK"), []
+for value in ("Tripped", "OK"):
+    caput("SR:INTERLOCK", 1 - lock.get(use_monitor=False))
+    caput("SR:INTERLOCK:TRIP", value, wait=True)
+    time.sleep(0.1)
+    answer.append(lock.get(as_string=True, use_monitor=False))
+""")
+    assert answer == ["Tripped", "OK"]
+
+
 def test_clients_cannot_falsify_instruments_or_counters(ring: Any) -> None:
     before, after = ring.client("""
 names = ["SR:BEAM:LIFETIME", "SR:HCM6:PUTS"]
@@ -133,7 +200,20 @@ def test_the_limits_database_loads_and_lets_nothing_but_settings_be_written() ->
     database = LimitsDatabase.load(LIMITS)
     writable = {name for name, entry in database.channels.items() if entry.writable}
     setpoints = {f"SR:HCM{number}:SP" for number in range(1, 7)}
-    assert writable == {*setpoints, "SR:MODE", "SR:OPERATOR:NOTE"}
+    others = {"SR:RF:RAMP", "SR:SLIT:POS", "SR:SLIT:STOP", "SR:TUNER:SP"}
+    assert writable == {*setpoints, *others, "SR:MODE", "SR:OPERATOR:NOTE"}
+
+
+def test_the_limits_database_names_channels_that_exist(ring: Any) -> None:
+    named = set()
+    for entry in LimitsDatabase.load(LIMITS).channels.values():
+        followers = [t.channel for t in (entry.readback, entry.done, entry.stop) if t is not None]
+        named |= {*followers, *entry.affects, *(c.channel for c in entry.conditions)}
+    assert len(named) > 15
+    missing = ring.client(
+        f"answer = [n for n in {sorted(named)} if not PV(n).wait_for_connection(5)]"
+    )
+    assert missing == []
 
 
 def test_it_listens_on_loopback_and_speaks_channel_access_alone(ring: Any) -> None:
