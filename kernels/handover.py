@@ -1,13 +1,16 @@
 """The host's end of the socket over which host and kernel hand each other what they need."""
 
 import asyncio
+import contextlib
 import json
 import os
 import socket
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 _SEND_TIMEOUT = 30.0  # s, for a kernel that takes nothing
 _MESSAGE_BYTES = 1024
+_TOLD_BYTES = 4096
 
 
 class Given(NamedTuple):
@@ -67,10 +70,36 @@ class Handover:
         self._ours.settimeout(_SEND_TIMEOUT)
         socket.send_fds(self._ours, [json.dumps(path).encode()], [descriptor])
 
-    def send_end(self) -> None:
-        """Say that no more files follow. Raises OSError."""
+    def send_end(self, *, rehearse: bool) -> None:
+        """Say that no more files follow, and whether the run rehearses. Raises OSError."""
         self._ours.settimeout(_SEND_TIMEOUT)
-        self._ours.send(b"end")
+        self._ours.send(b"rehearse" if rehearse else b"run")
+
+    @contextlib.contextmanager
+    def listening(self, take: Callable[[bytes], bool]) -> Iterator[None]:
+        """Give `take` what a rehearsing kernel tells, up to its last word, until it returns False.
+
+        On leaving, the kernel must have ended: what it told before is taken then.
+        """
+        loop = asyncio.get_running_loop()
+        descriptor = self._ours.fileno()
+
+        def read() -> bool:
+            try:
+                message = os.read(descriptor, _TOLD_BYTES)
+            except OSError:
+                message = b""
+            if message and take(message):
+                return True
+            loop.remove_reader(descriptor)
+            return False
+
+        loop.add_reader(descriptor, read)
+        try:
+            yield
+        finally:
+            while read():
+                pass
 
     async def _receive(self, descriptors: int) -> list[int]:
         loop = asyncio.get_running_loop()

@@ -7,8 +7,10 @@ from kernels.tree import Stamp, Stamps, Tree, UnsafeFileError, opened_file, open
 from runpermit.errors import InvalidRequestError
 
 
-def send_inputs(handover: Handover, work: Path, room: int) -> Stamps:
+def send_inputs(handover: Handover, work: Path, room: int, *, rehearse: bool) -> Stamps:
     """Send all files in `work`, at most `room` bytes of them; how they are known afterwards.
+
+    With their end the kernel learns whether its run is to `rehearse`.
 
     Raises InvalidRequestError for links, anything that is no file, and what is too much.
     """
@@ -27,7 +29,7 @@ def send_inputs(handover: Handover, work: Path, room: int) -> Stamps:
             room -= entry.status.st_size
         if tree.cut:
             raise _refused(tree.cut[0])
-    handover.send_end()
+    handover.send_end(rehearse=rehearse)
     return stamps
 
 

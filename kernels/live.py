@@ -19,6 +19,7 @@ from kernels.launcher import Launched, Launcher
 from kernels.outcome import outcome_of
 from kernels.output import LastWords
 from kernels.process import KernelProcess
+from kernels.told import Told
 from kernels.tree import Stamps
 from runpermit.config import KernelsSettings
 from runpermit.errors import ContainerConnectivityError, ServiceUnavailableError
@@ -74,16 +75,18 @@ class LiveKernel:
         rehearse: bool = False,
     ) -> "LiveRun":
         """Run `code`; see `kernels.interface.Kernel`."""
-        del rehearse
         if self._used:
             raise RuntimeError("A kernel runs one program: open a new session for the next.")
         self._used = True
         if self.ended.done():
             raise _lost(f"ended ({self._process.end}) before the code began.")
-        run, before = await self._execute(code, timeout, on_stdout)
+        told = Told()
+        with self._handover.listening(told.take) if rehearse else contextlib.nullcontext():
+            run, before = await self._execute(code, timeout, on_stdout, rehearse=rehearse)
         return LiveRun(
             run=run,
             before=before,
+            told=told,
             timeout=timeout,
             attempt=attempt,
             kernel_end=self._process.end,
@@ -93,10 +96,10 @@ class LiveKernel:
         )
 
     async def _execute(
-        self, code: str, timeout: float, on_stdout: Callable[[str], None]
+        self, code: str, timeout: float, on_stdout: Callable[[str], None], *, rehearse: bool
     ) -> tuple[Run, Stamps]:
         """Hand the inputs over, for whose end the kernel waits before it begins the code."""
-        feeding = asyncio.create_task(asyncio.to_thread(self._feed))
+        feeding = asyncio.create_task(asyncio.to_thread(self._feed, rehearse=rehearse))
         running = asyncio.create_task(self._conversation.execute(code, timeout, on_stdout))
         both: set[asyncio.Task[Any]] = {feeding, running}
         try:
@@ -112,9 +115,10 @@ class LiveKernel:
             await asyncio.wait(both)
             await self._process.dead()
 
-    def _feed(self) -> Stamps:
+    def _feed(self, *, rehearse: bool) -> Stamps:
         try:
-            return send_inputs(self._handover, self.work, self._settings.work_size * MIB)
+            room = self._settings.work_size * MIB
+            return send_inputs(self._handover, self.work, room, rehearse=rehearse)
         except (ConnectionError, TimeoutError) as error:
             raise _lost(f"took no input files: {error}.") from error
         except OSError as error:
@@ -129,6 +133,7 @@ class LiveRun:
 
     run: Run
     before: Stamps
+    told: Told
     timeout: float
     attempt: int
     kernel_end: str
@@ -151,6 +156,7 @@ class LiveRun:
             attempt=self.attempt,
             kernel_end=self.kernel_end,
         )
+        outcome = replace(outcome, declared=self.told.declared, waits=self.told.waits)
         if outcome.error is not None or not keep_files:
             return outcome
         return replace(outcome, left_out=(*outcome.left_out, *self._copy_out()))

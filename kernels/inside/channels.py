@@ -2,7 +2,9 @@
 
 from typing import Any
 
+from .declaring import Declarations
 from .refusals import ChannelLimitsViolationError, install
+from .rehearsal import Rehearsal
 
 CONNECT_TIMEOUT = 3.0  # s
 READ_TIMEOUT = 3.0  # s
@@ -43,13 +45,15 @@ def write_channels(values: dict[str, Any]) -> None:
         write_channel(name, value)
 
 
-def functions() -> dict[str, Any]:
+def functions(rehearsal: Rehearsal | None) -> dict[str, Any]:
     """Give what a program finds in its namespace; what it may do is the gate's business.
 
-    Plain pyepics raises refusals from here on as well.
+    Plain pyepics raises refusals from here on as well. A `rehearsal` hears of declarations and
+    puts.
     """
-    install()
-    given = (read_channel, write_channel, write_channels, ChannelLimitsViolationError)
+    install(rehearsal.written if rehearsal else None)
+    plan = Declarations(rehearsal.declared if rehearsal else None).plan
+    given = (read_channel, write_channel, write_channels, ChannelLimitsViolationError, plan)
     return {thing.__name__: thing for thing in given}
 
 

@@ -11,7 +11,7 @@ _MESSAGE_BYTES = 64 * 1024
 
 
 class Handover:
-    """Open from the kernel's start until its program begins, which never sees it."""
+    """Open from the kernel's start until its program begins; in a rehearsal until that ends."""
 
     def __init__(self, descriptor: int) -> None:
         self._socket = socket.socket(fileno=descriptor)
@@ -35,19 +35,30 @@ class Handover:
         """Tell the host that the kernel's sockets are open."""
         self._socket.send(b"serving")
 
-    def take_inputs(self, work: Path) -> None:
-        """Copy the input files that the host sends into `work`, then close. Raises OSError."""
-        with self._socket:
-            while True:
-                message, descriptors, _, _ = socket.recv_fds(
-                    self._socket, _MESSAGE_BYTES, 1, socket.MSG_CMSG_CLOEXEC
-                )
-                if message == b"end":
-                    return
-                if not descriptors:
-                    raise ConnectionError("the host went away before all input files had come")
-                with open(descriptors[0], "rb") as source:  # noqa: PTH123  (an open file)
-                    _copy(source.fileno(), work / json.loads(message))
+    def take_inputs(self, work: Path) -> bool:
+        """Copy the input files that the host sends into `work`; whether the run rehearses.
+
+        Raises OSError.
+        """
+        while True:
+            message, descriptors, _, _ = socket.recv_fds(
+                self._socket, _MESSAGE_BYTES, 1, socket.MSG_CMSG_CLOEXEC
+            )
+            if message in (b"run", b"rehearse"):
+                return message == b"rehearse"
+            if not descriptors:
+                raise ConnectionError("the host went away before all input files had come")
+            with open(descriptors[0], "rb") as source:  # noqa: PTH123  (an open file)
+                _copy(source.fileno(), work / json.loads(message))
+
+    def tell(self, message: dict[str, Any]) -> None:
+        """Tell the host of a rehearsal; once this returns, it is told whatever happens here."""
+        with contextlib.suppress(OSError):
+            self._socket.send(json.dumps(message).encode())
+
+    def close(self) -> None:
+        """Have no more to say and to hear."""
+        self._socket.close()
 
 
 def _copy(source: int, path: Path) -> None:

@@ -18,6 +18,7 @@ from traitlets.config import Config
 
 from . import channels, report
 from .handover import Handover
+from .rehearsal import Rehearsal
 
 HERE = str(Path(__file__).parent)
 PIECE = 64 * 1024  # characters of output in one message
@@ -68,8 +69,11 @@ class ProgramKernel(IPythonKernel):
     async def do_execute(self, code: str, silent: bool, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401, FBT001
         """Take the inputs, run `code`, write its results, publish its figures."""
         try:
-            self.handover.take_inputs(self._work)
-            self._furnish()
+            if self.handover.take_inputs(self._work):
+                self._furnish(Rehearsal(self.handover.tell))
+            else:
+                self.handover.close()
+                self._furnish(None)
             reply = await super().do_execute(code, silent, *args, **kwargs)
             if reply["status"] == "error" and _normal_end(self._ended_by):
                 reply = {"status": "ok", "user_expressions": {}}
@@ -86,12 +90,13 @@ class ProgramKernel(IPythonKernel):
             return _error_reply(error)
         return reply | {"execution_count": self.execution_count}
 
-    def _furnish(self) -> None:
+    def _furnish(self, rehearsal: Rehearsal | None) -> None:
         context_file = self._work / "context.json"
         context = json.loads(context_file.read_text()) if context_file.exists() else {}
         # IPython's own exit() lets the program go on behind it.
         ends = {"exit": sys.exit, "quit": sys.exit}
-        self._shell.push({"context": context} | ends | channels.functions(), interactive=False)
+        functions = channels.functions(rehearsal)
+        self._shell.push({"context": context} | ends | functions, interactive=False)
 
     def _remember_end(self, result: Any) -> None:  # noqa: ANN401
         self._ended_by = result.error_before_exec or result.error_in_exec

@@ -63,10 +63,14 @@ class _ExceptionArguments(ctypes.Structure):
 
 
 class RefusedPuts:
-    """Wraps `put` of pyepics' `ca` so that a refusal is raised where it was called."""
+    """Wraps `put` of pyepics' `ca` so that a refusal is raised where it was called.
 
-    def __init__(self, ca: Any) -> None:  # noqa: ANN401  (the module)
+    After each put that was not refused it calls `written`, where somebody wants to know.
+    """
+
+    def __init__(self, ca: Any, written: Callable[[], None] | None = None) -> None:  # noqa: ANN401  (the module)
         self._ca = ca
+        self._written = written
         self._put: Callable[..., Any] = ca.put
         self._refusals: dict[int, ChannelLimitsViolationError] = {}
         self._contexts: set[int | None] = set()
@@ -95,6 +99,8 @@ class RefusedPuts:
         if key not in self._refusals and (not wait or callable(callback)):
             self._barrier(chid)
         self._raise_refused(key)
+        if self._written is not None:
+            self._written()
         return done
 
     def _raise_refused(self, key: int) -> None:
@@ -144,6 +150,9 @@ class RefusedPuts:
 class _Finder(MetaPathFinder):
     """Wraps `epics.ca` when the program imports it, which costs a program without it nothing."""
 
+    def __init__(self, written: Callable[[], None] | None) -> None:
+        self._written = written
+
     def find_spec(
         self,
         fullname: str,
@@ -161,23 +170,23 @@ class _Finder(MetaPathFinder):
 
         def load_and_wrap(module: ModuleType) -> None:
             load(module)
-            _wrap(module)
+            _wrap(module, self._written)
 
         spec.loader.exec_module = load_and_wrap  # type: ignore[method-assign]
         return spec
 
 
-def install() -> None:
-    """Wrap pyepics' puts, now or as soon as it is imported."""
+def install(written: Callable[[], None] | None) -> None:
+    """Wrap pyepics' puts, now or as soon as it is imported; see RefusedPuts for `written`."""
     loaded = sys.modules.get(_HOOKED)
     if loaded is None:
-        sys.meta_path.insert(0, _Finder())
+        sys.meta_path.insert(0, _Finder(written))
     else:
-        _wrap(loaded)
+        _wrap(loaded, written)
 
 
-def _wrap(ca: Any) -> None:  # noqa: ANN401  (the module)
-    ca.put = RefusedPuts(ca).put
+def _wrap(ca: Any, written: Callable[[], None] | None) -> None:  # noqa: ANN401  (the module)
+    ca.put = RefusedPuts(ca, written).put
 
 
 def _key(chid: Any) -> int:  # noqa: ANN401
