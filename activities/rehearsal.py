@@ -3,7 +3,7 @@
 import asyncio
 from datetime import UTC, datetime
 
-from runpermit.plans import build_plan
+from runpermit.plans import build_plan, plan_tolerance
 from temporalio import activity
 
 from activities.folder import write_whole
@@ -56,10 +56,11 @@ class Rehearsal:
         error = outcome.error
         if error is not None and (refused or not (told.writes or outcome.declared)):
             raise error
+        channels = [*told.channels, *await self._declared(outcome.declared, told)]
         return build_plan(
             writes=told.writes,
             left_out=told.left_out,
-            channels=[*told.channels, *await self._declared(outcome.declared, told)],
+            channels=[self._ranged(channel, outcome.declared) for channel in channels],
             reads=told.reads,
             unknown=told.unknown,
             machine=told.machine,
@@ -81,6 +82,15 @@ class Rehearsal:
         known = {channel.channel for channel in told.channels}
         missing = [one.channel for one in declared if one.channel not in known]
         return await self._house.gate.describe(missing) if missing else []
+
+    def _ranged(self, channel: PlannedChannel, declared: tuple[Declaration, ...]) -> PlannedChannel:
+        """`channel` with the tolerance of its declared range, whatever was rehearsed of it."""
+        entry = self._house.limits.validator.find(channel.channel)
+        for one in declared:
+            if one.channel == channel.channel and isinstance(channel.live, int | float):
+                tolerance = plan_tolerance(entry, channel.live, (one.low, one.high))
+                return channel.model_copy(update={"tolerance": tolerance})
+        return channel
 
 
 def _problem(error: PythonExecutorException | None) -> str:
