@@ -3,7 +3,6 @@
 import asyncio
 from datetime import UTC, datetime
 
-from runpermit.plans import build_plan, plan_tolerance
 from temporalio import activity
 
 from activities.folder import write_whole
@@ -16,6 +15,7 @@ from gate.client import Rehearsed, SessionMode
 from kernels.interface import RunOutcome
 from runpermit.errors import PythonExecutorException, WorkflowError
 from runpermit.models import Declaration, Plan, PlannedChannel
+from runpermit.plans import build_plan, plan_tolerance
 from runpermit.text import one_line
 from workflows.steps import RehearseTask
 
