@@ -1,0 +1,155 @@
+"""What an execution left changed, from nothing but the journal."""
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gate.attempt import recorded
+from gate.execution_story import ExecutionStory, Left, as_value
+from gate.journal import Journal
+from runpermit.limits import ChannelLimitsConfig, Verification
+
+
+class Story:
+    """Records as the gate writes them."""
+
+    def __init__(self) -> None:
+        self.told = ExecutionStory()
+        self._seq = itertools.count(1)
+
+    def write(self, channel: str, old: Any, new: Any, session: str = "apply-1", **more: Any) -> int:
+        seq = next(self._seq)
+        self.told.take(
+            {"seq": seq, "event": "write", "session": session, "attempt": 2, "permit": "p",
+             "channel": channel, "old": old, "new": new, **more}
+        )  # fmt: skip
+        return seq
+
+    def confirm(self, of: int, outcome: str = "confirmed", read_back: Any = None) -> None:
+        self.told.take(
+            {"seq": next(self._seq), "event": "confirmed", "of": of, "outcome": outcome,
+             "read_back": read_back}
+        )  # fmt: skip
+
+    def wrote(self, channel: str, old: Any, new: Any, **more: Any) -> None:
+        self.confirm(self.write(channel, old, new, **more), read_back=new)
+
+    def only(self) -> Left:
+        (left,) = self.told.left()
+        return left
+
+
+@pytest.fixture
+def story() -> Story:
+    return Story()
+
+
+def test_a_channel_was_what_it_was_before_its_first_write_and_is_what_it_was_set_to_last(
+    story: Story,
+) -> None:
+    story.wrote("A", 1.0, 2.0)
+    story.wrote("B", 5, 6)
+    story.wrote("A", 2.0, 3.0)
+    a, b = story.told.left()
+    assert (a.channel, a.before, a.written, a.permit, a.attempt) == ("A", 1.0, 3.0, "p", 2)
+    assert (b.channel, b.before, b.written) == ("B", 5, 6)
+    assert not a.uncertain
+    assert a.is_ours(3.0, None)
+    assert a.is_ours(3.001, None)
+    assert not a.is_ours(2.0, None)
+
+
+def test_the_order_is_that_of_first_writes_whatever_was_confirmed_first(story: Story) -> None:
+    a = story.write("A", 1.0, 2.0)
+    story.wrote("B", 5, 6)
+    story.confirm(a)
+    assert [left.channel for left in story.told.left()] == ["A", "B"]
+
+
+def test_what_never_left_the_gate_changed_nothing(story: Story) -> None:
+    story.wrote("A", 1.0, 2.0)
+    of = story.write("A", 2.0, 9.0)
+    story.told.take({"seq": 50, "event": "not_forwarded", "of": of})
+    story.told.take({"seq": 51, "event": "not_forwarded", "of": story.write("B", 1, 2)})
+    assert story.only().written == 2.0
+
+
+@pytest.mark.parametrize("outcome", ["uncertain", "unreadable", None])
+def test_where_nobody_knows_what_became_of_a_write_both_values_are_ours(
+    story: Story, outcome: str | None
+) -> None:
+    story.wrote("A", 1.0, 2.0)
+    of = story.write("A", 2.0, 3.0)
+    if outcome:
+        story.confirm(of, outcome)
+    left = story.only()
+    assert left.uncertain
+    assert left.is_ours(2.0, None)
+    assert left.is_ours(3.0, None)
+    assert not left.is_ours(1.0, None)
+
+
+def test_what_a_record_made_of_a_write_is_ours(story: Story) -> None:
+    story.confirm(story.write("A", 1.0, 50.0), "differs", 10.0)
+    assert story.only().is_ours(10.0, None)
+    assert not story.only().is_ours(1.0, None)
+
+
+def test_a_write_that_a_crash_left_unconfirmed_comes_before_later_ones(story: Story) -> None:
+    story.write("A", 1.0, 2.0)
+    story.wrote("A", 2.0, 1.5, session="restore-1")
+    left = story.only()
+    assert (left.before, left.written, left.uncertain, left.restoring) == (1.0, 1.5, False, True)
+
+
+def test_ours_is_told_within_the_tolerance_of_its_verification(story: Story) -> None:
+    story.wrote("A", 1.0, 2.0)
+    entry = ChannelLimitsConfig(verification=Verification(tolerance_absolute=0.5))
+    assert story.only().is_ours(2.4, entry)
+    assert not story.only().is_ours(2.6, entry)
+
+
+def test_long_arrays_are_known_by_their_sum_and_not_to_be_had_back(story: Story) -> None:
+    array = tuple(float(number) for number in range(10_001))
+    story.wrote("A", recorded(array), recorded(array))
+    left = story.only()
+    assert left.is_ours(array, None)
+    assert not left.is_ours((*array[:-1], 0.5), None)
+    assert as_value(left.before) is None
+    assert as_value([1, 2.5]) == (1, 2.5)
+
+
+@pytest.mark.parametrize(
+    "told", [None, {"_type": "float", "value": "nan"}, [1, None], "x" * 10_000, True, [[1]]]
+)
+def test_what_the_journal_does_not_have_whole_is_no_value(told: Any) -> None:
+    assert as_value(told) is None
+
+
+@pytest.mark.parametrize(
+    ("channel", "used", "name"),
+    [("A", "ALIAS", "A"), ("A", "A.VAL$", "A.VAL$"), ("A", "ALIAS$", "A.VAL$"),
+     ("A.DESC", "ALIAS.DESC$", "A.DESC$")],
+)  # fmt: skip
+def test_it_is_opened_by_the_records_own_name(
+    story: Story, channel: str, used: str, name: str
+) -> None:
+    story.wrote(channel, "a", "b", used=used)
+    assert story.only().name == name
+
+
+async def test_it_is_read_from_the_journal_of_many_executions(tmp_path: Path) -> None:
+    journal = Journal.open(tmp_path / "j")
+    await journal.write("permit_consumed", execution="e", channels={"A": "", "B": "an enum"})
+    for execution in ("other", "e", 'e"'):
+        seq = await journal.write("write", execution=execution, channel="A", old=1, new=execution)
+        journal.note("confirmed", of=seq, outcome="confirmed", read_back=execution)
+    await journal.close()
+    with next((tmp_path / "j").glob("*.jsonl")).open("ab") as file:
+        file.write(b'{"execution": "e", "event"')  # torn by a crash, or still being written
+    story = ExecutionStory.read(tmp_path / "j", "e")
+    (left,) = story.left()
+    assert (left.before, left.written, left.uncertain) == (1, "e", False)
+    assert story.why_not == {"A": "", "B": "an enum"}
