@@ -6,8 +6,9 @@ Pure rules that gate, workflow, page and command line share; nothing here reads 
 from runpermit.plans.building import build_plan
 from runpermit.plans.comparison import changes
 from runpermit.plans.envelope import Envelope
-from runpermit.plans.grouping import Group, groups, headline
+from runpermit.plans.grouping import Group, groups
 from runpermit.plans.restoring import is_ours, next_value, put_back_order
+from runpermit.plans.summary import headline
 from runpermit.plans.tolerance import plan_tolerance
 from runpermit.plans.values import Scalar, Value, as_planned, same
 from runpermit.plans.verdicts import uncertain, verdict

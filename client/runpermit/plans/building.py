@@ -1,7 +1,6 @@
 """The plan that a rehearsal makes."""
 
-import math
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -13,10 +12,10 @@ from runpermit.models.plan import (
     PlannedChannel,
     PlannedWrite,
 )
+from runpermit.plans.timeline import timeline
+from runpermit.plans.values import is_number
 from runpermit.text import one_line
 
-# Nobody waits for longer; a kernel can claim anything.
-_MOST_SECONDS = 1e9
 _NAME_WIDTH = 80
 
 
@@ -43,10 +42,10 @@ def build_plan(
     shortened before each write, one number for each of all writes and never a smaller one than
     before; what is anything else counts as no shortened wait.
     """
-    found = problem or _not_enforceable(writes, channels, declared)
-    times, seconds = _timeline(writes, left_out, channels, waits)
+    unenforceable = _unenforceable(writes, channels, declared)
+    times, seconds = timeline(writes, left_out, channels, waits)
     return Plan(
-        kind=_kind(bool(writes) or left_out > 0, bool(declared), problem, found),
+        kind=_kind(len(writes) + left_out, declared, problem, unenforceable),
         writes=[
             write.model_copy(update={"after": time})
             for write, time in zip(writes, times, strict=True)
@@ -59,32 +58,60 @@ def build_plan(
         machine=list(machine),
         seconds=seconds,
         upstream=upstream,
-        problem=found,
+        problem=" ".join(filter(None, (problem, unenforceable))),
         rehearsed_at=at,
     )
 
 
-def _kind(writes: bool, declared: bool, problem: str, found: str) -> PlanKind:  # noqa: FBT001
-    if found and not (declared and found == problem):
+def _kind(
+    count: int, declared: Sequence[Declaration], problem: str, unenforceable: str
+) -> PlanKind:
+    if unenforceable or (problem and not declared):
         return PlanKind.INCOMPLETE
     if declared:
         return PlanKind.DECLARED
-    return PlanKind.COMPLETE if writes else PlanKind.READS_ONLY
+    return PlanKind.COMPLETE if count else PlanKind.READS_ONLY
 
 
-def _not_enforceable(
+def _unenforceable(
     writes: Sequence[PlannedWrite],
     channels: Sequence[PlannedChannel],
     declared: Sequence[Declaration],
 ) -> str:
+    """Why the gate could not hold a program to this plan, empty where it can."""
+    facts = {channel.channel: channel for channel in channels}
+    for declaration in declared:
+        known = facts.get(declaration.channel)
+        name = one_line(declaration.channel, _NAME_WIDTH)
+        if known is None:
+            return f"{name} is declared, and nothing is known of it: declare a channel that exists."
+        if known.exact:
+            return (
+                f"{name} is declared as a range, and takes only what is planned exactly, as "
+                "states, texts and fields do: leave it out of plan(), and write it without "
+                "computing it from what the machine answers."
+            )
+    written = defaultdict(list)
+    for write in writes:
+        written[write.channel].append(write.new)
+    ranges = {declaration.channel for declaration in declared}
+    for channel in channels:
+        name = one_line(channel.channel, _NAME_WIDTH)
+        if channel.live is None:
+            return (
+                f"{name} can't be read, so that nobody could tell before its first write whether "
+                "it is still as planned: rehearse once it can be read."
+            )
+        told = written[channel.channel]
+        by_range = channel.channel in ranges or _is_told_by_range(channel, told)
+        if channel.writes > len(told) and not by_range:
+            return (
+                f"{name} is written {channel.writes} times with values that must be told one by "
+                f"one, and only {len(told)} of them are told: write less in one program."
+            )
     return ""
 
 
-def _timeline(
-    writes: Sequence[PlannedWrite],
-    left_out: int,
-    channels: Sequence[PlannedChannel],
-    waits: Sequence[object] | None,
-) -> tuple[list[float], float]:
-    times = [write.after for write in writes]
-    return times, (times[-1] if times else 0.0)
+def _is_told_by_range(channel: PlannedChannel, told: Sequence[object]) -> bool:
+    ends = (channel.low, channel.high, channel.last)
+    return not channel.exact and all(map(is_number, (*ends, *told)))

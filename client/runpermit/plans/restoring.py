@@ -1,10 +1,14 @@
-"""How what was left changed is put back: in which order, in which steps, and what is not touched."""
+"""How what was left changed is put back: in which order and steps, and what is not touched."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from runpermit.models.restore import LeftChange
-from runpermit.plans.values import same
+from runpermit.plans.values import Value, is_digest, numbers_of, same
+
+# A way of more steps is none.
+MAX_STEPS = 10_000
 
 
 def put_back_order(changes: Sequence[LeftChange]) -> list[LeftChange]:
@@ -13,15 +17,98 @@ def put_back_order(changes: Sequence[LeftChange]) -> list[LeftChange]:
 
 
 def next_value(
-    now: Any,  # noqa: ANN401  (whatever a channel holds)
+    now: Any,  # noqa: ANN401  (JSON, or a value)
     target: Any,  # noqa: ANN401
     max_step: float | None,
     max_step_relative: float | None,
-) -> Any:  # noqa: ANN401
-    """The next setpoint on the way from `now` to `target`; None where no way leads there."""
-    return target if max_step is None and max_step_relative is None else None
+) -> Value | None:
+    """The next setpoint on the way from `now` to `target`, in equal steps within both limits.
+
+    The last one is `target` itself; an array goes element by element. None where no such way leads
+    there in MAX_STEPS: through or from zero with `max_step_relative`, or to what is no value.
+    """
+    if isinstance(target, dict) or target is None:
+        return None
+    if max_step is None and max_step_relative is None:
+        return tuple(target) if isinstance(target, list) else target  # type: ignore[no-any-return]
+    if not _comparable(now, target):
+        return None
+    pairs = zip(numbers_of(now) or (), numbers_of(target) or (), strict=True)
+    found: list[float] = []
+    for one, other in pairs:
+        following = _next(one, other, max_step, max_step_relative)
+        if following is None:
+            return None
+        found.append(following)
+    return tuple(found) if isinstance(target, tuple | list) else found[0]
 
 
-def is_ours(reads: Any, written: Any, tolerance: float | None) -> bool:  # noqa: ANN401
-    """Whether a channel still reads what we wrote last, so that nobody else has set it since."""
-    return reads is not None and same(written, reads)
+def is_ours(
+    reads: Any,  # noqa: ANN401  (JSON, or a value)
+    written: Any,  # noqa: ANN401  (JSON)
+    tolerance: float | None,
+) -> bool:
+    """Whether a channel still reads what we wrote last, so that nobody else has set it since.
+
+    Numbers within `tolerance`, anything else exactly; what can't be told is not ours.
+    """
+    if reads is None or written is None:
+        return False
+    if _comparable(reads, written):
+        pairs = zip(numbers_of(reads) or (), numbers_of(written) or (), strict=True)
+        return all(abs(one - other) <= (tolerance or 0.0) for one, other in pairs)
+    if is_digest(reads) and is_digest(written):
+        known = isinstance(written.get("sha256"), str)
+        return known and all(reads.get(key) == written.get(key) for key in ("count", "sha256"))
+    return same(written, reads)
+
+
+def _comparable(one: object, other: object) -> bool:
+    """Whether both are numbers, or arrays of as many numbers."""
+    left, right = numbers_of(one), numbers_of(other)
+    return (
+        left is not None
+        and right is not None
+        and len(left) == len(right)
+        and isinstance(one, tuple | list) is isinstance(other, tuple | list)
+    )
+
+
+def _next(
+    now: float, target: float, max_step: float | None, relative: float | None
+) -> float | None:
+    distance = abs(target - now)
+    allowed = min(
+        math.inf if max_step is None else max_step,
+        math.inf if relative is None else relative * abs(now),
+    )
+    if distance <= allowed + _rounding(now, target, allowed):
+        return target
+    if not _leads_there(now, target, max_step, relative):
+        return None
+    step = distance / math.ceil(distance / allowed)
+    if isinstance(now, int) and isinstance(target, int):
+        step = math.floor(step)
+        return now + (step if target > now else -step) if step else None
+    value = now + math.copysign(step, target - now)
+    while abs(value - now) > allowed + _rounding(now, value, allowed):
+        value = math.nextafter(value, now)
+    return value if value != now else None
+
+
+def _leads_there(now: float, target: float, max_step: float | None, relative: float | None) -> bool:
+    """Whether so few steps are left, each of at least half of what is allowed."""
+    steps = 0.0
+    if max_step is not None:
+        steps += 2 * abs(target - now) / max_step
+    if relative is not None:
+        # A fraction of what it is leads neither from zero nor through it, and to it never quite.
+        if now == 0 or target == 0 or (now > 0) is not (target > 0):
+            return False
+        steps += abs(math.log(abs(target)) - math.log(abs(now))) / math.log1p(relative / 2)
+    return steps <= MAX_STEPS
+
+
+def _rounding(now: float, new: float, allowed: float) -> float:
+    """As the limits tolerate it: decimal steps are not exact in binary."""
+    return min(2 * math.ulp(max(abs(new), abs(now))), allowed * 1e-6)

@@ -1,8 +1,8 @@
 """Values of channels as a plan tells them, and whether a value is the one that was planned."""
 
 import hashlib
-import math
 import struct
+import sys
 from collections.abc import Sequence
 from typing import Any, TypeAlias, TypeGuard
 
@@ -64,7 +64,11 @@ def same(planned: Any, value: Value) -> bool:  # noqa: ANN401  (JSON)
 
 def is_number(value: object) -> TypeGuard[int | float]:
     """Whether it is a finite number; NaN and infinity are none."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and abs(value) <= sys.float_info.max
+    )
 
 
 def is_digest(planned: object) -> TypeGuard[dict[str, Any]]:

@@ -1,0 +1,98 @@
+"""A plan on one line."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from runpermit.models.plan import Declaration, Plan, PlanKind, PlannedChannel
+from runpermit.plans.values import is_number
+from runpermit.plans.words import name_text, number_text, value_text
+from runpermit.text import one_line
+
+_WIDTH = 200
+_ITEM_WIDTH = 60
+_UNIT_WIDTH = 8
+_EXACT_SECONDS = 10
+_THOUSANDTHS = 3
+
+
+def headline(plan: Plan) -> str:
+    """The plan on one line of at most 200 characters: how much it writes, by how much, its kind."""
+    end = f" Plan {plan.kind.upper()}"
+    if not plan.channels:
+        return f"No writes, {_counted(len(plan.reads), 'channel')} read.{end}"
+    start = f"{_counted(len(plan.channels), 'setpoint')}, {_writes(plan)}, {_time(plan)}. "
+    return start + _fitting(list(_items(plan)), _WIDTH - len(start) - len(end)) + end
+
+
+def _writes(plan: Plan) -> str:
+    if plan.kind is not PlanKind.DECLARED:
+        return _counted(plan.count, "write")
+    declared = {declaration.channel for declaration in plan.declared}
+    others = sum(channel.writes for channel in plan.channels if channel.channel not in declared)
+    most = others + sum(declaration.max_writes for declaration in plan.declared)
+    return f"at most {_counted(most, 'write')}"
+
+
+def _time(plan: Plan) -> str:
+    if plan.seconds < _EXACT_SECONDS:
+        return f"{round(plan.seconds, 1):g} s"
+    return f"{plan.seconds:.0f} s"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
+def _items(plan: Plan) -> Iterable[str]:
+    names = _short_names([channel.channel for channel in plan.channels])
+    ranges = {declaration.channel: declaration for declaration in plan.declared}
+    for channel, name in zip(plan.channels, names, strict=True):
+        declaration = ranges.get(channel.channel)
+        change = _change(channel) if declaration is None else _range(declaration, channel)
+        yield one_line(f"{name} {change}", _ITEM_WIDTH)
+
+
+def _short_names(channels: list[str]) -> list[str]:
+    """`channels` without the parts between colons that all begin and end with."""
+    parts = [name_text(channel).split(":") for channel in channels]
+    shortest = min(len(name) for name in parts)
+    start, end = 0, 0
+    if len(parts) > 1:
+        while start < shortest - 1 and len({name[start] for name in parts}) == 1:
+            start += 1
+        while end < shortest - 1 - start and len({name[-1 - end] for name in parts}) == 1:
+            end += 1
+    return [":".join(name[start : len(name) - end]) for name in parts]
+
+
+def _range(declaration: Declaration, channel: PlannedChannel) -> str:
+    low, high = number_text(declaration.low), number_text(declaration.high)
+    return f"{low} … {high} {one_line(channel.units, _UNIT_WIDTH)}".strip()
+
+
+def _change(channel: PlannedChannel) -> str:
+    live, low, high, last = channel.live, channel.low, channel.high, channel.last
+    if channel.exact or not (is_number(live) and is_number(last)):
+        return f"→ {value_text(last, channel.units, channel.last_state)}"
+    units = one_line(channel.units, _UNIT_WIDTH)
+    farthest = (min(live, last if low is None else low), max(live, last if high is None else high))
+    if farthest == (min(live, last), max(live, last)):
+        return f"{_signed(last - live)} {units}".strip()
+    # It goes somewhere and comes back, or part of the way.
+    return f"{_signed(farthest[0] - live)} … {_signed(farthest[1] - live)} {units}".strip()
+
+
+def _signed(number: Any) -> str:  # noqa: ANN401  (a number)
+    if isinstance(number, int) or abs(number - round(number, _THOUSANDTHS)) > abs(number) / 1000:
+        return f"{number:+.4g}"
+    return f"{number:+.{_THOUSANDTHS}f}"
+
+
+def _fitting(items: list[str], width: int) -> str:
+    """As many of `items` as fit, and how many more there are."""
+    for shown in range(len(items), -1, -1):
+        more = f"{len(items) - shown} more" if shown < len(items) else ""
+        line = ", ".join(filter(None, (*items[:shown], more))) + "."
+        if len(line) <= width:
+            return line
+    return ""
