@@ -17,6 +17,7 @@ from ipykernel.zmqshell import ZMQInteractiveShell
 from traitlets.config import Config
 
 from . import channels, report
+from .clock import Clock
 from .handover import Handover
 from .rehearsal import Rehearsal
 
@@ -70,7 +71,9 @@ class ProgramKernel(IPythonKernel):
         """Take the inputs, run `code`, write its results, publish its figures."""
         try:
             if self.handover.take_inputs(self._work):
-                self._furnish(Rehearsal(self.handover.tell))
+                clock = Clock()
+                clock.install()
+                self._furnish(Rehearsal(self.handover.tell, clock))
             else:
                 self.handover.close()
                 self._furnish(None)

@@ -15,11 +15,10 @@ class Rehearsal:
     At once, over a socket that holds it: it arrives however the program ends.
     """
 
-    def __init__(self, tell: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(self, tell: Callable[[dict[str, Any]], None], clock: Clock) -> None:
         self._tell = tell
+        self._clock = clock
         self._puts = 0
-        self._clock = Clock()
-        self._clock.install()
 
     def declared(self, declared: Declared) -> None:
         """Take what the program said with `plan`."""

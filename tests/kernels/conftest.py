@@ -53,11 +53,14 @@ def run_program(kernels: OpenKernels, work: Path) -> RunProgram:
         timeout: float = 30,
         on_stdout: Callable[[str], None] = lambda _: None,
         begun: Callable[[LiveKernel], None] = lambda _: None,
+        rehearse: bool = False,
         **settings: Any,
     ) -> RunOutcome:
         async with kernels(**settings) as pool, pool.session(work) as kernel:
             begun(kernel)
-            ended = await kernel.run(code, timeout=timeout, attempt=2, on_stdout=on_stdout)
+            ended = await kernel.run(
+                code, timeout=timeout, attempt=2, on_stdout=on_stdout, rehearse=rehearse
+            )
             return await asyncio.to_thread(ended.collect, keep_files=True)
 
     return run

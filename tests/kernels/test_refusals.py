@@ -86,3 +86,14 @@ def test_a_refusal_in_time_is_raised_where_it_was_put(ca: Libca) -> None:
     with pytest.raises(ChannelLimitsViolationError):
         RefusedPuts(ca).put(1, 9)
     assert ca.sent == [9]
+
+
+def test_only_puts_that_were_not_refused_count_as_written(ca: Libca) -> None:
+    written: list[int] = []
+    puts = RefusedPuts(ca, lambda: written.append(len(ca.sent)))
+    puts.put(1, 0.5)
+    ca.refuse(1)
+    with pytest.raises(ChannelLimitsViolationError):
+        puts.put(1, 9)
+    puts.put(1, 0.6)
+    assert written == [1, 2]
