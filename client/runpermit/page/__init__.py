@@ -6,13 +6,16 @@ Kept below 8 KB, since the Web UI sends it in a URL.
 from runpermit.page.answers import commands, page_link
 from runpermit.page.approval import approval_page, question
 from runpermit.page.progress import progress_page
-from runpermit.page.restore import restore_page, restore_question
+from runpermit.page.restore import change_lines, restore_page, restore_question
+from runpermit.page.warnings import plan_warnings
 from runpermit.page.writes import write_lines
 
 __all__ = [
     "approval_page",
+    "change_lines",
     "commands",
     "page_link",
+    "plan_warnings",
     "progress_page",
     "question",
     "restore_page",

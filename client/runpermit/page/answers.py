@@ -22,11 +22,6 @@ def page_link(web_ui: str, namespace: str, workflow_id: str, run_id: str) -> str
     return "{}/namespaces/{}/workflows/{}/{}/user-metadata".format(web_ui.rstrip("/"), *parts)
 
 
-def show_command(pending: PendingApproval | PendingRestore) -> str:
-    """The command that shows the whole question."""
-    return f"runpermit show {_target(pending)} {pending.cli_options}".strip()
-
-
 def verbs(pending: PendingApproval | PendingRestore) -> list[Verb]:
     """The answers that are offered: no yes to a plan of which nobody knows the rest."""
     if isinstance(pending, PendingRestore):
@@ -45,9 +40,15 @@ def clicks(pending: PendingApproval | PendingRestore) -> str:
     )
 
 
-def command_block(pending: PendingApproval | PendingRestore, shown: int) -> str:
-    """The first `shown` commands in a fence, narrow enough for the page."""
-    return fenced("\n".join(_narrow(parts) for parts in _commands(pending)[:shown]))
+def command_block(
+    pending: PendingApproval | PendingRestore, shown: int, *, show: bool = False
+) -> str:
+    """The first `shown` commands in a fence, narrow enough for the page.
+
+    Before them the one that shows the whole question, where `show` says that this page does not.
+    """
+    whole = [_command("show", "", pending)] if show else []
+    return fenced("\n".join(_narrow(parts) for parts in whole + _commands(pending)[:shown]))
 
 
 def _narrow(parts: tuple[str, ...]) -> str:
@@ -74,10 +75,13 @@ def _commands(pending: PendingApproval | PendingRestore) -> list[tuple[str, ...]
     said = verbs(pending)
     if isinstance(pending, PendingApproval):
         said = [*said, Verb.STOP]
-    target = _target(pending)
-    commands = ((f"runpermit {verb} {target}", options[verb], pending.cli_options) for verb in said)
-    return [tuple(filter(None, parts)) for parts in commands]
+    return [_command(verb, options[verb], pending) for verb in said]
 
 
-def _target(pending: PendingApproval | PendingRestore) -> str:
-    return shlex.quote(pending.binds.workflow_id)
+def _command(verb: str, option: str, pending: PendingApproval | PendingRestore) -> tuple[str, ...]:
+    parts = (
+        f"runpermit {verb} {shlex.quote(pending.binds.workflow_id)}",
+        option,
+        pending.cli_options,
+    )
+    return tuple(filter(None, parts))

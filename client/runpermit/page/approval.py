@@ -4,47 +4,68 @@ Above the code stands only what gate and limits database say, escaped; the words
 the model come last, cut and labelled.
 """
 
+from dataclasses import dataclass
+
 from runpermit.models import PendingApproval, Plan, PlanKind
-from runpermit.page.answers import clicks, command_block, show_command
+from runpermit.page.answers import clicks, command_block
 from runpermit.page.sizing import fitting
-from runpermit.page.values import value_text
 from runpermit.page.warnings import names, plan_warnings
-from runpermit.page.writes import SHOWN_WRITES, machine_lines, write_lines
-from runpermit.text import fenced, markdown, one_line, preformatted
+from runpermit.page.writes import machine_lines, write_lines
+from runpermit.plans import headline
+from runpermit.text import fenced, markdown, preformatted
 
 _CODE_WIDTH = 49
-_SHOWN_CONDITIONS = 10
 _SHOWN_CHANGES = 5
-_SHOWN_WARNINGS = 20
-# From what reads well to what fits whatever is in it: writes, words and code shown, commands.
-_SIZES = ((SHOWN_WRITES, 400, 3000, 4), (20, 200, 1000, 4), (10, 80, 300, 4), (3, 40, 100, 1))
+
+
+@dataclass(frozen=True)
+class _Size:
+    """How much is shown: lines of the plan and of the machine, warnings, commands; characters."""
+
+    lines: int
+    machine: int
+    warnings: int
+    commands: int
+    words: int
+    code: int
+
+
+# From what reads well to what fits whatever is in it.
+_SIZES = (
+    _Size(lines=100, machine=20, warnings=20, commands=4, words=400, code=3000),
+    _Size(lines=60, machine=10, warnings=20, commands=4, words=200, code=1000),
+    _Size(lines=30, machine=6, warnings=10, commands=4, words=80, code=300),
+    _Size(lines=12, machine=3, warnings=6, commands=1, words=40, code=100),
+    _Size(lines=4, machine=1, warnings=3, commands=1, words=15, code=30),
+)
 
 
 def question(plan: Plan) -> str:
     """The question in one line of plain text: how many writes, to which channels, which values."""
     if plan.kind is PlanKind.READS_ONLY:
         return "Run this code? It only reads."
-    shown = [f"{one_line(write.channel, 40)} → {value_text(write.new)}" for write in plan.writes]
-    more = f" and {plan.count - 3} more" if plan.count > 3 else ""
-    count = "1 write" if plan.count == 1 else f"{plan.count} writes"
-    return f"{count}: {'; '.join(shown[:3])}{more}. Plan {plan.kind.upper()}"
+    return headline(plan)
 
 
 def approval_page(pending: PendingApproval) -> str:
     """The page of a waiting approval, in the Markdown that the Temporal Web UI can show."""
-    return fitting(lambda size: _page(pending, *size), _SIZES)
+    return fitting(lambda size: _page(pending, size), _SIZES)
+
+
+def title(pending: PendingApproval) -> str:
+    """The question with its revision and the time of its rehearsal, in one line of plain text."""
+    plan = pending.plan
+    asked = "Approve?" if plan.may_be_approved else "Can't be approved:"
+    told = f"{asked} {question(plan).rstrip('.')}, {pending.revision}"
+    at = plan.rehearsed_at
+    return f"{told}, rehearsed {at:%H:%M:%S} UTC" if at else told
 
 
 def facts_line(pending: PendingApproval) -> str:
-    """Which revision it is, and its times."""
+    """Which question it is, and its times."""
     expiry = f"{pending.expires_at:%Y-%m-%d %H:%M:%S} UTC" if pending.expires_at else "never"
-    rehearsed = pending.plan.rehearsed_at
-    times = [
-        f"rehearsed {rehearsed:%H:%M:%S} UTC" if rehearsed else "",
-        f"asked {pending.asked_at:%Y-%m-%d %H:%M:%S} UTC",
-        f"expires {expiry}",
-    ]
-    return f"(number {pending.number}) · {' · '.join(filter(None, times))}"
+    asked = f"asked {pending.asked_at:%Y-%m-%d %H:%M:%S} UTC"
+    return f"(number {pending.number}) · {asked} · expires {expiry}"
 
 
 def all_warnings(pending: PendingApproval) -> list[str]:
@@ -70,36 +91,46 @@ def ending_words(plan: Plan) -> str:
     return words
 
 
-def _page(pending: PendingApproval, writes: int, words: int, code: int, answers: int) -> str:
-    plan = pending.plan
-    asked = "Approve?" if plan.may_be_approved else "Can't be approved:"
-    warnings = all_warnings(pending)[:_SHOWN_WARNINGS]
+def _page(pending: PendingApproval, size: _Size) -> str:
+    plan, words = pending.plan, size.words
+    writes = write_lines(plan)
+    warnings = all_warnings(pending)
+    more = len(warnings) - size.warnings
+    code_is_cut = len(pending.code.rstrip("\n")) > size.code
     parts = [
-        f"### {asked} {markdown(question(plan), 300)}",
+        f"### {markdown(title(pending), min(300, 5 * words))}",
         f"**Revision {pending.revision}** {facts_line(pending)}",
-        fenced("\n".join(machine_lines(plan)[:_SHOWN_CONDITIONS])) if plan.machine else "",
-        "\n".join(f"⚠️ {markdown(warning, min(400, 4 * words))}" for warning in warnings),
-        f"⚠️ Only the beginning of the code is shown. Read it: {_show(pending)}"
-        if len(pending.code.rstrip("\n")) > code
+        _block(machine_lines(plan), size.machine),
+        "\n".join(
+            f"⚠️ {markdown(warning, min(400, 4 * words))}" for warning in warnings[: size.warnings]
+        ),
+        f"⚠️ {more} more warnings: `runpermit show` below has all." if more > 0 else "",
+        "⚠️ Only the beginning of the code is shown: `runpermit show` below has all."
+        if code_is_cut
         else "",
-        fenced("\n".join(lines)) if (lines := write_lines(plan, writes)) else "",
-        markdown(ending_words(plan), 500),
+        _block(writes, size.lines),
+        markdown(ending_words(plan), min(500, 10 * words)),
         "#### To answer",
         f"{clicks(pending)} *Request Cancellation* stops it, now and while it runs. The page does "
         "not refresh by itself: press R.",
-        command_block(pending, answers),
+        command_block(
+            pending, size.commands, show=code_is_cut or more > 0 or len(writes) > size.lines
+        ),
         "#### Why (the requester's words)",
         f"Asked for: {markdown(pending.user_query, words)}\n"
         f"Task: {markdown(pending.task_objective, words)}\n"
-        f"Requester: {markdown(pending.requester or 'not named', 128)}",
+        f"Requester: {markdown(pending.requester or 'not named', min(128, 2 * words))}",
         _findings(pending, words),
-        _code(pending, words, code),
+        _code(pending, words, size.code),
     ]
     return "\n\n".join(part for part in parts if part)
 
 
-def _show(pending: PendingApproval) -> str:
-    return markdown(show_command(pending), 300)
+def _block(lines: list[str], shown: int) -> str:
+    """The first lines in a fence, and how many more there are."""
+    if len(lines) > shown:
+        lines = [*lines[:shown], f"… {len(lines) - shown} lines more"]
+    return fenced("\n".join(lines)) if lines else ""
 
 
 def _findings(pending: PendingApproval, words: int) -> str:

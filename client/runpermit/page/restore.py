@@ -1,14 +1,14 @@
 """The page of MACHINE LEFT CHANGED: what an execution left, and how to put it back."""
 
 from runpermit.models import LeftChange, PendingRestore
-from runpermit.page.answers import clicks, command_block, show_command
+from runpermit.page.answers import clicks, command_block
 from runpermit.page.layout import WIDTH, wrapped
 from runpermit.page.sizing import fitting
 from runpermit.page.values import value_text
 from runpermit.text import fenced, markdown, one_line
 
 # From what reads well to what fits whatever is in it: channels and words shown, commands.
-_SIZES = ((30, 600, 2), (20, 300, 2), (10, 150, 2), (4, 60, 1))
+_SIZES = ((30, 600, 2), (20, 300, 2), (10, 150, 2), (3, 60, 2), (1, 20, 1))
 _ASKED_CHANNELS = 3
 
 
@@ -33,20 +33,17 @@ def change_lines(pending: PendingRestore, shown: int = _SIZES[0][0]) -> list[str
     """What was left changed as plain text, at most 54 characters a line."""
     lines = [line for change in pending.changes[:shown] for line in _lines(change)]
     if (more := len(pending.changes) - shown) > 0:
-        lines.append(f"… and {more} more")
+        lines.append(f"… and {more} more, see runpermit show")
     return lines
 
 
 def _page(pending: PendingRestore, shown: int, words: int, answers: int) -> str:
     parts = [
-        f"### ⚠️ {markdown(restore_question(pending), 300)}",
+        f"### ⚠️ {markdown(restore_question(pending), min(300, 5 * words))}",
         f"**Question {pending.revision}** · asked {pending.asked_at:%Y-%m-%d %H:%M:%S} UTC · does "
         "not expire · nothing is put back by itself",
         f"Why it ended: {markdown(pending.reason, words)}",
         "\n".join(f"⚠️ {markdown(note, words)}" for note in pending.notes[:10]),
-        f"⚠️ Not all channels are shown. All: {markdown(show_command(pending), 300)}"
-        if len(pending.changes) > shown
-        else "",
         fenced("\n".join(change_lines(pending, shown))),
         "#### To answer",
         f"{clicks(pending)} The page does not refresh by itself: press R.",
@@ -54,7 +51,7 @@ def _page(pending: PendingRestore, shown: int, words: int, answers: int) -> str:
         "within limits and steps. A channel that no longer reads what was written is another "
         f"hand's, and is left as it is. `leave-{pending.revision}` leaves everything as it reads "
         "now.",
-        command_block(pending, answers),
+        command_block(pending, answers, show=len(pending.changes) > shown),
     ]
     return "\n\n".join(part for part in parts if part)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from runpermit.models import Plan, PlanKind, PlannedChannel
+from runpermit.models import MachineState, Plan, PlanKind, PlannedChannel
 from runpermit.text import one_line
 
 _NAMED = 3
@@ -11,28 +11,21 @@ _NAMED = 3
 def plan_warnings(plan: Plan) -> list[str]:
     """One sentence or two each, the worst first."""
     found = list(_endings(plan))
-    found += [
-        f"{one_line(state.channel, 60)} {state.op} {one_line(str(state.value), 20)} DOES NOT HOLD: "
-        f"it reads {one_line(state.reads, 60)}."
-        for state in plan.machine
-        if not state.holds
-    ]
+    if failing := [_condition(state) for state in plan.machine if not state.holds]:
+        found.append(f"DOES NOT HOLD: {_and_more(failing)}.")
     channels = plan.channels
-    found += [
-        f"ALARM: {one_line(channel.channel, 60)} is in {one_line(channel.alarm, 60)}."
-        for channel in channels
-        if channel.alarm
-    ]
+    if alarms := [_because(channel, channel.alarm) for channel in channels if channel.alarm]:
+        found.append(f"ALARM: {_and_more(alarms)}.")
     if unread := [channel.channel for channel in channels if channel.live is None]:
         found.append(f"Reads nothing now: {names(unread)}.")
-    found += [
-        f"Moved by something else: {one_line(channel.channel, 60)}. "
-        f"{one_line(channel.moved_by, 120)}. It may fight this."
+    if moved := [_because(channel, channel.moved_by) for channel in channels if channel.moved_by]:
+        found.append(f"Something else may fight this: {_and_more(moved)}.")
+    if fixed := [
+        _because(channel, channel.why_not or "no reason is known")
         for channel in channels
-        if channel.moved_by
-    ]
-    if fixed := [channel for channel in channels if not channel.restorable]:
-        found.append(f"Cannot be put back: {_reasons(fixed)}.")
+        if not channel.restorable
+    ]:
+        found.append(f"Cannot be put back: {_and_more(fixed)}.")
     if plan.unknown:
         found.append(
             f"Flat in the rehearsal: {names(plan.unknown)}. It was read after a write that may "
@@ -50,7 +43,7 @@ def plan_warnings(plan: Plan) -> list[str]:
 
 def names(channels: list[str]) -> str:
     """The first of `channels`, and how many more."""
-    return _and_more([one_line(channel, 60) for channel in channels[:_NAMED]], len(channels))
+    return _and_more([one_line(channel, 60) for channel in channels])
 
 
 def _endings(plan: Plan) -> Iterable[str]:
@@ -63,17 +56,18 @@ def _endings(plan: Plan) -> Iterable[str]:
             "plan(channel, low, high, max_writes)."
         )
     elif problem:
-        yield f"The rehearsal did not come to its end: {problem}."
+        yield f"The rehearsal did not come to its end: {problem}. What was declared is enforced."
 
 
-def _reasons(channels: list[PlannedChannel]) -> str:
-    told = [
-        f"{one_line(channel.channel, 60)} ({one_line(channel.why_not or 'no reason known', 60)})"
-        for channel in channels[:_NAMED]
-    ]
-    return _and_more(told, len(channels))
+def _condition(state: MachineState) -> str:
+    condition = f"{state.channel} {state.op} {state.value}"
+    return f"{one_line(condition, 80)} (reads {one_line(state.reads, 60)})"
 
 
-def _and_more(told: list[str], count: int) -> str:
-    more = count - len(told)
-    return f"{', '.join(told)} and {more} more" if more > 0 else ", ".join(told)
+def _because(channel: PlannedChannel, why: str) -> str:
+    return f"{one_line(channel.channel, 60)} ({one_line(why, 60)})"
+
+
+def _and_more(told: list[str]) -> str:
+    more = len(told) - _NAMED
+    return f"{', '.join(told[:_NAMED])} and {more} more" if more > 0 else ", ".join(told)

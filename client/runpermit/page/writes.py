@@ -1,8 +1,9 @@
 """The writes of a plan as lines for a panel: what is declared, then write by write."""
 
 from runpermit.models import Declaration, MachineState, Plan, PlannedChannel
-from runpermit.page.layout import WIDTH, spread, wrapped
+from runpermit.page.layout import spread, wrapped
 from runpermit.page.values import delta, number_text, span_text, unit_text, value_text
+from runpermit.plans import Group, groups
 from runpermit.text import one_line
 
 SHOWN_WRITES = 30
@@ -17,26 +18,23 @@ def write_lines(plan: Plan, shown: int = SHOWN_WRITES) -> list[str]:
     known = {channel.channel: channel for channel in plan.channels}
     told: set[str] = set()
     lines: list[str] = []
-    for declared in plan.declared:
+    for declared in plan.declared[:shown]:
         lines += _declared(declared, known.get(declared.channel))
         told.add(declared.channel)
+    if (more := len(plan.declared) - shown) > 0:
+        lines.append(f"… and {more} declared channels more, see the notebook")
     if plan.declared and plan.writes:
         lines.append("In the rehearsal:")
-    for group in plan.writes[:shown]:
+    all_groups = groups(plan)
+    for group in all_groups[:shown]:
         channel = known.get(group.channel)
-        state = channel.state if channel and channel.live == group.old else ""
-        units = channel.units if channel else ""
-        change = (
-            f"{value_text(group.old, state=state)} → {value_text(group.new, units, group.state)}"
-        )
-        lines += spread(
-            one_line(group.channel, WIDTH), [change], _delta(group.old, group.new, units)
-        )
+        lines += _group(group, channel)
         if group.channel not in told:
             told.add(group.channel)
-            lines += _known(channel, group.old, group.new)
-    if (more := plan.count - shown) > 0:
-        lines.append(f"… and {more} more, see the notebook")
+            lines += _known(channel, delta(group.first, group.last))
+    left = plan.left_out + sum(group.count for group in all_groups[shown:])
+    if left:
+        lines.append(f"… and {_writes(left)} more, see the notebook")
     return lines
 
 
@@ -48,24 +46,42 @@ def machine_lines(plan: Plan) -> list[str]:
 def _declared(declared: Declaration, channel: PlannedChannel | None) -> list[str]:
     units = unit_text(channel.units) if channel else ""
     span = f"{number_text(declared.low)} .. {number_text(declared.high)} {units}".strip()
-    times = "1 write" if declared.max_writes == 1 else f"{declared.max_writes} writes"
-    lines = spread(one_line(declared.channel, WIDTH), [f"{span}, at most {times}"])
-    now = f"now {value_text(channel.live, channel.units)}" if channel else ""
-    return lines + wrapped([now]) + _known(channel, None, None)
+    lines = spread(declared.channel, [f"{span}, at most {_writes(declared.max_writes)}"])
+    now = f"now {value_text(channel.live, channel.units, channel.state)}" if channel else ""
+    return lines + wrapped([now]) + _known(channel, None)
 
 
-def _delta(old: object, new: object, units: str) -> str:
-    change = delta(old, new)
-    return "" if change is None else f"Δ {change:+.6g} {unit_text(units)}".strip()
+def _group(group: Group, channel: PlannedChannel | None) -> list[str]:
+    """A write, or many to one channel: from, to, how, and the change."""
+    units = channel.units if channel else ""
+    before = channel.state if channel and channel.live == group.first else ""
+    old, new = value_text(group.first, state=before), value_text(group.last, units, group.state)
+    change = delta(group.first, group.last)
+    right = "" if change is None else f"Δ {change:+.6g} {unit_text(units)}".strip()
+    return spread(group.channel, [f"{old} → {new}", *_course(group, units)], right)
 
 
-def _known(channel: PlannedChannel | None, old: object, new: object) -> list[str]:
+def _course(group: Group, units: str) -> list[str]:
+    """How many writes lead there, and how long they take."""
+    if group.count == 1:
+        return []
+    took = f"{group.seconds:.3g} s"
+    if group.step is not None:
+        return [f"{group.count} steps of {value_text(abs(group.step), units)}, {took}"]
+    return [f"{_writes(group.count)}: {value_text(list(group.values), units)}, {took}"]
+
+
+def _writes(count: int) -> str:
+    return "1 write" if count == 1 else f"{count} writes"
+
+
+def _known(channel: PlannedChannel | None, change: float | None) -> list[str]:
     """What gate and limits database know of a channel, and what to mind."""
     if channel is None:
         return wrapped(["! nothing is known of it"])
     facts = [
         one_line(channel.description, 120),
-        _share(channel, delta(old, new)),
+        _share(channel, change),
         _limits(channel),
         _step(channel),
     ]

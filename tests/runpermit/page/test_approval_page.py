@@ -1,0 +1,229 @@
+"""The page of an approval: complete, small, and not to be forged by what it shows."""
+
+import html
+from datetime import timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from runpermit.models import Declaration, MachineState, Plan, PlanKind
+from runpermit.page import approval_page, commands, page_link, plan_warnings, question
+from tests.runpermit.page.conftest import (
+    AT,
+    HOSTILE,
+    OURS,
+    PAGE_BYTES,
+    channel,
+    hostile,
+    pending,
+    plan,
+    ramp,
+    tags,
+    write,
+)
+
+KINDS = [PlanKind.COMPLETE, PlanKind.DECLARED, PlanKind.INCOMPLETE]
+
+
+def shown(page: str) -> str:
+    """The page's text as it is read, on one line."""
+    return " ".join(html.unescape(page).split())
+
+
+def test_the_page_says_what_is_asked_and_how_to_answer() -> None:
+    asked = pending()
+    page = approval_page(asked)
+
+    assert page.startswith("### Approve?")
+    assert f"COMPLETE, {asked.revision}, rehearsed 03:12:05 UTC" in shown(page.splitlines()[0])
+    assert f"**Revision {asked.revision}**" in page
+    for verb in ("approve", "reject", "revise"):
+        assert f"`{verb}-{asked.revision}`" in page
+    assert "2026-01-01 03:12:05 UTC" in page
+    assert f"--sha256 {asked.revision}" in shown(page)
+    assert "approver not verified" in page
+    assert "Corrector 1" in page
+    assert "x = 1" in page
+
+
+def test_it_goes_from_the_machine_to_the_writes_to_the_answer_to_others_words_to_the_code() -> None:
+    page = shown(approval_page(pending(user_query="WISH", code="CODE\n")))
+    order = ["SR:BEAM:CURRENT > 1", "approver not verified", "SR:HCM1:SP 0.1 → 0.3 A"]
+    order += ["If it fails", "To answer", "WISH", "CODE"]
+
+    assert sorted(order, key=page.index) == order
+
+
+def test_an_incomplete_plan_offers_no_yes_and_says_what_to_do() -> None:
+    asked = pending(plan(kind=PlanKind.INCOMPLETE, problem="LinAlgError: Singular matrix"))
+    page = approval_page(asked)
+
+    assert shown(page).startswith("### Can't be approved:")
+    assert "approve-" not in page
+    assert "runpermit approve" not in page
+    assert f"`revise-{asked.revision}`" in page
+    assert f"`reject-{asked.revision}`" in page
+    assert "LinAlgError: Singular matrix" in shown(page)
+    assert "declare your envelope with plan(channel, low, high, max_writes)" in shown(page)
+    assert "declare your envelope" in " ".join(commands(asked))
+    assert "If it fails" not in page
+
+
+def test_a_code_that_only_reads_is_asked_about_without_writes() -> None:
+    page = approval_page(pending(Plan()))
+
+    assert "It only reads" in page
+    assert "If it fails" not in page
+    assert "rehearsed" not in page
+
+
+def test_the_page_tells_when_the_question_expires() -> None:
+    assert "2026-01-01 04:12:05 UTC" in approval_page(pending(expires_at=AT + timedelta(hours=1)))
+    assert "never" in approval_page(pending())
+
+
+def test_what_changed_since_the_revision_before_is_told() -> None:
+    page = shown(approval_page(pending(changed=["SR:HCM1:SP reads 0.2, not 0.1"] * 9)))
+
+    assert page.count("SR:HCM1:SP reads 0.2, not 0.1") == 5
+    assert "4 more" in page
+
+
+def test_nothing_is_warned_of_that_is_not_true() -> None:
+    assert plan_warnings(plan()) == []
+    assert plan_warnings(Plan()) == []
+
+
+@pytest.mark.parametrize(
+    ("odd", "words"),
+    [
+        ({"alarm": "MAJOR HIHI"}, "ALARM: SR:HCM1:SP (MAJOR HIHI)"),
+        (
+            {"moved_by": "FB1 is on"},
+            "Something else may fight this: SR:HCM1:SP (FB1 is on)",
+        ),
+        ({"restorable": False, "why_not": "an enum"}, "Cannot be put back: SR:HCM1:SP (an enum)"),
+        ({"live": None}, "Reads nothing now: SR:HCM1:SP"),
+    ],
+)
+def test_what_is_odd_about_a_channel_is_a_warning(odd: dict[str, object], words: str) -> None:
+    [warning] = plan_warnings(plan(channels=[channel(**odd)]))
+
+    assert words in warning
+    assert f"⚠️ {words}" in shown(approval_page(pending(plan(channels=[channel(**odd)]))))
+
+
+@pytest.mark.parametrize(
+    ("odd", "words"),
+    [
+        ({"unknown": ["SR:BPM1:X"]}, "Flat in the rehearsal: SR:BPM1:X"),
+        ({"upstream": "ring-model:5064"}, "Rehearsed on the model ring-model:5064"),
+        ({"left_out": 12}, "12 more writes"),
+        ({"kind": PlanKind.DECLARED, "problem": "time-out"}, "did not come to its end: time-out"),
+        (
+            {"machine": [MachineState(channel="M", op="==", value="UP", reads="OFF", holds=False)]},
+            "DOES NOT HOLD: M == UP (reads OFF)",
+        ),
+    ],
+)
+def test_what_is_odd_about_the_rehearsal_is_a_warning(odd: dict[str, object], words: str) -> None:
+    [warning] = plan_warnings(plan(**odd))
+
+    assert words in warning
+
+
+def test_of_many_channels_a_warning_names_the_first() -> None:
+    fixed = [channel(f"SR:Q{n}", restorable=False, why_not="an enum") for n in range(100)]
+    [warning] = plan_warnings(plan(channels=fixed))
+
+    assert "SR:Q0 (an enum)" in warning
+    assert warning.endswith("and 97 more.")
+
+
+def test_the_page_names_the_channels_that_no_stop_can_halt() -> None:
+    page = shown(approval_page(pending(plan(channels=[channel(stoppable=False)]))))
+
+    assert "can't be halted (no `stop` in the limits): SR:HCM1:SP" in page
+    assert "can't be halted" not in shown(approval_page(pending()))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+def test_nothing_foreign_becomes_a_tag_of_the_page(text: str, kind: PlanKind) -> None:
+    plain = tags(approval_page(pending()))
+    found = tags(approval_page(hostile(text, kind=kind)))
+
+    assert set(found.found) <= OURS
+    assert found.found.count("details") == plain.found.count("details")
+    assert found.found.count("h3") == plain.found.count("h3")
+    assert set(found.attributes) <= {("open", None)}
+
+
+@settings(max_examples=50)
+@given(st.text("`~<>&\n\r \t#*_[]()!|\\-=\u202e\x00ab", max_size=200))
+def test_no_text_at_all_changes_the_shape_of_the_page(text: str) -> None:
+    found = tags(approval_page(hostile(text)))
+
+    assert found.found.count("h3") == 1
+    assert found.found.count("h4") == 3
+    assert set(found.found) <= OURS
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+def test_the_page_stays_below_eight_kilobytes_and_keeps_the_way_to_answer(
+    text: str, kind: PlanKind
+) -> None:
+    asked = hostile(text, kind=kind)
+    page = approval_page(asked)
+
+    assert len(page.encode()) < PAGE_BYTES
+    assert f"`reject-{asked.revision}`" in page
+    assert (f"`approve-{asked.revision}`" in page) is (kind is not PlanKind.INCOMPLETE)
+
+
+@pytest.mark.parametrize(
+    "large",
+    [
+        plan(writes=[write(f"SR:Q{n}") for n in range(1000)], left_out=10**6),
+        plan(writes=[w for n in range(5) for w in ramp(f"SR:HCM{n}:SP", 200, at=20 * n)]),
+        plan(channels=[channel(f"SR:Q{n}", restorable=False) for n in range(1000)]),
+        plan(declared=[Declaration(channel=f"Q{n}", low=0, high=1, max_writes=9)
+                       for n in range(1000)]),
+        plan(writes=[write(new=[0.1] * 1000, old=[0.2] * 1000)] * 100),
+    ],
+    ids=["writes", "ramps", "channels", "declared", "arrays"],
+)  # fmt: skip
+def test_the_page_of_any_plan_stays_below_eight_kilobytes(large: Plan) -> None:
+    page = approval_page(pending(large, code="a = 1\n" * 10_000))
+
+    assert len(page.encode()) < PAGE_BYTES
+    assert "approve-" in page
+
+
+def test_long_code_is_cut_and_the_page_says_so() -> None:
+    page = approval_page(pending(code="a = 1\n" * 10_000))
+
+    assert "10000 lines" in page
+    assert "only its beginning" in page
+    assert "Only the beginning of the code is shown" in page
+
+
+def test_the_question_of_a_reading_code_in_one_line() -> None:
+    assert question(Plan()) == "Run this code? It only reads."
+
+
+def test_the_commands_carry_execution_revision_and_address() -> None:
+    asked = pending(workflow="scan 42", cli_options="--address control:7233")
+
+    assert commands(asked)[0] == (
+        f"runpermit approve 'scan 42' --sha256 {asked.revision} --address control:7233"
+    )
+    assert [line.split()[1] for line in commands(asked)] == ["approve", "reject", "revise", "stop"]
+
+
+def test_the_link_leads_to_the_page_of_one_run() -> None:
+    link = page_link("http://ui/", "default", "a b/c", "run")
+
+    assert link == "http://ui/namespaces/default/workflows/a%20b%2Fc/run/user-metadata"

@@ -1,0 +1,112 @@
+"""The writes of a plan in lines of 54 characters."""
+
+from typing import Any
+
+import pytest
+
+from runpermit.models import Declaration, PlanKind
+from runpermit.page import write_lines
+from tests.runpermit.page.conftest import HOSTILE, channel, hostile_plan, plan, ramp, write
+
+
+def text(**fields: Any) -> str:
+    return "\n".join(write_lines(plan(**fields)))
+
+
+@pytest.mark.parametrize("foreign", [*HOSTILE, "a b " * 100], ids=range(len(HOSTILE) + 1))
+def test_the_writes_stand_in_visible_lines_of_54_characters(foreign: str) -> None:
+    for line in write_lines(hostile_plan(foreign)):
+        assert len(line) <= 54
+        assert line.isprintable()
+        assert line.strip()
+
+
+def test_a_write_tells_channel_now_new_and_change_then_device_share_and_limits() -> None:
+    first, *rest = write_lines(plan())
+
+    assert first.split() == "SR:HCM1:SP 0.1 → 0.3 A Δ +0.2 A".split()  # noqa: SIM905
+    assert first.endswith("Δ +0.2 A")
+    assert len(first) == 54
+    assert " ".join(" ".join(rest).split()) == (
+        "Corrector 1, 10 % of range, limits -1 … 1 A step 0.2 of 0.5 A"
+    )
+
+
+def test_a_ramp_reads_as_one_line_and_its_device_is_told_once() -> None:
+    lines = write_lines(plan(writes=ramp("SR:HCM1:SP")))
+
+    assert "SR:HCM1:SP" in lines[0]
+    assert len([line for line in lines if "→" in line]) == 1
+    assert " ".join(lines).count("Corrector 1") == 1
+    shown = " ".join(" ".join(lines).split())
+    assert "0 → 0.4 A" in shown
+    assert "40 steps of 0.01 A, 3.9 s" in shown
+    assert "Δ +0.4 A" in shown
+
+
+def test_a_long_channel_keeps_its_name_and_its_values_whole() -> None:
+    name = "SR:C01-MG:G02A:HCM1:Current:Setpoint:SP"
+    lines = write_lines(plan(writes=[write(name, 12345678901234567890, old=0)]))
+
+    assert lines[0] == name
+    assert "0 → 12345678901234567890" in lines[1]
+
+
+def test_declared_ranges_come_first_and_the_rehearsal_is_its_evidence() -> None:
+    declared = Declaration(channel="SR:HCM1:SP", low=-0.2, high=0.2, max_writes=10)
+    lines = write_lines(plan(kind=PlanKind.DECLARED, declared=[declared]))
+
+    assert lines[0] == "SR:HCM1:SP  -0.2 .. 0.2 A, at most 10 writes"
+    assert lines[1].strip() == "now 0.1 A"
+    assert "limits -1 … 1 A" in " ".join(lines)
+    assert lines[lines.index("In the rehearsal:") + 1].startswith("SR:HCM1:SP  0.1 → 0.3 A")
+
+
+@pytest.mark.parametrize(
+    ("odd", "words"),
+    [
+        ({"alarm": "MAJOR HIHI"}, "! alarm: MAJOR HIHI"),
+        ({"moved_by": "FB1 is on"}, "! moved by something else: FB1 is on"),
+        ({"restorable": False, "why_not": "an enum"}, "! can't be put back: an enum"),
+        ({"min_value": None, "max_value": None}, "no limits"),
+        ({"min_value": None}, "limits -∞ … 1 A"),
+        ({"largest_step": None}, "step at most 0.5 A"),
+    ],
+)
+def test_what_is_odd_about_a_channel_stands_at_its_write(odd: dict[str, Any], words: str) -> None:
+    assert words in text(channels=[channel(**odd)])
+
+
+def test_a_channel_of_which_nothing_is_known_is_marked() -> None:
+    assert "! nothing is known of it" in text(channels=[])
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"old": 0, "new": 1, "state": "OPEN"}, "CLOSED (0) → OPEN (1)"),
+        ({"old": [1, 2, 3, 4], "new": [2, 3, 4, 5]}, "4 values, 1 … 4 → 4 values, 2 … 5"),
+        ({"old": None, "new": 1}, "unknown → 1"),
+        ({"old": 0.1 + 0.2, "new": 1}, "0.3 → 1"),
+        ({"old": 0, "new": {"_type": "array", "count": 5000, "sha256": "x", "min": 0, "max": 2.5}},
+         "0 → 5000 values, 0 … 2.5"),
+        ({"old": {"_type": "float", "value": "nan"}, "new": 1}, "nan → 1"),
+    ],
+)  # fmt: skip
+def test_values_of_every_kind_are_told_in_few_characters(
+    fields: dict[str, Any], words: str
+) -> None:
+    known = channel(live=fields["old"], state="CLOSED" if "state" in fields else "", units="")
+
+    assert words in text(writes=[write(**fields)], channels=[known])
+
+
+def test_writes_that_are_not_shown_are_counted() -> None:
+    many = plan(writes=[write(f"SR:HCM{n}:SP") for n in range(100)], left_out=1000)
+
+    assert write_lines(many)[-1] == "… and 1070 writes more, see the notebook"
+    assert write_lines(many, 100)[-1] == "… and 1000 writes more, see the notebook"
+
+
+def test_a_code_that_only_reads_has_no_lines() -> None:
+    assert write_lines(plan(writes=[], channels=[], kind=PlanKind.READS_ONLY)) == []
