@@ -18,6 +18,7 @@ from typing import Any
 
 from bench.pool import filled
 from bench.report import Row
+from demo.ring import client_environment, ioc_environment
 from demo.stack import free_port, process, toml
 from gate.client import GateClient, Opening, SessionMode
 from kernels.environment import INSIDE
@@ -103,16 +104,11 @@ async def place(directory: Path) -> AsyncIterator[Place]:
         "gate": {"socket": str(directory / "g.sock"), "journal": str(directory / "journal")},
     }
     config.write_text(toml(settings))
-    ioc_environment = os.environ | {
-        "EPICS_CAS_INTF_ADDR_LIST": "127.0.0.1",
-        "EPICS_CAS_SERVER_PORT": str(port),
-        "EPICS_CAS_AUTO_BEACON_ADDR_LIST": "NO",
-        "EPICS_CAS_BEACON_ADDR_LIST": "127.0.0.1",
-    }
+    at_port = os.environ | ioc_environment(port)
     ioc = (sys.executable, "-m", "epicscorelibs.ioc", "-d", str(database))
     gate = (sys.executable, "-m", "gate", "--config", str(config))
     async with (
-        process("ioc", *ioc, directory=directory, environment=ioc_environment, ready=None),
+        process("ioc", *ioc, directory=directory, environment=at_port, ready=None),
         process("gate", *gate, directory=directory, environment=os.environ),
     ):
         await asyncio.sleep(1)
@@ -127,12 +123,8 @@ async def direct_client(name_server: str) -> AsyncIterator[asyncio.subprocess.Pr
         "-c",
         DIRECT,
         env=os.environ
-        | {
-            "EPICS_CA_NAME_SERVERS": name_server,
-            "EPICS_CA_ADDR_LIST": "",
-            "EPICS_CA_AUTO_ADDR_LIST": "NO",
-            "PATH": f"{INSIDE / 'bin'}:{os.environ['PATH']}",
-        },
+        | client_environment(name_server)
+        | {"PATH": f"{INSIDE / 'bin'}:{os.environ['PATH']}"},
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,

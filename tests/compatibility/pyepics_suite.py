@@ -17,6 +17,7 @@ from contextlib import AsyncExitStack
 from importlib.metadata import version
 from pathlib import Path
 
+from demo.ring import client_environment, ioc_environment
 from demo.stack import free_port, process, toml
 from gate.client import GateClient, Opening, SessionMode
 from kernels.environment import INSIDE
@@ -24,6 +25,7 @@ from runpermit.models import Isolation
 
 EXPECTED: dict[str, str] = {}
 SECONDS = 600
+ARRAY_BYTES = "20100300"
 _RESULT = re.compile(r"^(\S+::\S+) (PASSED|FAILED|ERROR|SKIPPED)", re.MULTILINE)
 
 
@@ -70,17 +72,12 @@ def settings(directory: Path, port: int) -> Path:
     return config
 
 
-def client_environment(name_server: str) -> dict[str, str]:
+def suite_environment(name_server: str) -> dict[str, str]:
     """Where a client finds the tests' channels."""
-    return os.environ | {
-        "EPICS_CA_NAME_SERVERS": name_server,
-        "EPICS_CA_ADDR_LIST": "",
-        "EPICS_CA_AUTO_ADDR_LIST": "NO",
-        "EPICS_CA_MAX_ARRAY_BYTES": "20100300",
-        # The tests start `python` for others of them.
-        "PATH": f"{INSIDE / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "PYTHONPATH": "",
-    }
+    # The tests start `python` for others of them.
+    path = f"{INSIDE / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    own = {"EPICS_CA_MAX_ARRAY_BYTES": ARRAY_BYTES, "PATH": path, "PYTHONPATH": ""}
+    return os.environ | client_environment(name_server) | own
 
 
 def test_files(tests: Path) -> list[str]:
@@ -97,7 +94,7 @@ async def run_suite(tests: Path, name_server: str) -> dict[str, str]:
             *(sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", "-o", "addopts="),
             *("-c", os.devnull, "--rootdir", str(tests), "--timeout", "60", file),
             cwd=tests,
-            env=client_environment(name_server),
+            env=suite_environment(name_server),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
@@ -113,13 +110,7 @@ async def compare(directory: Path) -> tuple[dict[str, str], dict[str, str]]:
     """The results directly and through the gate."""
     tests = sources(directory)
     port = free_port()
-    ioc_environment = os.environ | {
-        "EPICS_CAS_INTF_ADDR_LIST": "127.0.0.1",
-        "EPICS_CAS_SERVER_PORT": str(port),
-        "EPICS_CAS_AUTO_BEACON_ADDR_LIST": "NO",
-        "EPICS_CAS_BEACON_ADDR_LIST": "127.0.0.1",
-        "EPICS_CA_MAX_ARRAY_BYTES": "20100300",
-    }
+    at_port = os.environ | ioc_environment(port) | {"EPICS_CA_MAX_ARRAY_BYTES": ARRAY_BYTES}
     ioc = (sys.executable, "-m", "epicscorelibs.ioc")
     setup = tests / "Setup"
     databases = directory / "all.db"
@@ -134,7 +125,7 @@ async def compare(directory: Path) -> tuple[dict[str, str], dict[str, str]]:
                 "ioc",
                 *(*ioc, "-d", str(databases)),
                 directory=directory,
-                environment=ioc_environment,
+                environment=at_port,
                 ready=None,
             )
         )
@@ -144,7 +135,7 @@ async def compare(directory: Path) -> tuple[dict[str, str], dict[str, str]]:
                 "simulator",
                 *(sys.executable, str(setup / "simulator.py")),
                 directory=directory,
-                environment=client_environment(f"127.0.0.1:{port}"),
+                environment=suite_environment(f"127.0.0.1:{port}"),
                 ready=None,
             )
         )

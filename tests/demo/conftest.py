@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from demo.ring import client_environment
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -23,11 +25,7 @@ class RingServer:
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run Python in a process whose libca knows this IOC alone."""
-        environment = os.environ | {
-            "EPICS_CA_NAME_SERVERS": f"127.0.0.1:{self.port}",
-            "EPICS_CA_ADDR_LIST": "",
-            "EPICS_CA_AUTO_ADDR_LIST": "NO",
-        }
+        environment = os.environ | client_environment(f"127.0.0.1:{self.port}")
         return subprocess.run(
             [sys.executable, *arguments],
             cwd=ROOT,
