@@ -34,22 +34,36 @@ from runpermit.errors import PythonExecutorException
 from runpermit.failures import unwrap
 from runpermit.limits import LimitsFile
 from runpermit.models import (
-    ExecutionMode,
+    AnalysisResult,
+    FollowOutcome,
     GateStatus,
     Isolation,
+    LeftChange,
     PendingApproval,
+    PendingRestore,
+    Plan,
+    PlanKind,
+    PlannedChannel,
+    PlannedWrite,
     PythonExecutionState,
     PythonExecutionSuccess,
     PythonServiceResult,
+    RestoredChannel,
+    RestoreOutcome,
+    RestoreReport,
     Stage,
+    Verdict,
+    VerifiedChannel,
+    WriteOutcome,
+    WriteRecord,
     WriteReport,
 )
 from runpermit.names import TASK_QUEUE, host_queue
 from runpermit.payloads import data_converter
 from workflows.python_execution import PythonExecution
 from workflows.steps import (
-    Analysed,
     AnalyseTask,
+    ApplyTask,
     ConcludeTask,
     Deployment,
     Draft,
@@ -61,7 +75,13 @@ from workflows.steps import (
     GenerateTask,
     InForce,
     PrepareTask,
+    RehearseTask,
+    RestoreTask,
+    Settled,
+    SettleTask,
     Timeouts,
+    Verified,
+    VerifyTask,
 )
 
 Step = Callable[[Any], Awaitable[Any]]
@@ -77,7 +97,8 @@ OPEN_GATE = GateStatus(
     limits_sha256="",  # the script's own
     journal_protected=True,
 )
-LIMITS = {"SR:HCM1:SP": {"min_value": -1, "max_value": 1, "units": "A"}}
+CHANNEL = "SR:HCM1:SP"
+LIMITS = {CHANNEL: {"min_value": -1, "max_value": 1, "units": "A"}}
 
 
 class Programs:
@@ -91,13 +112,62 @@ class Programs:
     no_python = "results = {'mean': (1.0 + 2.0}\n"
 
 
+def planned(*values: float, live: float = 0.0, **fields: Any) -> Plan:
+    """A plan that sets the corrector, which reads `live`, to `values` one after the other."""
+    olds = [live, *values[:-1]]
+    channel = PlannedChannel(
+        channel=CHANNEL,
+        units="A",
+        live=live,
+        writes=len(values),
+        low=min(values, default=None),
+        high=max(values, default=None),
+        last=values[-1] if values else None,
+        tolerance=0.01,
+        min_value=-1,
+        max_value=1,
+        restorable=True,
+    )
+    known: dict[str, Any] = {
+        "kind": PlanKind.COMPLETE if values else PlanKind.READS_ONLY,
+        "writes": [
+            PlannedWrite(channel=CHANNEL, old=old, new=new)
+            for old, new in zip(olds, values, strict=False)
+        ],
+        "channels": [channel] if values else [],
+    }
+    return Plan(**(known | fields))
+
+
+def told(verdict: Verdict, *changes: LeftChange, forwarded: int = 1, **fields: Any) -> Settled:
+    """What the gate says of an apply."""
+    record = WriteRecord(channel=CHANNEL, old=0.0, new=0.1, outcome=WriteOutcome.CONFIRMED)
+    if verdict in {Verdict.NOT_OPENED, Verdict.NOTHING_FORWARDED, Verdict.UNKNOWN}:
+        forwarded = 0
+    journal = Path("/srv/executions/journal.jsonl")
+    report = WriteReport.of([record] * forwarded, forwarded, journal)
+    known = {"reason": "as the script has it"}
+    return Settled(verdict=verdict, writes=report, changes=list(changes), **(known | fields))
+
+
+def changed(**fields: Any) -> LeftChange:
+    """The corrector as an apply left it."""
+    known = {"channel": CHANNEL, "before": 0.0, "written": 0.1, "reads": 0.1}
+    return LeftChange(**(known | fields))
+
+
 class Script:
     """Stands in for the activities with faults and times; the analysis is the real one.
 
     `programs` and `runs` are answered one after the other, the last again and again: text or a
     result, an exception to raise, or an async function to await first. Approved writes are
-    answered from `applies` where that holds anything.
+    answered from `applies` where that holds anything. None is the usual answer: a rehearsal's one
+    write, what became of the last apply, a device that followed, a channel that is back.
     """
+
+    planned = staticmethod(planned)
+    told = staticmethod(told)
+    changed = staticmethod(changed)
 
     def __init__(self, limits: Path) -> None:
         self.writes_enabled = True
@@ -105,12 +175,17 @@ class Script:
         self.preparations: list[Any] = [None]
         self.programs: list[Any] = [Programs.read]
         self.runs: list[Any] = [{"done": True}]
+        self.rehearsals: list[Any] = [None]
         self.applies: list[Any] = []
+        self.verdicts: list[Any] = [None]
+        self.verifications: list[Any] = [None]
+        self.restores: list[Any] = [None]
         self.drafts: list[Any] = [None]
         self.conclusions: list[Any] = [None]
         self.calls: list[tuple[str, Any]] = []
         self.gates: list[GateStatus] = [OPEN_GATE]
         self.limits = LimitsFile(limits)
+        self._applied: Executed | None = None
 
     def gate(self, when: int) -> GateStatus:
         """The gate's state when it is asked: the first, second, third of `gates`, or the last."""
@@ -149,6 +224,7 @@ class Script:
             "approval_mode": "control_writes",
             "foreign_details": False,
             "question_expiry": None,
+            "plan_max_age": 900.0,
             "timeouts": Timeouts(),
             "isolation": Isolation.FULL,
             "gate": self.gate(0),
@@ -161,7 +237,7 @@ class Script:
         return Deployment.model_validate(values | self.deployment)
 
     @activity.defn(name="analyse")
-    async def analyse(self, task: AnalyseTask) -> Analysed:
+    async def analyse(self, task: AnalyseTask) -> AnalysisResult:
         self.calls.append(("analyse", task))
         control = ControlSystemSettings(type="mock", writes_enabled=self.writes_enabled)
         house = House(
@@ -193,13 +269,54 @@ class Script:
             gate=self.gate(1),
         )
 
+    @activity.defn(name="rehearse")
+    async def rehearse(self, task: RehearseTask) -> Plan:
+        plan = await self._next("rehearse", task, self.rehearsals) or planned(0.1)
+        # By the server's clock, which skips.
+        return plan.model_copy(update={"rehearsed_at": activity.info().started_time})
+
     @activity.defn(name="execute")
     async def execute(self, task: ExecuteTask) -> Executed:
         return self._executed(task, await self._next("execute", task, self.runs))
 
     @activity.defn(name="apply")
-    async def apply(self, task: ExecuteTask) -> Executed:
-        return self._executed(task, await self._next("apply", task, self.applies or self.runs))
+    async def apply(self, task: ApplyTask) -> None:
+        self._applied = None
+        answer = await self._next("apply", task, self.applies or self.runs)
+        self._applied = self._executed(task, answer)
+
+    @activity.defn(name="settle")
+    async def settle(self, task: SettleTask) -> Settled:
+        answer: Settled | None = await self._next("settle", task, self.verdicts)
+        if answer is not None:
+            return answer
+        if self._applied is None:
+            return told(Verdict.NOTHING_FORWARDED)
+        count = task.permit.revision.plan.count
+        return told(Verdict.COMPLETED, changed(), forwarded=count, executed=self._applied)
+
+    @activity.defn(name="verify")
+    async def verify(self, task: VerifyTask) -> Verified:
+        return await self._next("verify", task, self.verifications) or Verified(
+            channels=[
+                VerifiedChannel(
+                    channel=CHANNEL,
+                    written=0.1,
+                    reads=0.1,
+                    accepted=True,
+                    outcome=FollowOutcome.FOLLOWED,
+                )
+            ]
+        )
+
+    @activity.defn(name="restore")
+    async def restore(self, task: RestoreTask) -> RestoreReport:
+        back = RestoredChannel(
+            channel=CHANNEL, before=0.0, reads=0.0, outcome=RestoreOutcome.RESTORED, writes=1
+        )
+        return await self._next("restore", task, self.restores) or RestoreReport(
+            channels=[back], operator=task.operator
+        )
 
     @activity.defn(name="conclude")
     async def conclude(self, task: ConcludeTask) -> None:
@@ -208,25 +325,39 @@ class Script:
     def _executed(self, task: ExecuteTask, answer: dict[str, Any] | Executed) -> Executed:
         if isinstance(answer, Executed):
             return answer
+        return self.executed(task, answer)
+
+    def executed(self, task: ExecuteTask, results: dict[str, Any], **fields: Any) -> Executed:
+        """A run that succeeded with `results`."""
         success = PythonExecutionSuccess(
-            results=answer,
+            results=results,
             stdout="",
             execution_time=0.5,
             folder_path=task.folder.path,
             notebook_path=task.folder.notebook,
             notebook_link=task.folder.link_to(task.folder.notebook),
         )
-        writes = WriteReport(forwarded=0, writes=[], journal=task.folder.journal)
-        return Executed(
-            success=success,
-            isolation=Isolation.FULL,
-            in_force=InForce(gate=self.gate(2), limits=self.limits.status()),
-            writes=writes if task.mode is ExecutionMode.WRITE_ACCESS else None,
-            warnings=[],
-        )
+        known: dict[str, Any] = {
+            "success": success,
+            "isolation": Isolation.FULL,
+            "in_force": InForce(gate=self.gate(2), limits=self.limits.status()),
+            "warnings": [],
+        }
+        return Executed(**(known | fields))
 
-    def workers(self, client: Client) -> list[Worker]:
-        here = [self.generate, self.draft, self.execute, self.apply, self.conclude]
+    def workers(self, client: Client, **options: Any) -> list[Worker]:
+        """The worker of the shared queue, with `options`, and that of the host."""
+        here = [
+            self.generate,
+            self.rehearse,
+            self.draft,
+            self.execute,
+            self.apply,
+            self.settle,
+            self.verify,
+            self.restore,
+            self.conclude,
+        ]
         return [
             Worker(
                 client,
@@ -234,6 +365,7 @@ class Script:
                 workflows=[PythonExecution],
                 activities=[self.prepare, self.analyse],
                 interceptors=[FailureInterceptor(), NoTimeoutsOfTheTestServer()],
+                **options,
             ),
             Worker(
                 client,
@@ -318,6 +450,14 @@ class Lab:
         )
         return Running(handle, self.environment)
 
+    async def approved(self, **fields: Any) -> "Running":
+        """An execution that writes, and to which somebody said yes."""
+        self.script.programs = [self.programs.write]
+        running = await self.start(**fields)
+        await running.pending()
+        await running.signal("approve", {"operator": "jd"})
+        return running
+
     def attach(self, workflow_id: str) -> "Running":
         """An execution that was started by other means."""
         handle = self.client.get_workflow_handle(workflow_id, result_type=PythonServiceResult)
@@ -351,6 +491,19 @@ class Running:
         )
         assert pending is not None
         return pending
+
+    async def left_changed(self) -> PendingRestore:
+        """The question what becomes of the machine, once it waits."""
+        await self.until(Stage.AWAITING_RESTORE)
+        pending = await self.handle.query(
+            "pending_restore", result_type=cast("type[PendingRestore]", PendingRestore | None)
+        )
+        assert pending is not None
+        return pending
+
+    async def stages(self) -> list[Stage]:
+        """The stages that it came through."""
+        return [change.stage for change in (await self.state()).stages]
 
     async def signal(self, name: str, *arguments: Any) -> None:
         await self.handle.signal(name, args=list(arguments))
