@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol, TypeVar
 
+from gate.enforcement import Enforcement
 from gate.ioc_circuit import IocCircuit
 from gate.messages import Refusal, WriteRecord
 from gate.records import Record
@@ -38,7 +39,12 @@ class Holder(Protocol):
 
     @property
     def identity(self) -> dict[str, object]:
-        """What the journal says of it: session, execution, attempt."""
+        """What the journal says of it: session, execution, attempt, permit."""
+        ...
+
+    @property
+    def enforcement(self) -> Enforcement | None:
+        """What it writes is kept within; None where no permit binds it."""
         ...
 
     def has_room_for(self, refusal: Refusal) -> bool:
@@ -116,6 +122,8 @@ def now() -> str:
 
 def told(value: object) -> object:
     """A value as JSON that any reader takes; of a long one, its length and its beginning."""
+    if type(value) is float and math.isfinite(value):
+        return value  # nearly all of them
     if isinstance(value, tuple | list) and len(value) > _TOLD:
         return {
             "_type": "array",

@@ -20,6 +20,10 @@ from gate.messages import (
 
 _Record = TypeVar("_Record", Refusal, WriteRecord)
 
+# At most, in JSON: a number, the names and fixed texts of a record.
+_NUMBER_BYTES = 32
+_FIELD_BYTES = 256
+
 log = structlog.get_logger()
 
 
@@ -31,14 +35,28 @@ class _Kept(Generic[_Record]):
         self._most = most
         self._bytes = 0
 
-    def add(self, record: _Record) -> None:
+    def add(self, record: _Record, size: int) -> None:
         """Keep it where there is room; the first one always, since its reader decides by it."""
         if len(self.records) >= self._most:
             return
-        size = len(json.dumps(record.model_dump(mode="json")))
         if not self.records or self._bytes + size <= REPORT_BYTES:
             self.records.append(record)
             self._bytes += size
+
+
+def json_size(*values: object) -> int:
+    """How many bytes of JSON `values` take at most."""
+    size = 0
+    for value in values:
+        if isinstance(value, str):
+            size += len(json.dumps(value)) + 2
+        elif isinstance(value, list):
+            size += 4 + json_size(*value)
+        elif isinstance(value, dict):
+            size += 4 + json_size(*value.keys(), *value.values())
+        else:
+            size += _NUMBER_BYTES
+    return size
 
 
 class Reporting:
@@ -63,13 +81,16 @@ class Reporting:
         """It is known what became of a write."""
         self._outcomes[record.outcome] += 1
         kept = self._doubtful if record.outcome.doubtful else self._plain
-        kept.add(brief(record, "old", "new", "read_back"))
+        told = brief(record, "old", "new", "read_back")
+        size = json_size(told.channel, told.old, told.new, told.read_back)
+        kept.add(told, size + _FIELD_BYTES)
 
     def refused(self, refusal: Refusal) -> Refusal:
         """A write was refused. How that is told."""
         self._refused += 1
         told = brief(refusal, "value", "current_value")
-        self._refusals.add(told)
+        size = json_size(told.channel, told.value, told.reason, told.current_value)
+        self._refusals.add(told, size + _FIELD_BYTES)
         return told
 
     def note(self, text: str) -> None:
@@ -81,8 +102,11 @@ class Reporting:
                 log.warning("session", session=self._session, note=text)
         self._notes[text] += 1
 
-    def report(self, forwarded: int) -> SessionReport:
-        """All that is known by now of `forwarded` writes; of the others it is uncertain."""
+    def report(self, forwarded: int, ended: str = "") -> SessionReport:
+        """All that is known by now of `forwarded` writes; of the others it is uncertain.
+
+        `ended` says why the gate itself ended the session.
+        """
         outcomes = Counter(self._outcomes)
         outcomes[WriteOutcome.UNCERTAIN] += forwarded - outcomes.total()
         writes = self._plain.records + self._doubtful.records
@@ -94,4 +118,5 @@ class Reporting:
             writes=sorted(writes, key=lambda record: record.at),
             refusals=list(self._refusals.records),
             notes=[f"{text} ({times} times)" for text, times in self._notes.items()],
+            ended=ended,
         )

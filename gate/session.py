@@ -12,12 +12,14 @@ import structlog
 
 from gate.client_circuit import ClientCircuit
 from gate.directory import Directory
+from gate.enforcement import Enforcement
 from gate.ioc_circuit import Address
 from gate.journal import Journal
 from gate.messages import Opening, Refusal, SessionMode, SessionReport, WriteRecord
 from gate.reporting import Reporting
 from gate.writing import Writer
 from runpermit.config import GateSettings
+from runpermit.errors import WorkflowError
 
 # Longer than any single answer of an IOC; a write that only waits for its turn gives up at once.
 FLIGHT_SECONDS = 10.0
@@ -48,7 +50,12 @@ class Shared:
 
 
 class Session:
-    """Accepts circuits at its listening socket until it is closed."""
+    """Accepts circuits at its listening socket until it is closed.
+
+    `fenced` is set where the gate itself ends it, for the reason in `ended`; `finished` once it is
+    closed, and the journal told so. `enforcement` keeps the writes of an APPLY session within its
+    permit.
+    """
 
     def __init__(
         self,
@@ -56,8 +63,13 @@ class Session:
         listener: socket.socket,
         shared: Shared,
         on_refused: Callable[[Refusal], None],
+        enforcement: Enforcement | None = None,
     ) -> None:
         self.opening = opening
+        self.enforcement = enforcement
+        self.ended = ""
+        self.fenced = asyncio.Event()
+        self.finished = asyncio.Event()
         self.shared = shared
         self.name = f"{opening.mode}-{secrets.token_hex(4)}"
         self.port: int = listener.getsockname()[1]
@@ -68,6 +80,8 @@ class Session:
             "execution": opening.execution,
             "attempt": opening.attempt,
         }
+        if opening.permit is not None:
+            self.identity["permit"] = opening.permit.id
         self._listener = listener
         self._searching = asyncio.Semaphore(SEARCHES)
         self._server: asyncio.Server | None = None
@@ -92,20 +106,40 @@ class Session:
         """Whether it is open, with write access."""
         return self._open and self.opening.mode is SessionMode.APPLY
 
+    @property
+    def outstanding(self) -> list[str]:
+        """The channels whose IOC has not done with what was written to them."""
+        return [flight.get_name() for flight in self._flights if not flight.done()]
+
     async def open(self) -> None:
-        """Take circuits from now on. Raises JournalError where the journal takes no record."""
+        """Take circuits from now on.
+
+        Raises JournalError where the journal takes no record, WorkflowError where it was fenced
+        meanwhile.
+        """
         await self.shared.journal.write(
             "session_opened",
             **self.identity,
             **self.opening.model_dump(mode="json", include={"mode", "run_id", "isolation"}),
         )
+        if self.fenced.is_set():
+            raise WorkflowError(f"Its session was ended: {self.ended}", "applying")
         self._open = True
         self._server = await asyncio.get_running_loop().create_server(
             lambda: ClientCircuit(self), sock=self._listener
         )
 
-    async def close(self) -> SessionReport:
-        """Fence: from the first line on nothing is forwarded. Then wait for what is in flight."""
+    def fence(self, reason: str) -> None:
+        """From now on nothing is forwarded: the gate itself ends it. `close` is still to come."""
+        self._open = False
+        self.ended = self.ended or reason
+        self.fenced.set()
+
+    async def close(self, *, completed: bool = False) -> SessionReport:
+        """From the first line on nothing is forwarded. Then wait for what is in flight.
+
+        `completed`: the worker says that the program came to its end.
+        """
         self._open = False
         if self._server is not None:
             self._server.close()
@@ -119,7 +153,7 @@ class Session:
             circuit.close()
         if self._flights:  # without their circuits, they end at once
             await asyncio.wait(set(self._flights), timeout=1)
-        report = self._reporting.report(self._forwarded)
+        report = self._reporting.report(self._forwarded, self.ended)
         if self._not_recorded:
             self.shared.journal.note(
                 "refusals_not_recorded",
@@ -131,11 +165,15 @@ class Session:
             self.shared.journal.note(
                 "session_closed",
                 **self.identity,
+                # A program of which something was refused has not done what was approved.
+                completed=completed and not self.ended and not report.refused,
+                ended=self.ended,
                 forwarded=report.forwarded,
                 refused=report.refused,
                 outcomes=report.outcomes,
                 notes=report.notes,
             )
+        self.finished.set()
         return report
 
     async def find(self, name: str) -> Address | None:

@@ -17,6 +17,10 @@ _SILENT = 5.0  # s, after which a file system that gives no answer counts as gon
 log = structlog.get_logger()
 
 
+class LimitsBeingRead(LimitsValidator):
+    """Stands for limits that have changed and are not known yet: it refuses every write."""
+
+
 class WatchedLimits(LimitsFile):
     """What the last look found; meanwhile nobody can say what holds, every write is refused."""
 
@@ -52,7 +56,12 @@ class WatchedLimits(LimitsFile):
         self._now, self._at = found, time.monotonic()
 
     def _being_read(self) -> None:
-        self._looked(self._refusing("it has changed and is being read"))
+        if self.enabled:
+            why = f"{self.path}: it has changed and is being read"
+            found = LimitsBeingRead(
+                None, allow_unlisted=self.allow_unlisted, unavailable_reason=why
+            )
+            self._looked(found)
 
     def _refusing(self, why: str) -> LimitsValidator:
         # Where checking is disabled the file tells about channels alone: the last word will do.

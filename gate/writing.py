@@ -1,27 +1,25 @@
 """The way of a write: judged on what the record will receive, journalled, forwarded, read back."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import ParamSpec, TypeVar
+from collections.abc import Callable
+from dataclasses import dataclass
 
+from gate.aside import aside
 from gate.attempt import Attempted, Case, Holder, RefusedError, brief, now, recorded, told
 from gate.conditions import ConditionReader
 from gate.frames import Frame
 from gate.inhibit import Inhibit
-from gate.ioc_circuit import IocCircuit, IocLostError
+from gate.ioc_circuit import IocCircuit
 from gate.journal import Journal
+from gate.judging import as_received, current_value, read_back_value, refuse_alias, validate
 from gate.locks import RecordLock, RecordLocks
 from gate.messages import Refusal, WriteOutcome, WriteRecord
-from gate.records import Record, parts
+from gate.records import Record
 from gate.values import (
-    INVALID,
     Received,
-    UnfitValueError,
     Value,
-    decode_seen,
-    receive,
 )
-from gate.verification import outcome
+from gate.watched_limits import LimitsBeingRead
 from runpermit.errors import ChannelLimitsViolationError, PythonExecutorException
 from runpermit.limits import (
     ChannelLimitsConfig,
@@ -29,12 +27,25 @@ from runpermit.limits import (
     LimitsValidator,
     ViolationType,
 )
-from runpermit.limits.values import shown
 
-_LONG = 1000  # elements from which a value is judged in a thread
+# So long a write waits for limits that have changed and are being read; they judge it then.
+_READING_SECONDS = 3.0
+_READING_SLICE = 0.02
 
-Arguments = ParamSpec("Arguments")
-Answer = TypeVar("Answer")
+
+@dataclass(frozen=True)
+class Forwarded:
+    """A write that left the gate `at` a time, as the journal's record `seq` has it.
+
+    `values` are the old one and the new one as they are told; `changes` whether they differ.
+    """
+
+    case: Case
+    entry: ChannelLimitsConfig | None
+    values: dict[str, object]
+    at: str
+    seq: int
+    changes: bool
 
 
 class Writer:
@@ -73,7 +84,7 @@ class Writer:
         Returns once it is forwarded; the task confirms it, and holds the record until it has.
         """
         try:
-            received = await _received(record, write)
+            received = await as_received(record, write)
         except RefusedError as refused:
             return self._refused(holder, refused)
         case = Case(holder, circuit, record, write, received)
@@ -86,8 +97,8 @@ class Writer:
                 case.check_open()
             entry, old, validator = await self._judge(case, lock)
             values = {
-                "old": await _aside(received.count, recorded, old),
-                "new": await _aside(received.count, recorded, received.value),
+                "old": await aside(received.count, recorded, old),
+                "new": await aside(received.count, recorded, received.value),
             }
             seq = await self._intend(case, values, old, validator)
             # The read goes right behind the write: its answer comes once the IOC took the write.
@@ -95,13 +106,12 @@ class Writer:
                 write.sid, case.record.target.seen_type, 0, after=message(received)
             )
             lock.written()
-            forwarded = WriteRecord(
-                channel=record.channel, **values, outcome=WriteOutcome.UNCERTAIN, at=now()
-            )
-            changes = old != received.value
-            confirming = self._confirm(case, entry, forwarded, seq, held, read_back, changes)
+            if holder.enforcement is not None:
+                holder.enforcement.forwarded(record.channel, received.value)
+            forwarded = Forwarded(case, entry, values, now(), seq, changes=old != received.value)
+            confirming = self._confirm(forwarded, held, read_back)
             held = []
-            return asyncio.create_task(confirming)
+            return asyncio.create_task(confirming, name=record.channel)
         except RefusedError as refused:
             return self._refused(holder, refused)
         finally:
@@ -111,44 +121,58 @@ class Writer:
         self, case: Case, lock: RecordLock
     ) -> tuple[ChannelLimitsConfig | None, Value, LimitsValidator]:
         """Judge by all that is in force now; by which limits, and the value that it has."""
-        self._refuse_inhibited(case)
+        self._refuse_now(case)
         channel = case.record.channel
-        validator = self._limits.validator
-        entry = validator.find(channel)
-        if entry is not None and await lock.paced(
-            entry.min_interval, lambda: case.holder.may_write
-        ):
-            self._refuse_inhibited(case)
-            validator = self._limits.validator
-            entry = validator.find(channel)
-        self._refuse_alias(case, validator)
-        await self._refuse_conditions(case, entry)
+        validators = await self._limits_for(case)
+        interval = _interval(validators, channel)
+        if interval and await lock.paced(interval, lambda: case.holder.may_write):
+            self._refuse_now(case)
+            validators = await self._limits_for(case)
+        for validator in validators:
+            refuse_alias(case, validator)
+            await self._refuse_conditions(case, validator.find(channel))
         case.check_open()
         # Last, since conditions may take their time, and on the same circuit.
+        entry = validators[0].find(channel)
         current = case.circuit.ask_read(case.write.sid, case.record.target.seen_type, 0)
-        old = await _current(case, entry, current)
-        await _validate(case, validator, old)
-        return entry, old, validator
+        old = await current_value(case, entry, current)
+        await _refuse_outside(case, old)
+        for validator in validators:
+            await validate(case, validator, old)
+        return entry, old, validators[0]
 
-    def _refuse_inhibited(self, case: Case) -> None:
+    def _refuse_now(self, case: Case) -> None:
         """Refuse where nothing may be written at this moment, whatever it is."""
         why = self._inhibit.refusal()
         if why is not None:
             raise case.refused(ViolationType.INHIBITED, why)
         case.check_open()
+        if case.holder.enforcement is not None:
+            standing = case.holder.enforcement.standing()
+            if standing is not None:
+                raise case.refused(*standing)
 
-    def _refuse_alias(self, case: Case, validator: LimitsValidator) -> None:
-        """Limits that stand under an alias would bind that name alone, so they bind nothing."""
-        database = validator.database
-        used = parts(case.write.channel).channel
-        if used == case.record.channel or database is None or not validator.enabled:
-            return
-        if database.find(used) is not None and database.find(case.record.channel) is None:
+    async def _limits_for(self, case: Case) -> tuple[LimitsValidator, ...]:
+        """The limits that bind a write, those in force first."""
+        waited = 0.0
+        while isinstance(self._limits.validator, LimitsBeingRead) and waited < _READING_SECONDS:
+            await asyncio.sleep(_READING_SLICE)
+            waited += _READING_SLICE
+            self._refuse_now(case)
+        return self._binding(case)
+
+    def _binding(self, case: Case) -> tuple[LimitsValidator, ...]:
+        validator, enforcement = self._limits.validator, case.holder.enforcement
+        if enforcement is None:
+            return (validator,)
+        binding = enforcement.limits(validator)
+        if binding is None:
             raise case.refused(
-                ViolationType.UNLISTED_CHANNEL,
-                f"{used} is listed in the limits database, and is an alias of this record, which "
-                "is not. Have the record listed by its own name",
+                ViolationType.OUTSIDE_PLAN,
+                "the limits database is no longer the one under which this was approved. Rehearse "
+                "and ask again",
             )
+        return binding
 
     async def _refuse_conditions(self, case: Case, entry: ChannelLimitsConfig | None) -> None:
         for condition in entry.conditions if entry is not None else ():
@@ -175,15 +199,18 @@ class Writer:
         try:
             # Journal and conditions took their time: whatever forbids this since then counts.
             if self._limits.validator is not validator:
-                await _validate(case, self._limits.validator, old)
-            self._refuse_inhibited(case)
+                for changed in await self._limits_for(case):
+                    await validate(case, changed, old)
+            self._refuse_now(case)
         except RefusedError:
-            self._journal.note("not_forwarded", of=seq)
+            self._journal.note("not_forwarded", **_permit(case.holder), of=seq)
             raise
         return seq
 
     def _refused(self, holder: Holder, refused: RefusedError) -> Refusal:
         refusal = refused.refusal
+        if holder.enforcement is not None:
+            holder.enforcement.latch(refusal.channel, refusal.reason)
         # Code that nobody trusts makes as many of them as it likes.
         record = brief(refusal, "value", "current_value")
         if holder.has_room_for(record):
@@ -192,36 +219,41 @@ class Writer:
         return refusal
 
     async def _confirm(
-        self,
-        case: Case,
-        entry: ChannelLimitsConfig | None,
-        forwarded: WriteRecord,
-        seq: int,
-        held: list[RecordLock],
-        read_back: asyncio.Future[Frame],
-        changes: bool,  # noqa: FBT001
+        self, forwarded: Forwarded, held: list[RecordLock], read_back: asyncio.Future[Frame]
     ) -> WriteRecord:
         """Wait for what reads back, and let the next one write to the record."""
+        case, entry = forwarded.case, forwarded.entry
         answered = case.write.answered
         try:
-            result, value = await _seen(case, entry, read_back)
-            taken = changes and value == case.received.value
+            result, value = await read_back_value(case, entry, read_back)
+            taken = forwarded.changes and value == case.received.value
             if answered is not None and not answered.done() and not taken:
                 # The record is busy, and the IOC takes the put callback later. Its other fields,
                 # such as a motor's stop, can be written meanwhile, but not this one.
                 held.pop().release()
                 was_answered = await answered
                 reading = case.circuit.read(case.write.sid, case.record.target.seen_type, 0)
-                result, value = await _seen(case, entry, reading)
+                result, value = await read_back_value(case, entry, reading)
                 if result is WriteOutcome.DIFFERS and not was_answered:
                     result = WriteOutcome.UNCERTAIN
         finally:
             _release(held)
-        shown = await _aside(case.received.count, recorded, value)
+        shown = await aside(case.received.count, recorded, value)
         self._journal.note(
-            "confirmed", of=seq, forwarded_at=forwarded.at, outcome=result, read_back=shown
+            "confirmed",
+            **_permit(case.holder),
+            of=forwarded.seq,
+            forwarded_at=forwarded.at,
+            outcome=result,
+            read_back=shown,
         )
-        return forwarded.model_copy(update={"outcome": result, "read_back": shown})
+        return WriteRecord(
+            channel=case.record.channel,
+            **forwarded.values,
+            outcome=result,
+            read_back=shown,
+            at=forwarded.at,
+        )
 
 
 def _release(held: list[RecordLock]) -> None:
@@ -229,97 +261,25 @@ def _release(held: list[RecordLock]) -> None:
         held.pop().release()
 
 
-async def _seen(
-    case: Case, entry: ChannelLimitsConfig | None, reading: Awaitable[Frame]
-) -> tuple[WriteOutcome, Value | None]:
-    """What became of a write by what reads back, and that value."""
-    try:
-        frame = case.circuit.value_in(await reading)
-        value, severity, _ = await _aside(
-            frame.count, decode_seen, case.record.target, frame.count, frame.payload
-        )
-        return await _aside(
-            frame.count, outcome, case.received.value, value, severity, entry
-        ), value
-    except IocLostError:
-        return WriteOutcome.UNCERTAIN, None
-    except (LookupError, UnfitValueError):
-        return WriteOutcome.UNREADABLE, None
+async def _refuse_outside(case: Case, old: Value) -> None:
+    """Refuse what is not the write that was approved."""
+    enforcement, value = case.holder.enforcement, case.received.value
+    if enforcement is None:
+        return
+    why = await aside(case.received.count, enforcement.outside, case.record.channel, old, value)
+    if why is not None:
+        refused = case.refused(ViolationType.OUTSIDE_PLAN, why)
+        refused.violation.current_value = told(old)
+        raise refused
 
 
-async def _received(record: Record, write: Attempted) -> Received:
-    """What the record will hold of a write. Raises RefusedError."""
-    try:
-        return await _aside(
-            write.count, receive, record.target, write.dtype, write.count, write.payload
-        )
-    except UnfitValueError as unfit:
-        raise RefusedError(
-            ChannelLimitsViolationError(
-                record.channel,
-                told(unfit.sent),
-                ViolationType.INVALID_VALUE,
-                f"{unfit}. The record would hold something else than was sent",
-            )
-        ) from unfit
+def _interval(validators: tuple[LimitsValidator, ...], channel: str) -> float:
+    """How many seconds must lie between two writes; 0 where nothing is said."""
+    entries = (validator.find(channel) for validator in validators)
+    return max((entry.min_interval for entry in entries if entry is not None), default=0)
 
 
-async def _current(
-    case: Case, entry: ChannelLimitsConfig | None, answer: asyncio.Future[Frame]
-) -> Value:
-    """The value now, as the IOC answers; without it nothing is written."""
-    target = case.record.target
-    try:
-        frame = case.circuit.value_in(await answer)
-        value, severity, names = await _aside(
-            frame.count, decode_seen, target, frame.count, frame.payload
-        )
-    except (IocLostError, LookupError, UnfitValueError) as error:
-        raise case.refused(
-            ViolationType.STEP_CHECK_FAILED,
-            f"its current value can't be read: {error}. Write once it can be read",
-        ) from error
-    if severity >= INVALID and entry is not None and entry.bounds_step:
-        raise case.refused(
-            ViolationType.STEP_CHECK_FAILED,
-            f"its current value {shown(value)} is marked INVALID by its record (never set, or cut "
-            "off from its device), so no step can be told from it. Write once it is valid",
-        )
-    if case.record.has_other_states(names):
-        raise case.refused(
-            ViolationType.INVALID_VALUE,
-            "the names of its states have changed since it was opened. Open it again",
-        )
-    return value
-
-
-async def _validate(case: Case, validator: LimitsValidator, old: Value) -> None:
-    """Judge by the limits. Raises RefusedError."""
-    channel = case.record.channel
-    judged = _judged_value(case.received, validator.find(channel))
-    try:
-        await _aside(case.received.count, validator.validate, channel, judged, old)
-    except ChannelLimitsViolationError as violation:
-        violation.attempted_value = told(case.received.value)
-        violation.current_value = told(violation.current_value)
-        raise RefusedError(violation) from violation
-
-
-async def _aside(
-    count: int,
-    work: Callable[Arguments, Answer],
-    *arguments: Arguments.args,
-    **named: Arguments.kwargs,
-) -> Answer:
-    """`work`, for many elements in a thread, so that other sessions go on."""
-    if count > _LONG:
-        return await asyncio.to_thread(work, *arguments, **named)
-    return work(*arguments, **named)
-
-
-def _judged_value(received: Received, entry: ChannelLimitsConfig | None) -> Value:
-    """A state by its name where the limits database names states, else by its number."""
-    allowed = entry.allowed_values if entry is not None else None
-    if received.state is not None and allowed is not None and received.state in allowed:
-        return received.state
-    return received.value
+def _permit(holder: Holder) -> dict[str, object]:
+    """The permit of a write's session, by which its records are found again."""
+    permit = holder.identity.get("permit")
+    return {} if permit is None else {"permit": permit}

@@ -193,6 +193,7 @@ class _Session:
         self.shared = shared
         self.opening = SimpleNamespace(mode=mode)
         self.identity: dict[str, object] = {}
+        self.enforcement = None
         self.circuits: set[ClientCircuit] = set()
         self.channels = 0
         self.port = 5064

@@ -31,6 +31,7 @@ class Bench:
     may_write: bool = True
     closed: bool = False
     identity: dict[str, object] = field(default_factory=dict)
+    enforcement: Any = None
     asked: asyncio.Event = field(default_factory=asyncio.Event)
     disk: asyncio.Event = field(default_factory=asyncio.Event)
     full: bool = False
