@@ -1,6 +1,7 @@
 """Settle and verify: what the gate says of an apply, and whether the devices followed."""
 
 import asyncio
+import contextlib
 from pathlib import Path
 
 import structlog
@@ -57,10 +58,11 @@ class Settling:
 
 def _executed(path: Path, permit: str) -> Executed | None:
     """What the apply with `permit` left; None where it was lost before."""
-    try:
-        with disk(path):
+    with disk(path), contextlib.suppress(FileNotFoundError):
+        try:
             applied = Applied.model_validate_json(path.read_bytes())
-    except (FileNotFoundError, ValidationError) as error:
-        log.warning("what an apply left can't be read", path=str(path), why=str(error))
-        return None
-    return applied.executed if applied.permit == permit else None
+        except ValidationError as error:
+            log.warning("what an apply left can't be read", path=str(path), why=str(error))
+            return None
+        return applied.executed if applied.permit == permit else None
+    return None
