@@ -100,15 +100,15 @@ class Aftermath(Conversation):
         self._verified = verified.channels
         return [line for channel in verified.channels for line in channel.warnings()]
 
-    async def _ask_to_restore(self, reason: str) -> None:
-        """Ask what becomes of a machine that was left changed, and do it."""
+    async def _ask_to_restore(self, reason: str) -> str:
+        """Ask what becomes of a machine that was left changed, and do it; why it was not done."""
         changes = self._left
         if not changes or self._state.request is None:
-            return
+            return ""
         if self._state.request.restore is RestorePolicy.NEVER:
-            return
+            return ""
         if not any(change.restorable for change in changes):
-            return
+            return ""
         info = workflow.info()
         pending = PendingRestore(
             binds=LeftBehind(
@@ -142,11 +142,13 @@ class Aftermath(Conversation):
             # Whoever cancels wants an end, and nothing restores by itself.
             workflow.logger.info("cancelled while it was asked what to put back: left as it is")
         self._state.pending_restore = None
-        if answer is not None and answer.verb is Verb.RESTORE:
-            await self._restore(answer.operator)
+        if answer is None or answer.verb is not Verb.RESTORE:
+            return ""
+        return await self._restore(answer.operator)
 
-    async def _restore(self, operator: str | None) -> None:
+    async def _restore(self, operator: str | None) -> str:
         """Put back what can be; a stop or a cancel ends that behind the write under way."""
+        self._desk.begin_aftermath()
         self._board.enter(Stage.RESTORING)
         restoring = asyncio.ensure_future(
             run_step(
@@ -166,18 +168,12 @@ class Aftermath(Conversation):
         try:
             self._restored = await restoring
         except PythonExecutorException as error:
-            self._problem(f"It could not be put back: {error.message}")
+            return f"It could not be put back: {error.message}"
         except (asyncio.CancelledError, FailureError):
-            self._problem("Putting back was stopped: look at the machine.")
-        else:
-            back = {
-                channel.channel for channel in self._restored.channels if channel.outcome.is_back
-            }
-            self._left = [change for change in self._left if change.channel not in back]
-
-    def _problem(self, text: str) -> None:
-        self._state.failure_reason = text
-        workflow.logger.error(text)
+            return "Putting back was stopped: look at the machine."
+        back = {channel.channel for channel in self._restored.channels if channel.outcome.is_back}
+        self._left = [change for change in self._left if change.channel not in back]
+        return ""
 
     def _told(self) -> dict[str, Any]:
         """What an error tells of writes and restore, beside its message."""

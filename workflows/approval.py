@@ -80,7 +80,8 @@ def approval_required(approval_mode: str, execution_mode: ExecutionMode) -> bool
 def decide(desk: Desk, message: Incoming) -> tuple[Desk, DecisionRecord]:
     """What `message` changes. Never raises: whatever is unclear is recorded and changes nothing.
 
-    But a stop counts with any payload: nobody who stops a machine is asked to spell.
+    But a stop counts with any payload: nobody who stops a machine is asked to spell. Where nothing
+    runs any more it does not, or a second one would take away the question what to put back.
     """
     decision, unusable = _read(message)
     refusal = _refusal(desk, message, decision, unusable)
@@ -146,11 +147,13 @@ def _refusal(desk: Desk, message: Incoming, decision: Decision, unusable: str | 
     """Why `message` does not count, or None."""
     if desk.ended:
         return "the execution has ended"
+    question = desk.question
     if message.verb is Verb.STOP:
+        if question is not None and question.verbs == RESTORE_VERBS:
+            return "nothing runs any more, and the machine was left changed: say restore or leave"
         return "a stop was already received" if desk.stop else None
     if unusable:
         return unusable
-    question = desk.question
     if question is None:
         return _too_late(desk)
     if desk.answer is not None:

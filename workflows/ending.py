@@ -76,7 +76,9 @@ class Ending(Aftermath):
 
     async def _wind_up(self, stage: Stage, error: PythonExecutorException) -> None:
         """Ask what becomes of the machine, write down what can be written down, publish the end."""
-        await self._ask_to_restore(error.message)
+        problem = await self._ask_to_restore(error.message)
+        if problem:
+            error.message = f"{error.message} {problem}"
         await self._desk.close()
         self._state.is_failed = True
         self._state.failure_reason = error.message

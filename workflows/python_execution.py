@@ -7,8 +7,6 @@ from temporalio import workflow
 from temporalio.exceptions import FailureError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
-    from runpermit.plans.comparison import changes
-
     from runpermit.errors import (
         ChannelLimitsViolationError,
         PlanOutdatedError,
@@ -25,6 +23,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from runpermit.models.wire import MAX_REVISIONS
     from runpermit.names import WORKFLOW
+    from runpermit.plans.comparison import changes
     from workflows.approval import approval_required
     from workflows.refusals import refuse_writes, refused_in_reading
     from workflows.work import Approval, Work
@@ -111,6 +110,7 @@ class PythonExecution(Work):
             now = await self._rehearse(code, "the plan has waited for long")
             if found := changes(plan, now):
                 raise PlanOutdatedError("The plan is no longer what was approved.", found)
+            self._plan = plan
         ran = await self._apply(code, approval)
         warnings = await self._verify()
         return self._result(code, seen, plan, ran, warnings)

@@ -101,9 +101,11 @@ def judged(error: PythonExecutorException | None, settled: Settled) -> PythonExe
     if settled.verdict is not Verdict.UNKNOWN:
         details |= settled.writes.details()
     advice = _ADVICE[settled.verdict]
+    if settled.verdict is Verdict.COMPLETED and settled.executed is None:
+        advice += " What else came of it was lost."
     if settled.writes.forwarded:
         advice += f" Writes forwarded: {settled.writes.forwarded}."
-    if error is not None and error.category in {ErrorCategory.CODE_RELATED, ErrorCategory.WORKFLOW}:
+    if error is not None and _keeps_its_class(error):
         error.message = f"{error.message} {advice}"
         error.technical_details |= details
         return error
@@ -111,9 +113,16 @@ def judged(error: PythonExecutorException | None, settled: Settled) -> PythonExe
     return WorkflowError(f"{advice} {told}".strip(), "applying", error, technical_details=details)
 
 
+def _keeps_its_class(error: PythonExecutorException) -> bool:
+    """Whether nobody takes `error` for one after which the same may be done again."""
+    if isinstance(error, PlanOutdatedError):
+        return False
+    return error.category in {ErrorCategory.CODE_RELATED, ErrorCategory.WORKFLOW}
+
+
 _ADVICE = {
     Verdict.PARTIAL: "It wrote, did not come to its end, and is not repeated: look at the machine.",
-    Verdict.COMPLETED: "It wrote all that it was to write, but what came of it was lost.",
+    Verdict.COMPLETED: "It wrote all that it was to write.",
     Verdict.UNKNOWN: (
         "Nobody could ask the gate's journal what was written: look at the machine, and at the "
         "plan of this execution."

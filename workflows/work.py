@@ -218,6 +218,7 @@ class Work(Ending):
 
     async def _execute(self, code: str) -> steps.Executed:
         """Run a program that only reads."""
+        self._settled = None  # of an apply before, which wrote nothing
         self._board.enter(Stage.EXECUTING)
         self._state.execution_failed = True  # until it has not
         ran = await run_step(
