@@ -10,6 +10,8 @@ INJECTED = {
     "write_channel": Use.WRITE,
     "write_channels": Use.WRITE,
 }
+# There without import as well; a program may have another use for the name.
+DECLARES = "plan"
 
 LIBRARIES = words(
     "epics caproto p4p pvaccess pvapy tango PyTango taurus ophyd ophyd_async aioca cothread"

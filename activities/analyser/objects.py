@@ -24,9 +24,14 @@ from activities.analyser.values import (
     words,
 )
 from activities.analyser.work import spend
+from kernels.inside.declaring import Declared, checked
+from runpermit.models.analysis import Severity
 
 _MAX_PATH = 200
 _MINUTE = 60
+_DECLARE_SO = (
+    "Declare the range of what is computed: plan(channel, low, high, max_writes), with low <= high."
+)
 _ENVIRONMENT_CHANGES = words("update setdefault pop popitem clear __setitem__")
 
 
@@ -61,7 +66,7 @@ class Objects:
 
     def free_name(self, name: str, line: int) -> Binding:
         """What a name stands for that the program doesn't bind."""
-        if name in channels.INJECTED:
+        if name in channels.INJECTED or name == channels.DECLARES:
             return self.symbol(f"runpermit.{name}", line)
         if name == "get_ipython":
             return self.symbol(name, line)
@@ -147,7 +152,15 @@ class Objects:
         head, _, last = path.rpartition(".")
         if head == "builtins":
             return self._call_builtin(last, given, line)
-        if path in ("time.sleep", "asyncio.sleep"):
+        self._judge_call(path, given, line)
+        return given_back(given)
+
+    def _judge_call(self, path: str, given: Arguments, line: int) -> None:
+        """Note what is wrong with calling a library's function, or `plan`, with these arguments."""
+        head, _, last = path.rpartition(".")
+        if path == f"runpermit.{channels.DECLARES}":
+            self._judge_declaration(given, line)
+        elif path in ("time.sleep", "asyncio.sleep"):
             seconds = only(given.get(0, ["secs", "delay"]))
             if isinstance(seconds, int | float) and seconds > _MINUTE:
                 self.findings.risk(risks.LONG_SLEEP, f"{path}({seconds:g})", line)
@@ -157,7 +170,6 @@ class Objects:
                 self.findings.risk(risks.LOADS, f"{path}(…, allow_pickle=…)", line)
         elif head == "os.environ" and last in _ENVIRONMENT_CHANGES:
             self.set_environment(given.get(0), line)
-        return given_back(given)
 
     def _use(
         self, use: Use, call: str, given: Arguments, line: int, prefix: Binding | None = None
@@ -176,6 +188,16 @@ class Objects:
         if prefix is not None and only(prefix) != "":
             channel = fold(channels.field_of, prefix, channel)
         self.findings.uses(use, call, line, channel, value if use is Use.WRITE else UNKNOWN)
+
+    def _judge_declaration(self, given: Arguments, line: int) -> None:
+        """Tell now what `plan` will refuse when it runs, as far as its arguments are constants."""
+        values = [only(given.get(n, [name])) for n, name in enumerate(Declared._fields)]
+        if None in values:
+            return
+        try:
+            checked(*values)
+        except (TypeError, ValueError) as error:
+            self.findings.issue(f"line {line}: {error}.", Severity.ERROR, _DECLARE_SO)
 
     def _make_handle(self, path: str, given: Arguments, line: int) -> Binding:
         last = path.rpartition(".")[2]

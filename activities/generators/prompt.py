@@ -48,7 +48,13 @@ _WRITES = """\
 - Write only what the task asks for, within the limits listed, to channels that are listed as \
 writable. A person approves the writes before the program runs: write constants where you can, \
 and name the values. Read the old value first, and put it back in a `finally` block where the \
-task is a measurement."""
+task is a measurement.
+- Before that the program is rehearsed: no write reaches the machine. Where values are computed \
+from what the machine answers after a write, say before the first write what they may be, for each \
+channel: plan(channel, low, high, max_writes), there without import. The person approves that \
+range and that number of writes, for all writes to the channel, and what lies outside is refused. \
+Without such values no plan() is needed.
+- Wait with time.sleep, in loops that have a deadline."""
 
 _NO_WRITES = """\
 - Writing is disabled in this deployment: only read. A program that writes is refused."""

@@ -201,3 +201,43 @@ def test_missing_results_are_warned_of(code: str, analyse: Analyse) -> None:
 
 def test_imports_are_listed(analyse: Analyse) -> None:
     assert analyse("import os.path\nfrom numpy import fft").imports == ["numpy", "os.path"]
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        ("plan('A', 2, 1, 5)", "A: low = 2 is above high = 1"),
+        ("low = 2\nplan('A', low, high=1.5, max_writes=5)", "A: low = 2 is above high = 1.5"),
+        ("plan('A', 0, 1, 0)", "A: max_writes must be from 1 to 100000"),
+        ("plan('A', 0, 1, 2.5)", "A: max_writes must be a whole number"),
+        ("plan(1, 0, 1, 2)", "channel must be text"),
+    ],
+)
+def test_a_declaration_that_will_fail_goes_back_with_its_reason(
+    call: str, said: str, analyse: Analyse
+) -> None:
+    result = analyse(f"results = {{}}\n{call}")
+    (issue,) = result.issues
+    assert said in issue
+    assert issue.startswith("line ")
+    assert result.severity is Severity.ERROR
+    assert "plan(channel, low, high, max_writes)" in result.recommendations[0]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "plan('A', -1, 1, 20)",
+        "plan('A', read_channel('A') - 1, read_channel('A') + 1, 20)",
+        "for name in ['A', 'B']:\n    plan(name, 0, 1, 5)",
+        "plan(*settings)",
+        "plan = {'A': 2}\nplan.get('A')",
+        "def plan(*steps): return steps\nplan('A', 2, 1, 0)",
+    ],
+)
+def test_a_declaration_is_no_risk_and_no_write_nor_is_another_thing_of_that_name(
+    code: str, analyse: Analyse
+) -> None:
+    result = analyse(f"{code}\nresults = {{}}")
+    assert result.issues == []
+    assert result.writes == []

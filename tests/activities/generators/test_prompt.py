@@ -113,6 +113,16 @@ def test_writing_is_forbidden_unless_it_is_enabled(make_task: MakeTask) -> None:
     assert "A person approves the writes" not in forbidden
 
 
+def test_who_may_write_is_told_how_to_declare_what_it_computes(make_task: MakeTask) -> None:
+    forbidden, _ = texts(make_task())
+    allowed, _ = texts(make_task(writes_enabled=True))
+
+    assert "plan(channel, low, high, max_writes), there without import" in allowed
+    assert "computed from what the machine answers after a write" in allowed
+    assert "Wait with time.sleep" in allowed
+    assert "plan(channel" not in forbidden
+
+
 def test_time_and_packages_are_told_where_they_are_known(make_task: MakeTask) -> None:
     silent, _ = texts(make_task())
     told, _ = texts(make_task(timeout_seconds=90, kernel_packages=["numpy", "scipy"]))
