@@ -1,40 +1,47 @@
 """The main job in front of your eyes: `make demo`."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
 from pathlib import Path
 
-from demo.agent import READ_AND_PLOT, STEP_AND_MEASURE
+from demo.agent import RAMP_AND_MEASURE, RAMP_FOR_LONG, READ_AND_PLOT
 from demo.stack import ROOT, running_stack
 from runpermit import (
+    DecisionRefusedError,
     Execution,
     PendingApproval,
+    ProgressEvent,
     ProgressKind,
     PythonExecutionRequest,
     PythonExecutorException,
     PythonServiceResult,
     RunpermitClient,
+    Stage,
+    Verb,
 )
-from runpermit.page import commands, question, write_lines
+from runpermit.models import PendingRestore
+from runpermit.page import change_lines, commands, question, restore_question, write_lines
 from runpermit.text import one_line, visible
 
 _DIRECTORY = Path(os.environ.get("DEMO_DIRECTORY", ROOT / "demo-run")).resolve()
 _BIN = Path(sys.executable).parent
-_LOOK_SECONDS = 3.0
+_LOOK_SECONDS = 2.0
+_WATCHED_SECONDS = 3.0
 _INTERRUPTED = 130
 
 
 async def demo() -> None:
-    """Start everything, run both tasks, and take everything down again."""
+    """Start everything, run the tasks, and take everything down again."""
     _end_when_told()
     model = _real_model()
-    say("Starting Temporal, a storage ring (soft IOC), a model server and the worker …")
+    say("Starting Temporal, a storage ring (soft IOC) and its twin, a model server, the worker …")
     if model is None:
         say("The model's answers are recorded. OPENAI_API_KEY or OPENAI_BASE_URL give a real one.")
     _fresh(_DIRECTORY)
-    async with running_stack(_DIRECTORY, model=model) as stack:
+    async with running_stack(_DIRECTORY, model=model, virtual=True) as stack:
         say(f"Temporal Web UI: {stack.web_ui}")
         say(f"Logs and executions: {_relative(stack.directory)}")
         say("To refuse every write, and to look at gate and sandbox, in another terminal:")
@@ -42,53 +49,101 @@ async def demo() -> None:
             say(f"   {_relative(_BIN)}/runpermit {command} --config {_relative(stack.config)}")
         client = await RunpermitClient.connect(stack.address)
         await run(client, "1. An agent wants to read and plot", READ_AND_PLOT)
-        await run(client, "2. An agent wants to step a corrector", STEP_AND_MEASURE)
+        await run(client, "2. An agent wants to ramp a corrector", RAMP_AND_MEASURE)
+        await run(client, "3. Another ramp, and somebody stops it", RAMP_FOR_LONG, stopped=True)
         say("\nDone. Everything is being taken down again.")
 
 
-async def run(client: RunpermitClient, title: str, request: PythonExecutionRequest) -> None:
-    """One task from request to result, with all that happens between."""
+async def run(
+    client: RunpermitClient, title: str, request: PythonExecutionRequest, *, stopped: bool = False
+) -> None:
+    """One task from request to result, or until it is `stopped` while it writes."""
     say(f"\n{title}\n{'─' * len(title)}\n“{request.user_query}”")
     execution = await client.start(request)
     say(f"execution {execution.id}")
-    async for event in execution.progress():
-        if event.kind is ProgressKind.STDOUT:
-            for line in event.text.splitlines():
-                say(f"      │ {visible(line)}")
-        elif event.kind is ProgressKind.STAGE and event.stage is not None:
-            say(f"   • {event.stage.replace('_', ' ')} {one_line(event.text, 200)}".rstrip())
-        elif event.kind is ProgressKind.QUESTION and event.pending is not None:
-            await ask(client, execution, event.pending)
-        elif event.kind is ProgressKind.NOTICE:
-            say(f"   ! {visible(event.text)}")
+    async with asyncio.TaskGroup() as others:
+        async for event in execution.progress():
+            tell(event)
+            if event.pending is not None:
+                await ask(client, execution, event.pending)
+            if event.restore is not None:
+                await ask_to_restore(client, execution, event.restore)
+            if stopped and event.stage is Stage.APPLYING:
+                others.create_task(stop(execution))
     try:
         show(await execution.result())
     except PythonExecutorException as ended:
         say(f"   No result: {visible(ended.message)}")
+        for line in ended.technical_details.get("restored", []):
+            say(f"   Put back:  {visible(str(line))}")
+        if ended.folder_path is not None:
+            say(f"   Folder:   {_relative(ended.folder_path)}")
+
+
+def tell(event: ProgressEvent) -> None:
+    """What happens, as it happens."""
+    if event.kind is ProgressKind.STDOUT:
+        for line in event.text.splitlines():
+            say(f"      │ {visible(line)}")
+    elif event.kind is ProgressKind.STAGE and event.stage is not None:
+        say(f"   • {event.stage.replace('_', ' ')} {one_line(event.text, 200)}".rstrip())
+    elif event.kind is ProgressKind.NOTICE:
+        say(f"   ! {visible(event.text)}")
 
 
 async def ask(client: RunpermitClient, execution: Execution, pending: PendingApproval) -> None:
     """Show what waits and how to answer; answer by the same signal where nobody can."""
-    approve = f"approve-{pending.revision}"
     say(f"\n   IT WAITS FOR YOU: {question(pending.plan)}")
     for line in write_lines(pending.plan):
         say(f"      {line}")
     for warning in pending.warnings:
         say(f"      ! {warning}")
+    await _answered(client, execution, pending, Verb.APPROVE, Verb.REJECT)
+
+
+async def ask_to_restore(
+    client: RunpermitClient, execution: Execution, pending: PendingRestore
+) -> None:
+    """Show what was left changed, and have it put back in the same way."""
+    say(f"\n   {restore_question(pending)}")
+    for line in change_lines(pending):
+        say(f"      {line}")
+    await _answered(client, execution, pending, Verb.RESTORE, Verb.LEAVE)
+
+
+async def _answered(
+    client: RunpermitClient,
+    execution: Execution,
+    pending: PendingApproval | PendingRestore,
+    yes: Verb,
+    no: Verb,
+) -> None:
+    signal_name = f"{yes}-{pending.revision}"
     say(
         f"\n   In the Web UI: {pending.page_link}\n"
-        f"   then More Actions → Send a Signal → {approve} (or reject-{pending.revision}) → Submit"
+        f"   then More Actions → Send a Signal → {signal_name} "
+        f"(or {no}-{pending.revision}) → Submit"
     )
     say("   Or in another terminal, from this folder:")
     target = f"{pending.binds.workflow_id} {pending.cli_options}"
     for command in [f"runpermit show {target}", *commands(pending)]:
         say(f"      {_relative(_BIN)}/{command}")
     if os.environ.get("DEMO_APPROVE") == "1" or not sys.stdin.isatty():
-        say(f"\n   Nobody is asked here: sending the signal {approve} in {_LOOK_SECONDS:g} s.\n")
+        say(
+            f"\n   Nobody is asked here: sending the signal {signal_name} in {_LOOK_SECONDS:g} s.\n"
+        )
         await asyncio.sleep(_LOOK_SECONDS)
-        await client.temporal.get_workflow_handle(execution.id).signal(approve)
+        await client.temporal.get_workflow_handle(execution.id).signal(signal_name)
     else:
         say("\n   Waiting for your answer … (Ctrl-C ends the demo)\n")
+
+
+async def stop(execution: Execution) -> None:
+    """What an operator does who sees enough."""
+    await asyncio.sleep(_WATCHED_SECONDS)
+    say("   ! An operator stops it: runpermit stop …")
+    with contextlib.suppress(DecisionRefusedError):  # it was faster
+        await execution.stop("demo", "that is far enough")
 
 
 def show(result: PythonServiceResult) -> None:
@@ -100,6 +155,8 @@ def show(result: PythonServiceResult) -> None:
     say(f"   Isolation: {result.isolation}")
     for write in result.writes.writes if result.writes else []:
         say(f"   Written:  {write}")
+    for channel in result.verified:
+        say(f"   Verified: {channel.channel} and {channel.device}: {channel.outcome}")
     for warning in result.analysis_warnings:
         say(f"   ! {visible(warning)}")
     say(f"   Notebook: {_relative(success.notebook_path)}")

@@ -1,4 +1,4 @@
-"""The demo as its user has it: one process, two tasks, and nothing left behind."""
+"""The demo as its user has it: one process, three tasks, and nothing left behind."""
 
 import os
 import re
@@ -91,7 +91,7 @@ def gone(demo: Demo) -> Callable[[], None]:
     return check
 
 
-def test_both_tasks_run_and_everything_is_taken_down(demo: Demo, gone: Callable[[], None]) -> None:
+def test_all_tasks_run_and_everything_is_taken_down(demo: Demo, gone: Callable[[], None]) -> None:
     demo.wait_for("execution ")
     assert len(demo.processes()) >= 5  # itself, Temporal, the ring, the model, the worker
     assert demo.process.wait(120) == 0, demo.text
@@ -104,10 +104,18 @@ def test_both_tasks_run_and_everything_is_taken_down(demo: Demo, gone: Callable[
     assert re.search(
         rf"runpermit approve (?=.*--address 127\.0\.0\.1:\d+)(?=.*--sha256 {revision[1]})", text
     )
-    assert "SR:HCM3:SP" in text
     assert "mean_beam_current_mA" in text
-    assert "response_mm_per_A" in text
-    assert "No result" not in text
+    assert "orbit_change_mm" in text
+    ramp, stopped = text.split("\n2. ")[1].split("\n3. ")
+    assert re.search(r"IT WAITS FOR YOU: 1 setpoint, 10 writes, .*\+0\.200 A.* Plan COMPLETE", ramp)
+    assert ramp.count("Written:  SR:HCM1:SP: ") == 10
+    assert ramp.count(", confirmed") == 10
+    assert "Verified: SR:HCM1:SP and SR:HCM1:RB: followed" in ramp
+    assert "No result" not in ramp
+    assert "MACHINE LEFT CHANGED: 1 channel, SR:HCM4:SP" in stopped
+    assert re.search(r"sending the signal restore-[0-9a-f]{6}", stopped)
+    assert re.search(r"Put back:  SR:HCM4:SP: restored, reads 0\.27", stopped)
+    assert "No result" in stopped
     notebooks = [
         demo.directory / line.removeprefix("Notebook: ")
         for line in map(str.strip, text.splitlines())
@@ -127,6 +135,7 @@ def test_both_tasks_run_and_everything_is_taken_down(demo: Demo, gone: Callable[
         pytest.param(signal.SIGHUP, "Temporal Web UI", marks=pytest.mark.soak),
         (signal.SIGTERM, "• executing"),
         (signal.SIGINT, "IT WAITS FOR YOU"),
+        pytest.param(signal.SIGINT, "• applying", marks=pytest.mark.soak),
     ],
 )
 def test_whoever_ends_it_everything_is_taken_down(
