@@ -84,7 +84,10 @@ def _unenforceable(
         known = facts.get(declaration.channel)
         name = one_line(declaration.channel, _NAME_WIDTH)
         if known is None:
-            return f"{name} is declared, and nothing is known of it: declare a channel that exists."
+            return (
+                f"{name} is declared, and the gate knows no record of that name: declare the "
+                "channel that is written, by its record's own name."
+            )
         if known.exact:
             return (
                 f"{name} is declared as a range, and takes only what is planned exactly, as "

@@ -1,7 +1,8 @@
 """What an approved plan lets a program write."""
 
 from collections import Counter, defaultdict
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 from runpermit.models.plan import Declaration, Plan, PlannedChannel, PlannedWrite
 from runpermit.plans.values import Value, as_planned, is_digest, is_number, numbers_of, same
@@ -9,6 +10,8 @@ from runpermit.plans.words import name_text, number_text, value_text
 
 _UNPLANNED = "is not in the approved plan. Rehearse the code that writes it, and have it approved"
 _AGAIN = "Rehearse again, and have the new plan approved"
+
+_Span: TypeAlias = tuple[float, float]
 
 
 class Envelope:
@@ -27,6 +30,11 @@ class Envelope:
         self._declared: dict[str, list[Declaration]] = defaultdict(list)
         for declaration in plan.declared:
             self._declared[declaration.channel].append(declaration)
+        self._spans = {
+            name: _spans(self._facts[name], planned)
+            for name, planned in self._planned.items()
+            if name in self._facts and isinstance(planned[0], list)
+        }
         self._exact = [write for write in plan.writes if self._is_exact(write)]
         self._exact_forwarded = 0
         self._forwarded: Counter[str] = Counter()
@@ -47,8 +55,10 @@ class Envelope:
             is_as_planned = same(facts.live, live)
         else:
             # A number and an array of one are different things.
-            is_as_planned = isinstance(facts.live, list) == isinstance(live, tuple | list) and (
-                _within(now, [before], facts.tolerance or 0.0)
+            is_as_planned = (
+                isinstance(facts.live, list) is isinstance(live, tuple | list)
+                and len(before) == len(now)
+                and _within(now, [(number, number) for number in before], facts.tolerance)
             )
         if is_as_planned:
             return None
@@ -65,9 +75,10 @@ class Envelope:
             return _UNPLANNED
         if not self._approvable:
             return f"can't be set: the plan is incomplete. {_AGAIN}"
-        wish = f"can't be set to {value_text(as_planned(value), facts.units)}"
         why = self._why_not(facts, value)
-        return None if why is None else f"{wish}: {why}. {_AGAIN}"
+        if why is None:
+            return None
+        return f"can't be set to {value_text(as_planned(value), facts.units)}: {why}. {_AGAIN}"
 
     def forwarded(self, channel: str, value: Value) -> None:  # noqa: ARG002  (whatever it was)
         """Count a write that was let pass; the next one is judged as what follows it."""
@@ -88,8 +99,8 @@ class Envelope:
         if any(is_digest(item) for item in planned):
             is_next = count < len(planned) and same(planned[count], value)
             return None if is_next else "the plan has another array for this write"
-        if planned and isinstance(planned[0], list):
-            return _outside_arrays(facts, planned, value)
+        if facts.channel in self._spans:
+            return _outside_arrays(facts, self._spans[facts.channel], value)
         return _outside_span(facts, value)
 
     def _not_next_exact(self, facts: PlannedChannel, value: Value) -> str | None:
@@ -126,35 +137,43 @@ def _outside_span(facts: PlannedChannel, value: Value) -> str | None:
     if facts.low is None or facts.high is None or not is_number(facts.live):
         return "its plan does not say which numbers"
     low, high = min(facts.live, facts.low), max(facts.live, facts.high)
-    if _within((value,), [(low,), (high,)], facts.tolerance or 0.0):
+    if _within((value,), [(low, high)], facts.tolerance):
         return None
     return f"its plan goes from {number_text(low)} to {number_text(high)}{_tolerated(facts)}"
 
 
-def _outside_arrays(facts: PlannedChannel, planned: list[Any], value: Value) -> str | None:
+def _outside_arrays(
+    facts: PlannedChannel, spans: dict[int, list[_Span]], value: Value
+) -> str | None:
     numbers = numbers_of(value)
     if numbers is None or not isinstance(value, tuple | list):
         return "its plan is of arrays of numbers"
-    arrays = [
-        array
-        for item in planned
-        if (array := numbers_of(item)) is not None and len(array) == len(numbers)
-    ]
-    if not arrays:
+    if len(numbers) not in spans:
         return f"its plan has no array of {len(numbers)} elements"
-    live = numbers_of(facts.live)
-    if live is not None and len(live) == len(numbers):
-        arrays.append(live)
-    if _within(numbers, arrays, facts.tolerance or 0.0):
+    if _within(numbers, spans[len(numbers)], facts.tolerance):
         return None
     return f"an element lies outside of those planned{_tolerated(facts)}"
 
 
-def _within(numbers: tuple[float, ...], arrays: list[tuple[float, ...]], tolerance: float) -> bool:
-    """Whether each element lies in the span of the same one of `arrays`, or nearly so."""
-    return all(len(array) == len(numbers) for array in arrays) and all(
-        min(planned) - tolerance <= number <= max(planned) + tolerance
-        for number, *planned in zip(numbers, *arrays, strict=True)
+def _spans(facts: PlannedChannel, planned: list[Any]) -> dict[int, list[_Span]]:
+    """For each length of a planned array, from where to where its elements go."""
+    live = numbers_of(facts.live)
+    arrays = [array for item in planned if (array := numbers_of(item)) is not None]
+    found: dict[int, list[_Span]] = {}
+    for length in {len(array) for array in arrays}:
+        alike = [array for array in arrays if len(array) == length]
+        if live is not None and len(live) == length:
+            alike.append(live)
+        found[length] = [(min(elements), max(elements)) for elements in zip(*alike, strict=True)]
+    return found
+
+
+def _within(numbers: Sequence[float], spans: Sequence[_Span], tolerance: float | None) -> bool:
+    """Whether each of `numbers` lies in its span, or as near as is tolerated."""
+    room = tolerance or 0.0
+    return all(
+        low - room <= number <= high + room
+        for number, (low, high) in zip(numbers, spans, strict=True)
     )
 
 

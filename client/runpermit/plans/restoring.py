@@ -30,7 +30,7 @@ def next_value(
     if isinstance(target, dict) or target is None:
         return None
     if max_step is None and max_step_relative is None:
-        return tuple(target) if isinstance(target, list) else target  # type: ignore[no-any-return]
+        return tuple(target) if isinstance(target, list) else target
     if not _comparable(now, target):
         return None
     pairs = zip(numbers_of(now) or (), numbers_of(target) or (), strict=True)

@@ -24,19 +24,19 @@ def verdict(events: Iterable[Event]) -> Verdict:
 def uncertain(events: Iterable[Event]) -> list[Event]:
     """The writes of which no record says what became of them, in their order."""
     records = list(events)
-    settled = _named_by(records, "confirmed") | _named_by(records, "not_forwarded")
-    return [
-        record
-        for record in records
-        if record.get("event") == "write" and record.get("seq") not in settled
-    ]
+    settled = _about(records, "confirmed") | _about(records, "not_forwarded")
+    return [write for write in _writes(records) if _number(write, "seq") not in settled]
 
 
 def _forwarded(records: list[Event]) -> bool:
-    withheld = _named_by(records, "not_forwarded")
-    return any(
-        record.get("event") == "write" and record.get("seq") not in withheld for record in records
+    confirmed = _about(records, "confirmed")
+    withheld = _about(records, "not_forwarded") - confirmed
+    counted = any(
+        record.get("event") == "session_closed" and record.get("forwarded", 0) != 0
+        for record in records
     )
+    intended = any(_number(write, "seq") not in withheld for write in _writes(records))
+    return counted or bool(confirmed) or intended
 
 
 def _completed(records: list[Event]) -> bool:
@@ -46,10 +46,16 @@ def _completed(records: list[Event]) -> bool:
     )
 
 
-def _named_by(records: list[Event], event: str) -> set[int]:
-    """The numbers of the writes that records called `event` are about."""
-    return {
-        record["of"]
-        for record in records
-        if record.get("event") == event and type(record.get("of")) is int
-    }
+def _writes(records: list[Event]) -> list[Event]:
+    return [record for record in records if record.get("event") == "write"]
+
+
+def _about(records: list[Event], event: str) -> set[int]:
+    """The writes, by their numbers, that records called `event` are about."""
+    found = (_number(record, "of") for record in records if record.get("event") == event)
+    return {number for number in found if number is not None}
+
+
+def _number(record: Event, field: str) -> int | None:
+    number = record.get(field)
+    return number if type(number) is int else None
