@@ -63,8 +63,11 @@ class Aftermath(Conversation):
             )
         )
         patience = timedelta(seconds=2 * self._deployment.timeouts.heartbeat)
-        await workflow.wait([asking], timeout=patience.total_seconds())
-        if not asking.done():
+        try:
+            await workflow.wait_condition(
+                asking.done, timeout=patience, timeout_summary="until the host counts as silent"
+            )
+        except TimeoutError:
             self._board.enter(
                 Stage.HOST_UNREACHABLE,
                 f"{self._deployment.host} does not tell what was written. Look at the machine.",
