@@ -273,7 +273,8 @@ class Script:
     async def rehearse(self, task: RehearseTask) -> Plan:
         plan = await self._next("rehearse", task, self.rehearsals) or planned(0.1)
         # By the server's clock, which skips.
-        return plan.model_copy(update={"rehearsed_at": activity.info().started_time})
+        at = plan.rehearsed_at or activity.info().started_time
+        return plan.model_copy(update={"rehearsed_at": at})
 
     @activity.defn(name="execute")
     async def execute(self, task: ExecuteTask) -> Executed:

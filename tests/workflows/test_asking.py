@@ -8,10 +8,9 @@ import pytest
 from temporalio.api.common.v1 import Payload
 from temporalio.client import WorkflowUpdateFailedError
 
-from runpermit.errors import CodeRuntimeError, DecisionRefusedError, WorkflowError
+from runpermit.errors import DecisionRefusedError, WorkflowError
 from runpermit.failures import unwrap
 from runpermit.models import DecisionReceipt, DecisionWay, Stage, Verb
-from workflows.steps import Timeouts
 
 
 @pytest.fixture
@@ -38,11 +37,19 @@ async def test_an_approval_after_three_days_runs_the_very_code_that_was_shown(
 
     [applied] = lab.script.tasks("apply")
     assert applied.code == pending.code == lab.programs.write
+    assert applied.permit.revision == pending.binds
     assert result.plan == pending.plan
     [record] = result.decisions
     assert (record.operator, record.accepted, record.via) == ("jd", True, DecisionWay.SIGNAL)
     stages = [change.stage for change in (await asking.state()).stages]
-    assert stages[-3:] == [Stage.AWAITING_APPROVAL, Stage.APPLYING, Stage.SUCCEEDED]
+    # The plan is old by then, and is rehearsed again: it still stands.
+    assert stages[-5:] == [
+        Stage.AWAITING_APPROVAL,
+        Stage.REHEARSING,
+        Stage.APPLYING,
+        Stage.VERIFYING,
+        Stage.SUCCEEDED,
+    ]
     assert (await asking.state()).approval_interrupt_data is None
 
 
@@ -60,15 +67,15 @@ async def test_a_plain_approve_counts_for_the_first_revision_of_a_first_run(aski
     assert (await asking.result()).execution_result.results == {"done": True}
 
 
-async def test_the_question_tells_the_writes_with_their_limits(asking: Any) -> None:
+async def test_the_question_is_about_the_plan_that_was_rehearsed(lab: Any, asking: Any) -> None:
     pending = await asking.pending()
 
-    [write] = pending.plan.writes
-    assert (write.channel, write.value, write.min_value, write.max_value) == (
-        "SR:HCM1:SP", 0.1, -1, 1,
-    )  # fmt: skip
+    assert pending.plan.writes == lab.script.planned(0.1).writes
+    assert pending.plan.rehearsed_at is not None
+    assert pending.changed == []
     assert pending.number == 1
-    assert any("Nothing was rehearsed" in warning for warning in pending.warnings)
+    [drafted] = lab.script.tasks("draft")
+    assert drafted.plan == pending.plan
     assert any("approver not verified" in warning for warning in pending.warnings)
 
 
@@ -280,7 +287,7 @@ async def test_an_update_without_a_verb_is_refused_typed_and_stays_recorded(
 
     error = unwrap(failed.value)
     assert isinstance(error, DecisionRefusedError)
-    assert "approve, reject, revise or stop" in error.reason
+    assert "approve, reject, revise, stop, restore, leave" in error.reason
     assert [accepted for _, accepted, _ in await records(asking)] == [False]
     assert (await asking.state()).current_stage is Stage.AWAITING_APPROVAL
     assert await asking.failed_tasks() == 0
@@ -348,41 +355,6 @@ async def test_reads_wait_where_all_code_must_be_approved_or_the_mode_is_unknown
     await running.signal(f"approve-{pending.revision}")
     await running.result()
     assert lab.script.tasks("apply") == []
-
-
-async def test_an_apply_that_was_lost_is_never_repeated(lab: Any) -> None:
-    lost = asyncio.Event()
-
-    async def silent(_task: Any) -> dict[str, Any]:
-        await lost.wait()
-        return {}
-
-    lab.script.programs, lab.script.runs = [lab.programs.write], [silent]
-    lab.script.deployment = {"timeouts": Timeouts(heartbeat=0.3)}
-    running = await lab.start()
-    await running.pending()
-    await running.signal("approve")
-    error = await running.failure()
-    lost.set()
-
-    assert isinstance(error, WorkflowError)
-    assert error.stage == Stage.APPLYING
-    assert "look at the machine" in error.message
-    assert len(lab.script.tasks("apply")) == 1
-    [conclusion] = lab.script.tasks("conclude")
-    assert conclusion.wrote
-
-
-async def test_code_that_failed_while_it_could_write_gets_no_next_attempt(lab: Any) -> None:
-    lab.script.programs = [lab.programs.write]
-    lab.script.runs = [CodeRuntimeError("division by zero", "…", 1)]
-    running = await lab.start(retries=5)
-    await running.pending()
-    await running.signal("approve")
-
-    assert isinstance(await running.failure(), CodeRuntimeError)
-    assert len(lab.script.tasks("apply")) == 1
-    assert len(lab.script.tasks("generate")) == 1
 
 
 async def test_an_answer_after_the_end_is_recorded_no_more_and_jams_nothing(asking: Any) -> None:

@@ -25,6 +25,7 @@ class Kernels:
 
     isolation = Isolation.NONE
     listener: Any = None
+    succeeded = True
 
     def __init__(self, failure: CodeRuntimeError | None) -> None:
         self._failure = failure
@@ -34,9 +35,16 @@ class Kernels:
         yield self
 
     async def run(
-        self, _code: str, *, timeout: float, attempt: int, on_stdout: Callable[[str], None]
+        self,
+        _code: str,
+        *,
+        timeout: float,
+        attempt: int,
+        on_stdout: Callable[[str], None],
+        rehearse: bool,
     ) -> "Kernels":
         del timeout, attempt
+        assert not rehearse
         on_stdout("mean 2.0\n")
         return self
 
@@ -60,13 +68,18 @@ class Gate:
         )
 
     @asynccontextmanager
-    async def session(self, _opening: Any, _listener: Any) -> AsyncIterator["Gate"]:
+    async def session(
+        self, _opening: Any, _listener: Any, *, self_renewing: bool
+    ) -> AsyncIterator["Gate"]:
+        assert self_renewing
         loop = asyncio.get_running_loop()
         self.refused: asyncio.Future[Any] = loop.create_future()
+        self.closed_by_gate: asyncio.Future[Any] = loop.create_future()
         self.lost: asyncio.Future[None] = loop.create_future()
         yield self
 
-    async def close(self) -> SessionReport:
+    async def close(self, *, completed: bool) -> SessionReport:
+        del completed
         return SessionReport(session="read_only-1")
 
 

@@ -11,9 +11,9 @@ from temporalio.api.sdk.v1 import WorkflowMetadata
 from runpermit.errors import CodeGenerationError, CodeRuntimeError
 from runpermit.models import Memo, PendingApproval, Stage
 from runpermit.models.wire import canonical_sha256
-from runpermit.page import approval_page
+from runpermit.page import approval_page, question, restore_page
 
-OF_EVERY_EXECUTION = {"approve", "reject", "revise", "stop"}
+OF_EVERY_EXECUTION = {"approve", "reject", "revise", "stop", "restore", "leave"}
 
 
 @pytest.fixture
@@ -133,7 +133,8 @@ async def test_the_memo_tells_the_question_while_it_waits(asking: Any) -> None:
 
     assert told.stage is Stage.AWAITING_APPROVAL
     assert told.attempt == 1
-    assert told.question == "1 write seen in the code: SR:HCM1:SP → 0.1 A"
+    assert told.question == question(pending.plan)
+    assert "0.1" in told.question
     assert told.first_writes == ["SR:HCM1:SP"]
     assert told.sha256 == pending.sha256
     assert told.host == "testhost"
@@ -141,18 +142,15 @@ async def test_the_memo_tells_the_question_while_it_waits(asking: Any) -> None:
     assert told.request_sha256 == canonical_sha256(sent)
 
 
-async def test_the_memo_names_the_first_three_channels_and_those_that_are_computed(
-    lab: Any,
-) -> None:
-    lab.script.programs = [
-        'name = read_channel("SR:NAME")\nwrite_channel(name, 0.1)\n'
-        'write_channel("SR:HCM1:SP", 0.1)\nwrite_channel("SR:HCM1:SP", 0.2)\n'
-        'write_channel("SR:HCM1:SP", 0.3)\nresults = {}\n'
-    ]
+async def test_the_memo_names_the_first_three_channels(lab: Any) -> None:
+    [channel] = lab.script.planned(0.1).channels
+    channels = [channel.model_copy(update={"channel": f"SR:HCM{n}:SP"}) for n in range(1, 6)]
+    lab.script.programs = [lab.programs.write]
+    lab.script.rehearsals = [lab.script.planned(0.1, channels=channels)]
     running = await lab.start()
     await running.pending()
 
-    assert (await memo(running)).first_writes == ["computed", "SR:HCM1:SP", "SR:HCM1:SP"]
+    assert (await memo(running)).first_writes == ["SR:HCM1:SP", "SR:HCM2:SP", "SR:HCM3:SP"]
 
 
 async def test_the_memo_of_an_answered_question_asks_nothing_more(asking: Any) -> None:
@@ -169,14 +167,16 @@ async def test_the_memo_of_an_answered_question_asks_nothing_more(asking: Any) -
     )
 
 
-async def test_the_memo_tells_the_revision_that_waits_now(asking: Any) -> None:
+async def test_the_memo_tells_the_revision_that_waits_now(lab: Any, asking: Any) -> None:
+    lab.script.rehearsals = [None, lab.script.planned(0.2)]
     first = await asking.pending()
     await asking.signal(f"revise-{first.revision}", {"comment": "more"})
     second = await asking.until_number(2)
     told = await memo(asking)
 
     assert told.sha256 == second.sha256 != first.sha256
-    assert told.question == "1 write seen in the code: SR:HCM1:SP → 0.2 A"
+    assert told.question == question(second.plan)
+    assert "0.2" in told.question
     assert told.attempt == 2
 
 
@@ -225,6 +225,7 @@ async def test_each_step_and_the_wait_have_a_summary_in_the_history(lab: Any) ->
 
     history = await running.handle.fetch_history()
     converter = lab.client.data_converter.payload_converter
+    permit = lab.script.tasks("apply")[0].permit
     summaries, timers = {}, []
     for event in history.events:
         attributes = event.activity_task_scheduled_event_attributes
@@ -236,11 +237,17 @@ async def test_each_step_and_the_wait_have_a_summary_in_the_history(lab: Any) ->
     assert summaries == {
         "prepare": "folder for orbit",
         "generate": "attempt 1",
+        "rehearse": "attempt 1, writes go nowhere",
         "draft": "attempt 1",
         "apply": "attempt 1, write access, 20 s at most",
+        "settle": f"what was written with permit {permit.id[:6]}",
+        "verify": "setpoints and devices",
         "conclude": "succeeded",
     }
-    assert timers == [f"revision {pending.revision} waits for approval"]
+    assert timers == [
+        f"revision {pending.revision} waits for approval",
+        "until the host counts as silent",
+    ]
 
 
 async def test_a_failed_generation_leaves_nothing_of_the_attempt_before(lab: Any) -> None:

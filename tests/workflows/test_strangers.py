@@ -1,6 +1,7 @@
 """Strangers choose sizes: nothing that they send may keep a workflow task from ending."""
 
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -60,11 +61,13 @@ async def test_an_approval_that_came_before_its_question_is_recorded_and_approve
     lab: Any,
 ) -> None:
     lab.script.programs = [lab.programs.write, lab.programs.write]
+    then = datetime(2026, 1, 1, tzinfo=UTC)
+    lab.script.rehearsals = [lab.script.planned(0.1, rehearsed_at=then)]
     first = await lab.start()
     pending = await first.pending()
     await first.signal("stop")
     await first.failure()
-    # The digits of a question can be worked out before it is asked, but for the run's id.
+    # The digits of a question can be worked out before it is asked, but for run and rehearsal.
     twin = await lab.start()
     binds = pending.binds.model_copy(
         update={
