@@ -49,10 +49,6 @@ class Left:
         """Whether the last write was one of a restore."""
         return self.session.startswith(RESTORE)
 
-    def is_ours(self, reads: Value, entry: ChannelLimitsConfig | None) -> bool:
-        """Whether nobody else has set it since, as far as what it `reads` can tell."""
-        return any(equals(one, reads, entry) for one in self.ours)
-
 
 class ExecutionStory:
     """Takes an execution's records, and what was noted of its writes, in their order.

@@ -38,7 +38,9 @@ class _Circuit:
     def _hear(self, frames: list[Frame]) -> None:
         for frame in frames:
             if frame.command == Command.WRITE_NOTIFY:
-                _settle(self._callbacks.pop(frame.p2, None), by_ioc=True)
+                answered = self._callbacks.pop(frame.p2, None)
+                if answered is not None:
+                    _settle(answered, by_ioc=True)
 
     def _lost(self) -> None:
         for answered in self._callbacks.values():
@@ -46,8 +48,8 @@ class _Circuit:
         self._callbacks.clear()
 
 
-def _settle(answered: "asyncio.Future[bool] | None", *, by_ioc: bool) -> None:
-    if answered is not None and not answered.done():
+def _settle(answered: "asyncio.Future[bool]", *, by_ioc: bool) -> None:
+    if not answered.done():
         answered.set_result(by_ioc)
 
 
@@ -58,6 +60,10 @@ class Put:
     attempted: Attempted
     message: Callable[[Received], bytes]
     answered: asyncio.Future[bool]
+
+    def forget(self) -> None:
+        """Wait no longer for the answer."""
+        _settle(self.answered, by_ioc=False)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,306 @@
+"""One channel put back: in steps, past the same judge as every write, while it is still ours."""
+
+import asyncio
+import secrets
+from dataclasses import dataclass
+from typing import Any
+
+from gate.execution_story import RESTORE, Left, as_value, equals
+from gate.inhibit import Inhibit
+from gate.journal import Journal
+from gate.messages import Refusal, WriteOutcome, WriteRecord
+from gate.own_channels import OwnChannels, Setpoint
+from gate.values import Dbr, Target, UnfitValueError, Value
+from gate.writing import Writer
+from runpermit.errors import ChannelLimitsViolationError
+from runpermit.limits import ChannelLimitsConfig, LimitsFile, LimitsValidator, ViolationType
+from runpermit.limits.values import shown
+from runpermit.models import RestoredChannel, RestoreOutcome
+from runpermit.plans import next_value
+from runpermit.plans.restoring import MAX_STEPS
+from runpermit.plans.values import numbers_of
+
+INHIBITED_SECONDS = 0.5
+# For so long a record may be busy with one step, such as a motor's way, before the next is tried.
+PUT_SECONDS = 60.0
+_FIRST = 20
+_FLOAT_ROUNDING = 2.0**-24  # of a number, at most
+_WENT_WELL = frozenset({WriteOutcome.CONFIRMED, WriteOutcome.NOT_VERIFIED, WriteOutcome.ALARM})
+
+
+@dataclass(frozen=True)
+class StillOurs:
+    """What keeps the next write of a restore: it is refused where somebody else was faster.
+
+    `ours` are the values that the channel may have, as closely as `entry` says.
+    """
+
+    ours: list[Any]
+    entry: ChannelLimitsConfig | None
+
+    def standing(self) -> None:
+        """Nothing is refused beforehand."""
+
+    def latch(self, channel: str, reason: str) -> None:
+        """A refusal ends nothing here but its own channel."""
+
+    def limits(self, now: LimitsValidator) -> tuple[LimitsValidator, ...]:
+        """Those in force bind."""
+        return (now,)
+
+    def outside(self, channel: str, live: Value, value: Value) -> str | None:
+        """Why the channel, which reads `live`, is no longer ours to set; None where it is."""
+        del channel, value
+        if any(equals(one, live, self.entry) for one in self.ours):
+            return None
+        return (
+            f"it reads {shown(live)}, which is not what was last written: somebody else has set "
+            "it since"
+        )
+
+    def forwarded(self, channel: str, value: Value) -> None:
+        """A write left the gate."""
+
+
+class RestoreSession:
+    """The session that a restore's writes belong to, until it is stopped.
+
+    `enforcement` keeps the write under way.
+    """
+
+    def __init__(self, execution: str) -> None:
+        self.name = f"{RESTORE}{secrets.token_hex(4)}"
+        self.enforcement: Any = None
+        self.stopped: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.attempt = 0
+        self._execution = execution
+
+    @property
+    def may_write(self) -> bool:
+        """Whether it goes on."""
+        return not self.stopped.done()
+
+    @property
+    def identity(self) -> dict[str, object]:
+        """What the journal says of it."""
+        return {"session": self.name, "execution": self._execution, "attempt": self.attempt}
+
+    def has_room_for(self, refusal: Refusal) -> bool:
+        """All of its refusals are kept: there are few, and nobody else's code makes them."""
+        del refusal
+        return True
+
+    def stop(self, why: str) -> None:
+        """Let it end behind the write under way."""
+        if not self.stopped.done():
+            self.stopped.set_result(why)
+
+    async def wait(self, *others: "asyncio.Future[Any]", seconds: float) -> None:
+        """Wait for one of `others`, for so long at most, or until it is stopped."""
+        ends = {self.stopped, *others}
+        await asyncio.wait(ends, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+
+
+@dataclass(frozen=True)
+class Means:
+    """What a restore works with."""
+
+    own: OwnChannels
+    writer: Writer
+    limits: LimitsFile
+    inhibit: Inhibit
+    journal: Journal
+
+
+class _EndedError(Exception):
+    """The channel is not put back, or no further; `reason` says why."""
+
+    def __init__(self, outcome: RestoreOutcome, reason: str) -> None:
+        super().__init__(reason)
+        self.outcome = outcome
+        self.reason = reason
+
+
+class PuttingBack:
+    """Puts the channel `left` back for `session`; `why_not` says why that was never intended."""
+
+    def __init__(self, left: Left, why_not: str, session: RestoreSession, means: Means) -> None:
+        self._left = left
+        self._why_not = why_not
+        self._session = session
+        self._means = means
+        self._reads: Value | None = None
+        self._writes = 0
+
+    async def run(self) -> RestoredChannel:
+        """What became of it."""
+        try:
+            outcome, reason = await self._put_back(), ""
+        except _EndedError as ended:
+            outcome, reason = ended.outcome, ended.reason
+        except (ConnectionError, LookupError, UnfitValueError) as error:
+            outcome, reason = RestoreOutcome.FAILED, f"it can't be read: {error}"
+        return RestoredChannel(
+            channel=self._left.channel,
+            before=briefly(self._left.before),
+            reads=briefly(self._reads),
+            outcome=outcome,
+            reason=reason,
+            writes=self._writes,
+        )
+
+    async def _put_back(self) -> RestoreOutcome:
+        self._refuse_where_stopped()
+        self._refuse_never_intended(self._entry)
+        setpoint = await self._means.own.open(self._left.name)
+        target = await self._target(setpoint)
+        ours = self._left.ours
+        last = self._left.written if self._left.restoring else None
+        while True:
+            await self._permitted()
+            reads = self._reads = (await setpoint.read()).value
+            if reads == target:
+                mine = self._writes or self._left.restoring
+                return RestoreOutcome.RESTORED if mine else RestoreOutcome.UNCHANGED
+            kept = StillOurs(ours, self._entry)
+            why = kept.outside(self._left.channel, reads, target)
+            if why is not None:
+                raise _EndedError(RestoreOutcome.ANOTHER_HAND, why)
+            if last == target:
+                return RestoreOutcome.RESTORED
+            value = self._next(setpoint, reads, target)
+            self._session.enforcement = kept
+            done = await self._write(setpoint, value)
+            if done is not None:
+                last, ours = value, [value, done.read_back]
+
+    @property
+    def _entry(self) -> ChannelLimitsConfig | None:
+        return self._means.limits.validator.find(self._left.channel)
+
+    def _refuse_where_stopped(self) -> None:
+        if not self._session.may_write:
+            why = self._session.stopped.result()
+            raise _EndedError(RestoreOutcome.FAILED, f"the restore was stopped before: {why}")
+
+    def _refuse_never_intended(self, entry: ChannelLimitsConfig | None) -> None:
+        why = self._why_not
+        if not why and entry is not None and entry.restore is False:
+            why = "its entry in the limits database says restore: false"
+        if not why and as_value(self._left.before) is None:
+            why = "the journal does not hold all of what it was before"
+        if why:
+            raise _EndedError(RestoreOutcome.NOT_RESTORABLE, why)
+
+    async def _target(self, setpoint: Setpoint) -> Value:
+        """What it is to be set to, as its record's type demands."""
+        record = setpoint.record
+        if record.channel != self._left.channel:
+            raise _EndedError(
+                RestoreOutcome.FAILED, f"its name stands for the record {record.channel} now"
+            )
+        listed = self._entry is not None and self._entry.restore is True
+        if not listed and not _is_put_back(record.channel, record.target):
+            raise _EndedError(
+                RestoreOutcome.NOT_RESTORABLE,
+                "states, texts and fields are put back only where the limits database says "
+                "restore: true",
+            )
+        before = as_value(self._left.before)
+        assert before is not None  # noqa: S101  (it was never intended otherwise)
+        return before
+
+    async def _permitted(self) -> None:
+        """Wait while nothing may be written on this host."""
+        told = False
+        while True:
+            self._refuse_where_stopped()
+            why = self._means.inhibit.refusal()
+            if why is None:
+                return
+            if not told:
+                self._means.journal.note(
+                    "restore_waits", **self._session.identity, channel=self._left.channel, why=why
+                )
+                told = True
+            await self._session.wait(seconds=INHIBITED_SECONDS)
+
+    def _next(self, setpoint: Setpoint, reads: Value, target: Value) -> Value:
+        """The next value on the way. Raises _EndedError where none leads there."""
+        step, relative = _steps(self._entry, setpoint.record.target, reads, target)
+        value = next_value(reads, target, step, relative)
+        if value is None or value == reads or self._writes >= MAX_STEPS:
+            raise _EndedError(
+                RestoreOutcome.REFUSED,
+                f"no way leads from {shown(reads)} to {shown(target)} in at most {MAX_STEPS} "
+                "steps that its limits allow",
+            )
+        if value != target:
+            self._refuse_outside(target)
+        return value
+
+    def _refuse_outside(self, target: Value) -> None:
+        """What its limits forbid now is not even approached."""
+        try:
+            self._means.limits.validator.static_check(self._left.channel, target)
+        except ChannelLimitsViolationError as violation:
+            raise _EndedError(RestoreOutcome.REFUSED, violation.violation_reason) from None
+
+    async def _write(self, setpoint: Setpoint, value: Value) -> WriteRecord | None:
+        """Write one step; None where it was inhibited in between. Raises _EndedError."""
+        put = setpoint.put(value)
+        done = await self._means.writer.write(
+            self._session, setpoint.circuit, setpoint.record, put.attempted, put.message
+        )
+        if isinstance(done, Refusal):
+            put.forget()
+            self._refuse_where_stopped()
+            if done.violation_type == ViolationType.INHIBITED:
+                return None
+            if done.violation_type == ViolationType.OUTSIDE_PLAN:
+                self._reads = as_value(done.current_value)
+                raise _EndedError(RestoreOutcome.ANOTHER_HAND, done.reason)
+            raise _EndedError(RestoreOutcome.REFUSED, done.reason)
+        self._writes += 1
+        await self._session.wait(put.answered, seconds=PUT_SECONDS)
+        put.forget()
+        record = await done
+        if record.outcome not in _WENT_WELL:
+            self._reads = None
+            raise _EndedError(
+                RestoreOutcome.FAILED,
+                f"it was set to {shown(value)}, which is {record.outcome}: it reads "
+                f"{shown(record.read_back)}",
+            )
+        return record
+
+
+def _steps(
+    entry: ChannelLimitsConfig | None, kind: Target, reads: Value, target: Value
+) -> tuple[float | None, float | None]:
+    """The largest step, in units and as a fraction, that passes however the record rounds it."""
+    step = entry.max_step if entry is not None else None
+    relative = entry.max_step_relative if entry is not None else None
+    if kind.native is Dbr.FLOAT:
+        largest = max(
+            map(abs, (*(numbers_of(reads) or ()), *(numbers_of(target) or ()))), default=0
+        )
+        step = None if step is None else max(step - largest * _FLOAT_ROUNDING, _FLOAT_ROUNDING)
+        relative = None if relative is None else max(relative - 2 * _FLOAT_ROUNDING, 0)
+    return step, relative
+
+
+def _is_put_back(channel: str, target: Target) -> bool:
+    """Whether a channel without a word of the limits database is: a record's number, or many."""
+    return "." not in channel and not target.text and target.native not in {Dbr.ENUM, Dbr.STRING}
+
+
+def briefly(value: Any) -> Any:  # noqa: ANN401  (JSON, or what a channel reads)
+    """A value as reports tell it: of a long one the beginning."""
+    if isinstance(value, list | tuple):
+        if len(value) <= _FIRST:
+            return list(value)
+        return {"_type": "array", "count": len(value), "first": list(value[:_FIRST])}
+    if isinstance(value, str) and len(value) > 50 * _FIRST:
+        return value[: 50 * _FIRST] + "…"
+    return value

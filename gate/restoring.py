@@ -1,0 +1,158 @@
+"""Restore: what an execution left changed is put back, the last change first.
+
+It can end at any time and goes on when it is asked for again: what is back is told by the machine,
+and what was ours by the journal.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+
+from gate.claims import Claims
+from gate.directory import Directory
+from gate.execution_story import ExecutionStory
+from gate.inhibit import Inhibit
+from gate.journal import Journal
+from gate.own_channels import OwnChannels
+from gate.putting_back import Means, PuttingBack, RestoreSession
+from gate.writing import Writer
+from runpermit.config import GateSettings
+from runpermit.errors import ServiceUnavailableError
+from runpermit.limits import LimitsFile
+from runpermit.models import RestoredChannel, RestoreReport
+
+_NOT_PLANNED = "it is in no plan that was approved"
+
+
+class Restorer:
+    """Puts back, one restore of an execution at a time, and none while it applies."""
+
+    def __init__(
+        self,
+        *,
+        directory: Directory,
+        writer: Writer,
+        journal: Journal,
+        limits: LimitsFile,
+        inhibit: Inhibit,
+        claims: Claims,
+        quotas: GateSettings,
+        is_applying: Callable[[str], bool],
+    ) -> None:
+        self._directory = directory
+        self._writer = writer
+        self._journal = journal
+        self._limits = limits
+        self._inhibit = inhibit
+        self._claims = claims
+        self._quotas = quotas
+        self._is_applying = is_applying
+        self._running: dict[str, RestoreSession] = {}
+
+    def is_restoring(self, execution: str) -> bool:
+        """Whether something of `execution` is being put back."""
+        return execution in self._running
+
+    def stop(self, execution: str | None, why: str) -> list[str]:
+        """End the restore of `execution`, or all, behind the write under way; their sessions."""
+        stopped = [
+            session
+            for of, session in self._running.items()
+            if execution in {None, of} and session.may_write
+        ]
+        for session in stopped:
+            session.stop(why)
+        return [session.name for session in stopped]
+
+    async def restore(self, execution: str, operator: str | None) -> RestoreReport:
+        """Put back what `execution` left changed; what became of each channel.
+
+        Waits while writes are inhibited. Where it is cancelled it ends behind the write under way.
+        Raises ServiceUnavailableError where it can't begin: the journal can't be read, others hold
+        the channels, or the execution still applies.
+        """
+        with self._alone(execution) as session:
+            await self._journal.write("restore_started", **session.identity, operator=operator)
+            story = await self._story(execution)
+            left = list(reversed(story.left()))
+            session.attempt = max((one.attempt for one in left), default=0)
+            channels = [one.channel for one in left]
+            async with (
+                self._claims.hold(execution, channels, self._quotas.claim_wait),
+                self._means() as means,
+            ):
+                putting = [
+                    PuttingBack(one, story.why_not.get(one.channel, _NOT_PLANNED), session, means)
+                    for one in left
+                ]
+                restored = await _whole(self._put_back(putting, session), session)
+        return RestoreReport(channels=restored, operator=operator)
+
+    @contextlib.contextmanager
+    def _alone(self, execution: str) -> Iterator[RestoreSession]:
+        if execution in self._running:
+            raise ServiceUnavailableError(
+                f"{execution} is being put back already, in session "
+                f"{self._running[execution].name}. Ask again once that has ended.",
+                "gate",
+            )
+        if self._is_applying(execution):
+            raise ServiceUnavailableError(
+                f"{execution} still has a session that may write. Ask again once it has ended.",
+                "gate",
+            )
+        session = self._running[execution] = RestoreSession(execution)
+        try:
+            yield session
+        finally:
+            del self._running[execution]
+
+    async def _story(self, execution: str) -> ExecutionStory:
+        directory = self._quotas.journal
+        try:
+            return await asyncio.to_thread(ExecutionStory.read, directory, execution)
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            raise ServiceUnavailableError(
+                f"The journal {directory} (gate.journal) does not tell what {execution} left "
+                f"changed: {error!r}. Nothing is put back. Look at it with: runpermit audit.",
+                "gate",
+            ) from None
+
+    @contextlib.asynccontextmanager
+    async def _means(self) -> AsyncIterator[Means]:
+        own = OwnChannels(self._directory, self._quotas.array_bytes)
+        try:
+            yield Means(own, self._writer, self._limits, self._inhibit, self._journal)
+        finally:
+            own.close()
+
+    async def _put_back(
+        self, putting: list[PuttingBack], session: RestoreSession
+    ) -> list[RestoredChannel]:
+        restored = []
+        for one in putting:
+            channel = await one.run()
+            self._journal.note(
+                "restore_channel", **session.identity, **channel.model_dump(mode="json")
+            )
+            restored.append(channel)
+        self._journal.note(
+            "restore_ended",
+            **session.identity,
+            complete=all(channel.outcome.is_back for channel in restored),
+            stopped=session.stopped.result() if session.stopped.done() else "",
+        )
+        return restored
+
+
+async def _whole(
+    work: Coroutine[None, None, list[RestoredChannel]], session: RestoreSession
+) -> list[RestoredChannel]:
+    """`work`, which ends between two writes where its caller is cancelled."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        session.stop("whoever asked for it is gone")
+        await asyncio.wait({task})
+        raise
