@@ -17,6 +17,8 @@ from gate.frames import (
     pack,
     text_of,
 )
+from gate.rehearsal.channels import RehearsedChannels
+from gate.rehearsal.writes import RehearsedWrites
 
 if TYPE_CHECKING:
     from gate.session import Session
@@ -33,8 +35,7 @@ class ClientCircuit(asyncio.Protocol):
 
     def __init__(self, session: "Session") -> None:
         self.session = session
-        self.channels = ClientChannels(self)
-        self.writes = ClientWrites(self)
+        self.channels, self.writes = _parts(self)
         self._quotas = session.shared.quotas
         self._loop = asyncio.get_running_loop()
         self._reader = FrameReader(self._quotas.array_bytes)
@@ -196,6 +197,14 @@ class ClientCircuit(asyncio.Protocol):
         if address is not None:
             minor = PROTOCOL.to_bytes(2, "big")
             self.say(pack(Command.SEARCH, self.session.port, 0, ANY_ADDRESS, cid, minor))
+
+
+def _parts(circuit: ClientCircuit) -> tuple[ClientChannels, ClientWrites]:
+    rehearsal = circuit.session.rehearsal
+    if rehearsal is None:
+        return ClientChannels(circuit), ClientWrites(circuit)
+    channels = RehearsedChannels(circuit, rehearsal)
+    return channels, RehearsedWrites(circuit, channels, rehearsal)
 
 
 def _refuse_command(frame: Frame) -> None:

@@ -13,6 +13,8 @@ from gate.inhibit import Inhibit
 from gate.inhibit_channel import InhibitChannel
 from gate.journal import Journal
 from gate.reading import ChannelReader
+from gate.rehearsal.model import Model
+from gate.rehearsal.rehearsal import Facilities
 from gate.session import Shared
 from gate.watched_channel import WatchedIocs
 from gate.watched_limits import WatchedLimits
@@ -48,7 +50,10 @@ async def serve(settings: Settings) -> None:
         writer = Writer(
             limits=limits, journal=journal, inhibit=inhibit, conditions=ConditionReader(reader)
         )
-        shared = Shared(directory, writer, journal, quotas, {})
+        upstream = settings.rehearsal.upstream
+        model = Model(upstream, quotas.array_bytes) if upstream is not None else None
+        rehearsals = Facilities(directory, limits, reader, journal, quotas, model)
+        shared = Shared(directory, writer, journal, quotas, {}, rehearsals)
         control = Control(settings, shared, inhibit, limits)
         await journal.write("gate_started", writes=control_system.writes_enabled)
         if not control_system.name_servers and not control_system.addresses:
@@ -62,6 +67,8 @@ async def serve(settings: Settings) -> None:
         await control.close()
         if channel is not None:
             await channel.close()
+        if model is not None:
+            model.close()
         reader.close()
         limits.close()
         directory.close()

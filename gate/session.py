@@ -16,6 +16,7 @@ from gate.enforcement import Enforcement
 from gate.ioc_circuit import Address
 from gate.journal import Journal
 from gate.messages import Opening, Refusal, SessionMode, SessionReport, WriteRecord
+from gate.rehearsal.rehearsal import Facilities, Rehearsal
 from gate.reporting import Reporting
 from gate.writing import Writer
 from runpermit.config import GateSettings
@@ -47,6 +48,7 @@ class Shared:
     journal: Journal
     quotas: GateSettings
     circuits: dict[Address, int]  # how many lead to each IOC
+    rehearsals: Facilities
 
 
 class Session:
@@ -82,6 +84,7 @@ class Session:
         }
         if opening.permit is not None:
             self.identity["permit"] = opening.permit.id
+        self.rehearsal: Rehearsal | None = None
         self._listener = listener
         self._searching = asyncio.Semaphore(SEARCHES)
         self._server: asyncio.Server | None = None
@@ -115,8 +118,10 @@ class Session:
         """Take circuits from now on.
 
         Raises JournalError where the journal takes no record, WorkflowError where it was fenced
-        meanwhile.
+        meanwhile, ServiceUnavailableError where the model of a rehearsal is not there.
         """
+        if self.opening.mode is SessionMode.REHEARSE:
+            self.rehearsal = await self.shared.rehearsals.begin(self)
         await self.shared.journal.write(
             "session_opened",
             **self.identity,
@@ -154,6 +159,8 @@ class Session:
         if self._flights:  # without their circuits, they end at once
             await asyncio.wait(set(self._flights), timeout=1)
         report = self._reporting.report(self._forwarded, self.ended)
+        if self.rehearsal is not None:
+            report = report.model_copy(update={"rehearsed": await self.rehearsal.close()})
         if self._not_recorded:
             self.shared.journal.note(
                 "refusals_not_recorded",

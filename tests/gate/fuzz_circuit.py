@@ -197,6 +197,7 @@ class _Session:
         self.circuits: set[ClientCircuit] = set()
         self.channels = 0
         self.port = 5064
+        self.rehearsal = None
         self.is_open = True
         self.may_write = mode is SessionMode.APPLY
         self.tasks: set[asyncio.Task[Any]] = set()

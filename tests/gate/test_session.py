@@ -149,7 +149,8 @@ async def test_the_listener_of_a_closed_session_takes_no_circuit(gate: Any) -> N
 
 
 async def test_a_circuit_that_was_accepted_while_the_session_closed_is_ended() -> None:
-    session = SimpleNamespace(is_open=False, shared=SimpleNamespace(quotas=GateSettings()))
+    shared = SimpleNamespace(quotas=GateSettings())
+    session = SimpleNamespace(is_open=False, shared=shared, rehearsal=None)
     transport = Transport(lambda _: None)
     ClientCircuit(session).connection_made(transport)  # type: ignore[arg-type]
     assert transport.closing

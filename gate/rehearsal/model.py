@@ -1,0 +1,172 @@
+"""The model IOC that stands for the machine in a rehearsal (`rehearsal.upstream`)."""
+
+import asyncio
+import contextlib
+import socket
+
+import structlog
+
+from gate.directory import Directory, parse_address
+from gate.ioc_circuit import Address, IocLostError
+from gate.own_channels import OwnChannels, Setpoint
+from gate.values import UnfitValueError, Value, receive
+from runpermit.errors import ServiceUnavailableError
+
+# Shorter than a worker waits for an answer of the gate.
+WAIT_SECONDS = 4.0
+_CONNECT_SECONDS = 2.0
+_PUT_BACK_SECONDS = 5.0
+
+log = structlog.get_logger()
+
+
+class ModelLostError(ConnectionError):
+    """The model does not answer, or does not take what it is set to."""
+
+
+class Model:
+    """The model at `upstream`; one rehearsal at a time has it."""
+
+    def __init__(self, upstream: str, array_bytes: int) -> None:
+        self.upstream = upstream
+        self._address = parse_address(upstream)
+        self._array_bytes = array_bytes
+        self._directory = Directory([upstream], [])
+        self._free = asyncio.Lock()
+        self._holder = ""
+
+    async def take(self, holder: str) -> "ModelUse":
+        """The model for the session `holder` alone, until it leaves it.
+
+        Raises ServiceUnavailableError where another one keeps it, or where it is not reachable.
+        """
+        try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                await self._free.acquire()
+        except TimeoutError:
+            raise ServiceUnavailableError(
+                f"The model {self.upstream} (rehearsal.upstream) is in use by session "
+                f"{self._holder}. One rehearsal at a time has it: try again later.",
+                "model",
+            ) from None
+        try:
+            address = await self._reached()
+        except BaseException:
+            self._free.release()
+            raise
+        self._holder = holder
+        return ModelUse(
+            self.upstream,
+            address,
+            OwnChannels(self._directory, self._array_bytes),
+            self._free,
+        )
+
+    def close(self) -> None:
+        """Search no more."""
+        self._directory.close()
+
+    async def _reached(self) -> Address:
+        try:
+            async with asyncio.timeout(_CONNECT_SECONDS):
+                address = await resolved(self._address)
+                _, writer = await asyncio.open_connection(*address)
+        except (OSError, TimeoutError) as error:
+            raise ServiceUnavailableError(lost(self.upstream, error), "model") from None
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+        return address
+
+
+class ModelUse:
+    """One session's use of the model at `address`."""
+
+    def __init__(
+        self, upstream: str, address: Address, channels: OwnChannels, free: asyncio.Lock
+    ) -> None:
+        self.upstream = upstream
+        self.address = address
+        self._channels = channels
+        self._free = free
+        self._found: list[tuple[Setpoint, Value]] = []
+
+    async def is_at(self, address: Address) -> bool:
+        """Whether an IOC of the machine may be the model itself."""
+        try:
+            host, port = await resolved(address)
+        except OSError:
+            return True
+        same_host = host == self.address[0] or (_is_local(host) and _is_local(self.address[0]))
+        return same_host and port == self.address[1]
+
+    async def align(self, name: str, live: Value) -> bool:
+        """Set `name` in the model to what it reads in the machine; False where it has no `name`.
+
+        Raises ModelLostError.
+        """
+        try:
+            setpoint = await self._channels.open(name)
+            found = (await setpoint.read()).value
+        except IocLostError as error:
+            raise ModelLostError(lost(self.upstream, error)) from error
+        except (LookupError, UnfitValueError):
+            return False
+        self._found.append((setpoint, found))
+        if found != live:
+            await self._set(setpoint, live)
+        return True
+
+    async def leave(self) -> None:
+        """Put back what was changed in it, the last one first, and let another one have it."""
+        try:
+            async with asyncio.timeout(_PUT_BACK_SECONDS):
+                for setpoint, found in reversed(self._found):
+                    with contextlib.suppress(ModelLostError):
+                        await self._set(setpoint, found)
+        except TimeoutError:
+            log.warning("the model was not put back", model=self.upstream)
+        finally:
+            self._channels.close()
+            self._free.release()
+
+    async def _set(self, setpoint: Setpoint, value: Value) -> None:
+        target = setpoint.record.target
+        try:
+            put = setpoint.put(value)
+            sent = put.attempted
+            received = receive(target, sent.dtype, sent.count, sent.payload)
+            # The read behind it is answered once the model took the write.
+            reading = setpoint.circuit.ask_read(
+                setpoint.sid, target.seen_type, 0, after=put.message(received)
+            )
+            setpoint.circuit.value_in(await reading)
+        except (ConnectionError, LookupError, UnfitValueError) as error:
+            raise ModelLostError(
+                f"{self.upstream} (rehearsal.upstream), {setpoint.name}: the model does not take "
+                f"the value of the machine: {error}"
+            ) from error
+
+
+def lost(upstream: str, why: object) -> str:
+    """That the model is not there, and what to do."""
+    return (
+        f"The model {upstream} (rehearsal.upstream) does not answer: {why or 'time-out'}. Start "
+        "it, or take the setting out: then reads that follow from a write are told as unknown."
+    )
+
+
+async def resolved(address: Address) -> Address:
+    """An address with its host's number. Raises OSError."""
+    host, port = address
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, family=socket.AF_INET)
+    return str(found[0][4][0]), port
+
+
+def _is_local(host: str) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((host, 0))
+        except OSError:
+            return False
+        return True
