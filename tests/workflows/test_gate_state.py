@@ -6,9 +6,16 @@ from typing import Any
 import pytest
 from temporalio.client import WorkflowFailureError
 
-from runpermit.errors import CodeRuntimeError, ServiceUnavailableError
-from runpermit.models import GateStatus, Isolation, WriteOutcome, WriteRecord, WriteReport
-from workflows.steps import Executed
+from runpermit.errors import ServiceUnavailableError, WorkflowError
+from runpermit.models import (
+    GateStatus,
+    Isolation,
+    Verdict,
+    WriteOutcome,
+    WriteRecord,
+    WriteReport,
+)
+from workflows.steps import Settled
 
 INHIBITED = "All writes of this host are inhibited by jd. To lift it: runpermit inhibit off"
 
@@ -32,10 +39,7 @@ async def asked(lab: Any) -> Any:
 
 async def test_where_nothing_is_wrong_nothing_is_warned_of(lab: Any) -> None:
     pending = await asked(lab)
-    assert pending.warnings == [
-        "Nothing was rehearsed: writes as seen in the code.",
-        "approver not verified: any signal can approve.",
-    ]
+    assert pending.warnings == ["approver not verified: any signal can approve."]
 
 
 async def test_a_question_tells_first_that_the_host_is_inhibited(lab: Any) -> None:
@@ -111,49 +115,52 @@ async def test_a_result_tells_what_was_written_and_what_is_doubtful(lab: Any) ->
     record = WriteRecord(
         channel="SR:HCM1:SP", old=0.0, new=0.1, outcome=WriteOutcome.DIFFERS, read_back=0.09
     )
+    doubt = "Write not confirmed: SR:HCM1:SP"
 
-    async def applied(task: Any) -> Executed:
-        plain = lab.script._executed(task, {"done": True})
-        report = WriteReport.of([record], 1, task.folder.journal)
-        doubt = ["Write not confirmed: SR:HCM1:SP"]
-        return plain.model_copy(
-            update={"writes": report, "warnings": doubt, "isolation": Isolation.CONTAINER}
+    async def settled(task: Any) -> Settled:
+        [applied] = lab.script.tasks("apply")
+        executed = lab.script.executed(
+            applied, {"done": True}, warnings=[doubt], isolation=Isolation.CONTAINER
         )
+        plain: Settled = lab.script.told(Verdict.COMPLETED, executed=executed)
+        report = WriteReport.of([record], 1, task.folder.journal)
+        return plain.model_copy(update={"writes": report})
 
     lab.script.gates = [status(journal_protected=False)]
-    lab.script.programs, lab.script.applies = [lab.programs.write], [applied]
-    running = await lab.start()
-    await running.pending()
-    await running.signal("approve")
-    result = await running.result()
+    lab.script.verdicts = [settled]
+    result = await (await lab.approved()).result()
 
     assert result.writes.writes == [record]
     assert result.writes.forwarded == 1
     assert result.isolation is Isolation.CONTAINER  # where it ran, not where it was prepared
-    assert "Write not confirmed: SR:HCM1:SP" in result.analysis_warnings
+    assert doubt in result.analysis_warnings
     assert any("journal not protected" in line for line in result.analysis_warnings)
     [conclusion] = lab.script.tasks("conclude")
     assert conclusion.isolation is Isolation.CONTAINER
+    assert conclusion.writes == result.writes
 
 
-GONE = ServiceUnavailableError("The gate was lost", "gate")
-TOLD = CodeRuntimeError("1 / 0", "", 1)
-TOLD.technical_details = {"forwarded": 1}
-
-
-@pytest.mark.parametrize(("end", "known"), [({"done": True}, True), (TOLD, True), (GONE, False)])
-async def test_the_notebook_hears_whether_it_is_known_what_was_written(
-    lab: Any, end: Any, *, known: bool
+@pytest.mark.parametrize(
+    ("verdict", "wrote"),
+    [
+        (Verdict.COMPLETED, True),
+        (Verdict.PARTIAL, True),
+        (Verdict.UNKNOWN, True),
+        (Verdict.NOTHING_FORWARDED, False),
+        (Verdict.NOT_OPENED, False),
+    ],
+)
+async def test_the_notebook_hears_what_the_journal_says_was_written(
+    lab: Any, verdict: Verdict, *, wrote: bool
 ) -> None:
-    lab.script.programs, lab.script.applies = [lab.programs.write], [end]
-    running = await lab.start()
-    await running.pending()
-    await running.signal("approve")
+    lab.script.applies = [WorkflowError("the kernel died", "applying")]
+    lab.script.verdicts = [lab.script.told(verdict)]
+    running = await lab.approved()
     with contextlib.suppress(WorkflowFailureError):
         await running.handle.result()
     [conclusion] = lab.script.tasks("conclude")
-    assert conclusion.wrote
-    assert conclusion.writes_known is known
+    assert conclusion.wrote is wrote
+    assert conclusion.verdict is verdict
 
 
 async def test_a_run_that_only_reads_has_no_report_of_writes(lab: Any) -> None:

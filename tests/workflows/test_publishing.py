@@ -11,7 +11,7 @@ from temporalio.api.sdk.v1 import WorkflowMetadata
 from runpermit.errors import CodeGenerationError, CodeRuntimeError
 from runpermit.models import Memo, PendingApproval, Stage
 from runpermit.models.wire import canonical_sha256
-from runpermit.page import approval_page, question, restore_page
+from runpermit.page import approval_page, question
 
 OF_EVERY_EXECUTION = {"approve", "reject", "revise", "stop", "restore", "leave"}
 
