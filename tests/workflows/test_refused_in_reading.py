@@ -1,4 +1,4 @@
-"""Code that is taken for reading and writes all the same: the gate decides, a person is asked."""
+"""Code taken for reading that writes all the same: it is rehearsed, and a person is asked."""
 
 from typing import Any
 
@@ -11,8 +11,10 @@ from runpermit.errors import (
     WorkflowError,
 )
 from runpermit.models import ExecutionMode, PlanKind, Stage
+from runpermit.models.wire import MAX_REVISIONS
 
 REASON = "this run is read_only, in which nothing may be written"
+WHY = "The gate refused a write to SR:HCM1:SP = 0.1 in the read-only run"
 
 
 def refusal(channel: str = "SR:HCM1:SP", value: Any = 0.1) -> ChannelLimitsViolationError:
@@ -27,7 +29,7 @@ def refused(lab: Any) -> Any:
     return lab
 
 
-async def test_the_same_code_is_asked_about_and_applied_without_using_an_attempt(
+async def test_the_same_code_is_rehearsed_asked_about_and_applied_without_using_an_attempt(
     refused: Any,
 ) -> None:
     running = await refused.start(retries=1)
@@ -35,22 +37,28 @@ async def test_the_same_code_is_asked_about_and_applied_without_using_an_attempt
 
     assert pending.code == refused.programs.read
     assert pending.execution_mode is ExecutionMode.WRITE_ACCESS
-    assert pending.plan.kind is PlanKind.REFUSED_READ_ONLY
-    [write] = pending.plan.writes
-    assert (write.channel, write.value, write.value_known, write.line) == (
-        "SR:HCM1:SP", 0.1, True, None,
-    )  # fmt: skip
-    assert (write.min_value, write.max_value, write.units) == (-1, 1, "A")
+    assert pending.plan.kind is PlanKind.COMPLETE
     await running.signal(f"approve-{pending.revision}")
     result = await running.result()
 
     assert result.execution_result.results == {"applied": True}
     assert result.generation_attempt == 1
     assert result.plan == pending.plan
-    assert [task.attempt for task in refused.script.tasks("execute", "apply")] == [1, 1]
-    [applied] = refused.script.tasks("apply")
-    assert applied.approved.sha256 == pending.sha256
+    assert result.writes.forwarded == 1
+    steps = refused.script.tasks("execute", "rehearse", "apply")
+    assert [task.attempt for task in steps] == [1, 1, 1]
+    assert {task.code for task in steps} == {refused.programs.read}
+    assert steps[-1].permit.revision.sha256 == pending.sha256
     assert len(refused.script.tasks("generate")) == 1
+    assert (await running.stages())[2:] == [
+        Stage.ANALYSING,
+        Stage.EXECUTING,
+        Stage.REHEARSING,
+        Stage.AWAITING_APPROVAL,
+        Stage.APPLYING,
+        Stage.VERIFYING,
+        Stage.SUCCEEDED,
+    ]
 
 
 async def test_state_and_question_say_why_it_is_asked(refused: Any) -> None:
@@ -58,14 +66,10 @@ async def test_state_and_question_say_why_it_is_asked(refused: Any) -> None:
     pending = await running.pending()
     state = await running.state()
 
-    why = "The gate refused a write to SR:HCM1:SP = 0.1 in the read-only run"
-    assert [change.stage for change in state.stages if why in change.note] == [Stage.ANALYSING]
-    assert any(why in warning and "More writes may follow" in warning
-               for warning in pending.warnings)  # fmt: skip
-    assert not any("Nothing was rehearsed" in warning for warning in pending.warnings)
+    assert [change.stage for change in state.stages if WHY in change.note] == [Stage.REHEARSING]
+    [why] = pending.changed
+    assert WHY in why
     assert state.error_chain == []
-    assert state.execution_failed is None
-    assert state.analysis_result.execution_mode is ExecutionMode.WRITE_ACCESS
 
 
 async def test_given_code_takes_the_same_way(refused: Any) -> None:
@@ -94,8 +98,23 @@ async def test_where_all_code_is_approved_it_is_asked_again_as_a_new_revision(
     await running.signal(f"approve-{second.revision}")
     result = await running.result()
     [applied] = refused.script.tasks("apply")
-    assert applied.approved.number == 2
+    assert applied.permit.revision.number == 2
     assert [record.accepted for record in result.decisions] == [True, False, True]
+
+
+async def test_a_write_that_the_rehearsal_does_not_show_is_not_chased_for_ever(lab: Any) -> None:
+    lab.script.runs = [refusal()]
+    lab.script.rehearsals = [lab.script.planned()]
+    running = await lab.start(retries=5)
+    error = await running.failure()
+
+    assert isinstance(error, WorkflowError)
+    assert f"{MAX_REVISIONS} plans" in error.message
+    assert WHY in error.message
+    assert len(lab.script.tasks("rehearse")) == MAX_REVISIONS
+    assert len(lab.script.tasks("execute")) == MAX_REVISIONS
+    assert len(lab.script.tasks("generate")) == 1
+    assert lab.script.tasks("draft", "apply") == []
 
 
 async def test_where_writes_are_disabled_it_ends_naming_the_setting(refused: Any) -> None:
@@ -105,7 +124,7 @@ async def test_where_writes_are_disabled_it_ends_naming_the_setting(refused: Any
     assert isinstance(error, ContainerConfigurationError)
     assert "control_system.writes_enabled" in error.message
     assert len(refused.script.tasks("execute")) == 1
-    assert refused.script.tasks("apply", "draft") == []
+    assert refused.script.tasks("rehearse", "apply", "draft") == []
 
 
 async def test_without_a_sandbox_it_ends_naming_the_setting(refused: Any) -> None:
@@ -114,12 +133,15 @@ async def test_without_a_sandbox_it_ends_naming_the_setting(refused: Any) -> Non
 
     assert isinstance(error, ContainerConfigurationError)
     assert "kernels.isolation" in error.message
-    assert refused.script.tasks("apply", "draft") == []
+    assert refused.script.tasks("rehearse", "apply", "draft") == []
 
 
-async def test_a_refused_write_beyond_the_limits_goes_back_to_the_model(lab: Any) -> None:
+async def test_a_refused_write_that_no_limits_allow_goes_back_to_the_model(lab: Any) -> None:
     lab.script.programs = [lab.programs.read, lab.programs.other_read]
     lab.script.runs = [refusal(value=7), {"orbit": 0.1}]
+    lab.script.rehearsals = [
+        ChannelLimitsViolationError("SR:HCM1:SP", 7, "MAX_EXCEEDED", "at most 1", -1, 1)
+    ]
     result = await (await lab.start()).result()
 
     assert result.generated_code == lab.programs.other_read
@@ -129,49 +151,9 @@ async def test_a_refused_write_beyond_the_limits_goes_back_to_the_model(lab: Any
     assert lab.script.tasks("draft", "apply") == []
 
 
-async def test_a_refusal_while_it_applies_is_terminal_and_keeps_its_class(lab: Any) -> None:
-    beyond = ChannelLimitsViolationError(
-        "SR:HCM1:SP", 0.9, "MAX_STEP_EXCEEDED", "0.8 in one step", -1, 1, 0.5, 0.1
-    )
-    beyond.technical_details = {"forwarded": 2, "writes": ["SR:HCM1:SP: 0 → 0.1, confirmed"]}
-    lab.script.runs, lab.script.applies = [refusal()], [beyond]
-    running = await lab.start(retries=5)
-    await running.pending()
-    await running.signal("approve")
-    error = await running.failure()
-
-    assert isinstance(error, ChannelLimitsViolationError)
-    assert (error.channel_address, error.attempted_value, error.violation_type) == (
-        "SR:HCM1:SP", 0.9, "MAX_STEP_EXCEEDED",
-    )  # fmt: skip
-    assert (error.min_value, error.max_value, error.max_step, error.current_value) == (
-        -1, 1, 0.5, 0.1,
-    )  # fmt: skip
-    assert "Writes forwarded: 2" in error.message
-    assert error.technical_details["forwarded"] == 2
-    assert len(lab.script.tasks("apply")) == 1
-    assert len(lab.script.tasks("generate")) == 1
-
-
 async def test_a_gate_lost_while_reading_is_met_with_the_same_run_again(lab: Any) -> None:
     lab.script.runs = [ServiceUnavailableError("the gate was lost", "gate"), {"current": 1}]
     result = await (await lab.start(retries=1)).result()
 
     assert result.execution_result.results == {"current": 1}
     assert len(lab.script.tasks("execute")) == 2
-
-
-async def test_a_gate_lost_while_applying_is_never_repeated(lab: Any) -> None:
-    lab.script.programs = [lab.programs.write]
-    lab.script.applies = [ServiceUnavailableError("the gate was lost", "gate"), {"done": True}]
-    running = await lab.start()
-    await running.pending()
-    await running.signal("approve")
-    error = await running.failure()
-
-    assert isinstance(error, WorkflowError)
-    assert error.stage == Stage.APPLYING
-    assert "look at the machine" in error.message
-    assert "the gate was lost" in error.message
-    assert isinstance(error.original_exception, ServiceUnavailableError)
-    assert len(lab.script.tasks("apply")) == 1
