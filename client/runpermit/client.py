@@ -12,10 +12,10 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from runpermit.connection import connect, temporal_errors
 from runpermit.errors import InvalidRequestError
 from runpermit.execution import Execution
-from runpermit.models import PythonExecutionRequest, PythonServiceResult, Stage, accept_request
+from runpermit.models import PythonExecutionRequest, PythonServiceResult, accept_request
 from runpermit.names import TASK_QUEUE, WORKFLOW
 from runpermit.text import visible
-from runpermit.waiting import WaitingExecution, memo_of
+from runpermit.waiting import WAITING_STAGES, WaitingExecution, memo_of
 
 _ID_BYTES = 200
 _RUNNING = f"WorkflowType = '{WORKFLOW}' AND ExecutionStatus = 'Running'"
@@ -102,7 +102,10 @@ class RunpermitClient:
         return await execution.result()
 
     async def pending(self) -> list[WaitingExecution]:
-        """The executions that wait for an operator, oldest first. Needs no worker to answer.
+        """The executions that wait for an operator. Needs no worker to answer.
+
+        First those that left the machine changed, then those that wait for an approval; of each
+        the oldest first.
 
         The stage is read from each memo, so that it works where RunpermitStage is not registered
         and for executions that are older than its registration.
@@ -111,12 +114,13 @@ class RunpermitClient:
         with temporal_errors(self.temporal):
             async for listed in self.temporal.list_workflows(_RUNNING):
                 memo = memo_of(await listed.memo())
-                if memo is None or memo.stage is not Stage.AWAITING_APPROVAL:
+                if memo is None or memo.stage not in WAITING_STAGES:
                     continue
                 found.append(
                     WaitingExecution(
                         id=listed.id,
                         run_id=listed.run_id,
+                        stage=memo.stage,
                         started_at=listed.start_time,
                         attempt=memo.attempt,
                         question=memo.question,
@@ -125,7 +129,14 @@ class RunpermitClient:
                         host=memo.host,
                     )
                 )
-        return sorted(found, key=lambda waiting: waiting.started_at)
+        return sorted(found, key=lambda waiting: (not waiting.left_changed, waiting.started_at))
+
+    async def running(self) -> list[Execution]:
+        """All executions that have not ended, whatever they do. Needs no worker to answer."""
+        with temporal_errors(self.temporal):
+            return [
+                self.handle(listed.id) async for listed in self.temporal.list_workflows(_RUNNING)
+            ]
 
     async def _existing(self, name: str, request: PythonExecutionRequest) -> Execution:
         execution = self.handle(name)

@@ -25,6 +25,7 @@ from runpermit.models import (
     Decision,
     DecisionReceipt,
     PendingApproval,
+    PendingRestore,
     PythonExecutionState,
     PythonServiceResult,
     Verb,
@@ -45,9 +46,9 @@ _NO_WORKER = {
 class Execution:
     """One execution by its id. Made by RunpermitClient.start and RunpermitClient.handle.
 
-    What is asked of the workflow (`state`, `pending_approval`, `code`, and the answers) raises
-    ServiceUnavailableError where no worker answers, InvalidRequestError where there is no such
-    execution.
+    What is asked of the workflow (`state`, `pending_approval`, `pending_restore`, `code`, and the
+    answers) raises ServiceUnavailableError where no worker answers, InvalidRequestError where
+    there is no such execution.
     """
 
     def __init__(self, temporal: Client, id: str) -> None:  # noqa: A002  (Temporal's word)
@@ -65,6 +66,11 @@ class Execution:
         pending: PendingApproval | None = await self._query(
             "pending_approval", PendingApproval | None
         )
+        return pending
+
+    async def pending_restore(self) -> PendingRestore | None:
+        """The question whether to put back what it left changed, or None."""
+        pending: PendingRestore | None = await self._query("pending_restore", PendingRestore | None)
         return pending
 
     async def code(self) -> str | None:
@@ -110,6 +116,25 @@ class Execution:
             sha256 = pending.sha256 if pending else None
         return await self._decide(Verb.REVISE, operator, comment, sha256)
 
+    async def restore(
+        self, operator: str, comment: str | None = None, sha256: str | None = None
+    ) -> DecisionReceipt:
+        """Put back what the execution left changed. Raises DecisionRefusedError.
+
+        Without `sha256` the question is meant that waits at this moment.
+        """
+        return await self._answer_restore(Verb.RESTORE, operator, comment, sha256)
+
+    async def leave(
+        self, operator: str, comment: str | None = None, sha256: str | None = None
+    ) -> DecisionReceipt:
+        """Leave the machine as it is: the other answer to MACHINE LEFT CHANGED.
+
+        Without `sha256` the question is meant that waits at this moment. Raises
+        DecisionRefusedError.
+        """
+        return await self._answer_restore(Verb.LEAVE, operator, comment, sha256)
+
     async def stop(self, operator: str, reason: str) -> None:
         """End the execution at whatever stage. Durable, even while no worker answers.
 
@@ -149,6 +174,20 @@ class Execution:
             return False
         described = await self._handle.describe(rpc_timeout=_CALL)
         return described.status is WorkflowExecutionStatus.RUNNING
+
+    async def _answer_restore(
+        self, verb: Verb, operator: str, comment: str | None, sha256: str | None
+    ) -> DecisionReceipt:
+        if sha256 is None:
+            pending = await self.pending_restore()
+            if pending is None:
+                raise DecisionRefusedError(
+                    f"Execution {self.id} asks nothing about a machine left changed: nothing was "
+                    "sent.",
+                    "nothing waits for a decision",
+                )
+            sha256 = pending.sha256
+        return await self._decide(verb, operator, comment, sha256)
 
     async def _query(self, name: str, kind: Any) -> Any:  # noqa: ANN401  (a type expression)
         with temporal_errors(self._temporal, self.id):

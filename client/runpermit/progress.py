@@ -3,8 +3,15 @@
 from datetime import datetime
 from enum import StrEnum
 
-from runpermit.models import PendingApproval, PythonExecutionState, RunProgress, Stage
+from runpermit.models import (
+    PendingApproval,
+    PendingRestore,
+    PythonExecutionState,
+    RunProgress,
+    Stage,
+)
 from runpermit.models.wire import Message
+from runpermit.waiting import WAITING_STAGES
 
 
 class ProgressKind(StrEnum):
@@ -23,9 +30,9 @@ class ProgressEvent(Message):
 
     stage: `stage` was reached, `text` is its note. attempt: program number `attempt` is made.
     stdout: `text` was printed by the code. question: an operator is asked; `pending` is the
-    question, None where it is too large to travel with the state. notice:
-    `text` tells of an outage, or its end. end: nothing follows; `stage` is the final one, where
-    it is known, `text` the reason of a failure.
+    question, or `restore` the one about a machine left changed, None where it is too large to
+    travel with the state. notice: `text` tells of an outage, or its end. end: nothing follows;
+    `stage` is the final one, where it is known, `text` the reason of a failure.
     """
 
     kind: ProgressKind
@@ -34,6 +41,7 @@ class ProgressEvent(Message):
     at: datetime | None = None
     text: str = ""
     pending: PendingApproval | None = None
+    restore: PendingRestore | None = None
 
     def __str__(self) -> str:
         """What happened, for people: one line, but for what the code printed."""
@@ -77,14 +85,17 @@ class Tracker:
                 )
             )
         self._stages = max(self._stages, len(state.stages))
-        if news and news[-1].stage is Stage.AWAITING_APPROVAL:
+        if news and news[-1].stage in WAITING_STAGES:
+            asked = news[-1]
+            approval = asked.stage is Stage.AWAITING_APPROVAL
             events.append(
                 ProgressEvent(
                     kind=ProgressKind.QUESTION,
-                    stage=Stage.AWAITING_APPROVAL,
-                    attempt=news[-1].attempt,
-                    at=news[-1].at,
-                    pending=state.approval_interrupt_data,
+                    stage=asked.stage,
+                    attempt=asked.attempt,
+                    at=asked.at,
+                    pending=state.approval_interrupt_data if approval else None,
+                    restore=None if approval else state.pending_restore,
                 )
             )
         return events

@@ -10,15 +10,19 @@ from runpermit.models import Memo, Stage
 from runpermit.models.approval import SHOWN_DIGITS
 from runpermit.models.wire import Message
 
+WAITING_STAGES = frozenset({Stage.AWAITING_APPROVAL, Stage.AWAITING_RESTORE})
+
 
 class WaitingExecution(Message):
     """An execution that waits for an operator, as visibility and memo tell of it.
 
-    The texts come from the worker's host through Temporal: show them as foreign text.
+    `stage` tells for what: an approval, or an answer to MACHINE LEFT CHANGED. The texts come from
+    the worker's host through Temporal: show them as foreign text.
     """
 
     id: str
     run_id: str
+    stage: Stage
     started_at: datetime
     attempt: int
     question: str
@@ -30,6 +34,11 @@ class WaitingExecution(Message):
     def revision(self) -> str:
         """The digits of the revision that people see."""
         return self.sha256[:SHOWN_DIGITS]
+
+    @property
+    def left_changed(self) -> bool:
+        """Whether it has ended and left the machine changed."""
+        return self.stage is Stage.AWAITING_RESTORE
 
 
 def memo_of(raw: Mapping[str, Any]) -> Memo | None:

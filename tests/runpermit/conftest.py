@@ -28,8 +28,13 @@ from runpermit.models import (
     DecisionReceipt,
     ExecutionMode,
     Isolation,
+    LeftBehind,
+    LeftChange,
     PendingApproval,
+    PendingRestore,
     Plan,
+    PlanKind,
+    PlannedChannel,
     PlannedWrite,
     PythonExecutionRequest,
     PythonExecutionState,
@@ -67,6 +72,7 @@ class StandIn:
         self._state = PythonExecutionState()
         self._pending: PendingApproval | None = None
         self._shown: PendingApproval | None = None
+        self._left: PendingRestore | None = None
         self._answer: tuple[Verb, str] | None = None
 
     @workflow.run
@@ -91,8 +97,10 @@ class StandIn:
             raise MaxAttemptsExceededError("code execution", 1, ["NameError: x"])
         if task == "misconfigured":
             raise ContainerConfigurationError("control_system.writes_enabled = false")
-        if task in {"ask", "forge"}:
-            await self._ask(forged=task == "forge")
+        if task in {"ask", "forge", "incomplete"}:
+            await self._ask(task)
+        if task == "leave changed":
+            await self._ask_to_restore()
         self._enter(Stage.EXECUTING)
         if task == "print":
             await workflow.execute_activity(
@@ -118,12 +126,38 @@ class StandIn:
         self._enter(Stage.SUCCEEDED)
         return result
 
-    async def _ask(self, *, forged: bool) -> None:
+    async def _ask_to_restore(self) -> None:
+        info = workflow.info()
+        self._left = PendingRestore(
+            binds=LeftBehind(
+                workflow_id=info.workflow_id,
+                first_run_id=info.first_execution_run_id,
+                number=1,
+                changes=[LeftChange(channel="SR:HCM1", before=0.1, written=0.2, reads=0.2)],
+            ),
+            reason="the \x1b[2Jkernel died",
+            asked_at=workflow.now(),
+        )
+        self._state.pending_restore = self._left
+        self._enter(
+            Stage.AWAITING_RESTORE,
+            question="MACHINE LEFT CHANGED. The kernel died",
+            sha256=self._left.sha256,
+        )
+        await workflow.wait_condition(lambda: self._answer is not None)
+        assert self._answer is not None
+        self._left = self._state.pending_restore = None
+        verb, comment = self._answer
+        raise WorkflowError(f"{verb}: {comment}", Stage.FAILED)
+
+    async def _ask(self, task: str) -> None:
         number = 1
         while True:
-            self._pending = self._question(number)
+            self._pending = self._question(
+                number, PlanKind("incomplete" if task == "incomplete" else "complete")
+            )
             self._shown = self._pending
-            if forged:
+            if task == "forge":
                 binds = self._pending.binds.model_copy(update={"code": FORGED})
                 self._shown = self._pending.model_copy(update={"binds": binds})
             self._state.approval_interrupt_data = self._pending
@@ -147,14 +181,18 @@ class StandIn:
             self._state.generation_attempt += 1
             self._enter(Stage.GENERATING)
 
-    def _question(self, number: int) -> PendingApproval:
+    def _question(self, number: int, kind: PlanKind) -> PendingApproval:
         plan = Plan(
-            writes=[
-                PlannedWrite(
-                    channel="SR:HCM1", value=0.2, value_known=True, line=1, units="A",
-                    min_value=-1, max_value=1, description="corrector",
+            kind=kind,
+            writes=[PlannedWrite(channel="SR:HCM1", old=0.1, new=0.2)],
+            channels=[
+                PlannedChannel(
+                    channel="SR:HCM1", description="corrector", units="A", live=0.1, writes=1,
+                    low=0.2, high=0.2, last=0.2, min_value=-1, max_value=1, restorable=True,
                 )
-            ]
+            ],
+            problem="boom" if kind is PlanKind.INCOMPLETE else "",
+            rehearsed_at=workflow.now(),
         )  # fmt: skip
         binds = Revision(
             workflow_id=workflow.info().workflow_id,
@@ -198,6 +236,10 @@ class StandIn:
         return self._shown
 
     @workflow.query
+    def pending_restore(self) -> PendingRestore | None:
+        return self._left
+
+    @workflow.query
     def code(self) -> str | None:
         return CODE if self._pending else None
 
@@ -213,14 +255,15 @@ class StandIn:
         assert verb is not None
         if decision.comment == "crash":
             raise ApplicationError("boom", type="Unforeseen")
-        if self._pending is None:
+        waiting = self._pending or self._left
+        if waiting is None:
             reason = "nothing waits for a decision"
-        elif verb is Verb.APPROVE and decision.sha256 != self._pending.sha256:
+        elif verb not in {Verb.REJECT, Verb.REVISE} and decision.sha256 != waiting.sha256:
             reason = "its sha256 is another one's"
         else:
             self._answer = (verb, decision.comment or "")
             return DecisionReceipt(
-                accepted=True, verb=verb, reason="counted", revision=self._pending.revision
+                accepted=True, verb=verb, reason="counted", revision=waiting.revision
             )
         error = DecisionRefusedError(f"not counted: {reason}", reason)
         raise to_application_error(error, non_retryable=True)

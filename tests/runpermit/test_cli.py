@@ -182,7 +182,7 @@ def test_show_prints_the_code_the_writes_and_commands_that_reach_this_server(
 ) -> None:
     name, question = asked()
     shown = cli("show", name).stdout
-    assert "SR:HCM1 → 0.2 A" in shown
+    assert "SR:HCM1  0.1 → 0.2 A" in shown
     assert "write_channel('SR:HCM1', 0.2)" in shown
     assert "! approver not verified" in shown
     revision = question["sha256"][:6]
@@ -354,7 +354,7 @@ def test_a_terminal_without_unicode_gets_escapes(
         env={**os.environ, "PYTHONIOENCODING": "ascii"},
     )  # fmt: skip
     assert ran.returncode == 0
-    assert "SR:HCM1 \\u2192 0.2 A" in ran.stdout
+    assert "SR:HCM1  0.1 \\u2192 0.2 A" in ran.stdout
 
 
 def test_a_reader_that_has_seen_enough_is_no_crash(server: Any) -> None:

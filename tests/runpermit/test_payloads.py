@@ -33,7 +33,7 @@ def test_nan_and_infinity_leave_as_text(value: Any) -> None:
 
 
 def test_a_model_crosses_as_itself() -> None:
-    plan = Plan(writes=[PlannedWrite(channel="SR:X", value=1.5, value_known=True, line=1)])
+    plan = Plan(writes=[PlannedWrite(channel="SR:X", old=1, new=1.5)])
     payloads = CONVERTER.to_payloads([plan, ExecutionMode.READ_ONLY, None, b"bytes"])
 
     assert CONVERTER.from_payloads(payloads, [Plan, ExecutionMode, type(None), bytes]) == [

@@ -5,13 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from runpermit.errors import (
-    ContainerConfigurationError,
-    DecisionRefusedError,
-    ErrorCategory,
-    ServiceUnavailableError,
-)
-from runpermit.gate_control import GateRefusedError, GateUnreachableError, ask
+from runpermit.cli.gate_asking import ask_gate, other_version
 from runpermit.limits.file import LimitsStatus
 
 
@@ -43,21 +37,9 @@ class GateReport(BaseModel):
 def ask_for_report(socket_path: Path, request: dict[str, Any]) -> GateReport:
     """Have the gate do `request`, and what is in force then.
 
-    Raises ServiceUnavailableError where no gate answers, DecisionRefusedError or
-    ContainerConfigurationError where it says that it did not do it.
+    Raises like `ask_gate`.
     """
     try:
-        answer = ask(socket_path, request)
-        return GateReport.model_validate(answer)
-    except GateUnreachableError as error:
-        raise ServiceUnavailableError(str(error), "gate") from None
+        return GateReport.model_validate(ask_gate(socket_path, request))
     except ValidationError:
-        raise ServiceUnavailableError(
-            f"The gate at {socket_path} answers in words of another version. Update the older one.",
-            "gate",
-        ) from None
-    except GateRefusedError as error:
-        message = f"The gate refused: {error}"
-        if error.category == ErrorCategory.CONFIGURATION:
-            raise ContainerConfigurationError(message) from None
-        raise DecisionRefusedError(message, str(error)) from None
+        raise other_version(socket_path) from None

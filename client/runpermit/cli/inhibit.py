@@ -1,28 +1,21 @@
 """The host's "no writes" switch, by command."""
 
-import getpass
 import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from runpermit.cli.answer import Operator
+from runpermit.cli.deciding import Operator, name_of
 from runpermit.cli.exits import ExitCode
+from runpermit.cli.gate_asking import Socket, control_socket
 from runpermit.cli.gate_report import GateReport, ask_for_report
 from runpermit.cli.session import Session, add_command
-from runpermit.config import load_settings
-from runpermit.errors import ContainerConfigurationError, ServiceUnavailableError
+from runpermit.errors import ServiceUnavailableError
 from runpermit.text import one_line
 
 PATIENCE_SECONDS = 5.0
 
-Socket = Annotated[
-    Path | None,
-    typer.Option(
-        "--socket", metavar="PATH", help="The gate's control socket; else gate.socket of --config."
-    ),
-]
 Reason = Annotated[str, typer.Option("--reason", help="Why; everyone who is refused is told.")]
 
 
@@ -49,7 +42,7 @@ async def off(
 
 async def status(session: Session, socket: Socket = None) -> int:
     """Say whether this host's writes are inhibited, by whom and why."""
-    return _tell(session, ask_for_report(_path(session, socket), {"do": "status"}))
+    return _tell(session, ask_for_report(control_socket(session, socket), {"do": "status"}))
 
 
 def add_to(app: typer.Typer) -> None:
@@ -67,9 +60,9 @@ def add_to(app: typer.Typer) -> None:
 def _turn(
     session: Session, socket: Path | None, operator: str | None, reason: str, *, on: bool
 ) -> int:
-    by = operator or getpass.getuser()
+    by = name_of(operator)
     request = {"do": "inhibit", "on": on, "operator": by, "reason": reason}
-    path = _path(session, socket)
+    path = control_socket(session, socket)
     deadline = time.monotonic() + (PATIENCE_SECONDS if on else 0)
     while True:
         try:
@@ -85,17 +78,6 @@ def _turn(
                 "then.",
                 "gate",
             ) from None
-
-
-def _path(session: Session, socket: Path | None) -> Path:
-    if socket is not None:
-        return socket
-    try:
-        return load_settings(session.config).gate.socket
-    except (ContainerConfigurationError, OSError) as error:
-        raise ContainerConfigurationError(
-            f"{error} The gate can be named without settings: --socket PATH."
-        ) from None
 
 
 def _tell(session: Session, report: GateReport) -> int:

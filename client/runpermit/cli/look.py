@@ -1,20 +1,25 @@
 """See what waits for an operator."""
 
+from typing import Any
+
 import typer
 from rich.table import Table
 
 from runpermit.cli.exits import ExitCode
 from runpermit.cli.outcome import report_now
-from runpermit.cli.question import question_text
+from runpermit.cli.question import question_text, restore_text
 from runpermit.cli.session import ExecutionId, Session, add_command
+from runpermit.models import PendingApproval, PendingRestore
 from runpermit.text import one_line, visible
 from runpermit.waiting import WaitingExecution
+
+_LEFT_CHANGED = "MACHINE LEFT CHANGED"
 
 
 async def pending(session: Session) -> int:
     """List the executions that wait for an answer.
 
-    Oldest first. Needs no worker.
+    First those that left the machine changed; of each kind the oldest first. Needs no worker.
     """
     client = await session.client()
     waiting = await client.pending()
@@ -34,25 +39,32 @@ async def pending(session: Session) -> int:
 async def show(session: Session, execution_id: ExecutionId) -> int:
     """Show the question that waits, whole.
 
-    Writes, warnings, the code that will run, and the commands that answer.
+    Writes, warnings, the code that will run, and the commands that answer; or what an execution
+    left changed.
     """
     client = await session.client()
     execution = client.handle(execution_id)
-    question = await execution.pending_approval()
+    approval = await execution.pending_approval()
+    restore = await execution.pending_restore()
     output = session.output
-    if question is None:
-        if not output.as_json:
-            output.note("Nothing waits for an answer.")
-            await report_now(session, execution)
-        else:
-            output.document({"id": execution.id, "pending": None})
-        return ExitCode.DONE
     if output.as_json:
-        shown = {**question.model_dump(mode="json"), "sha256": question.sha256}
-        output.document({"id": execution.id, "pending": shown})
+        output.document(
+            {"id": execution.id, "pending": _document(approval), "restore": _document(restore)}
+        )
+    elif restore is not None:
+        output.answer(restore_text(restore, session.options))
+    elif approval is not None:
+        output.answer(question_text(approval, session.options))
     else:
-        output.answer(question_text(question, session.options))
+        output.note("Nothing waits for an answer.")
+        await report_now(session, execution)
     return ExitCode.DONE
+
+
+def _document(question: PendingApproval | PendingRestore | None) -> dict[str, Any] | None:
+    if question is None:
+        return None
+    return {**question.model_dump(mode="json"), "sha256": question.sha256}
 
 
 def add_to(app: typer.Typer) -> None:
@@ -68,10 +80,14 @@ def _table(waiting: list[WaitingExecution]) -> Table:
     table.add_column("STARTED (UTC)", no_wrap=True)
     table.add_column("QUESTION", overflow="fold")
     for one in waiting:
+        question = one_line(one.question, 200)
+        if one.left_changed and not question.startswith(_LEFT_CHANGED):
+            question = f"{_LEFT_CHANGED}. {question}"
         table.add_row(
             visible(one.id, keep=""),
             one_line(one.revision, 6),
             f"{one.started_at:%m-%d %H:%M:%S}",
-            one_line(one.question, 200),
+            question,
+            style="bold red" if one.left_changed else None,
         )
     return table

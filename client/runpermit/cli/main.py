@@ -9,7 +9,7 @@ from typing import NoReturn
 import typer
 from typer import TyperException
 
-from runpermit.cli import answer, doctor, inhibit, limits, look, run
+from runpermit.cli import answer, audit, doctor, inhibit, limits, look, restore, run, stop
 from runpermit.cli.exits import ExitCode, of_call
 from runpermit.cli.output import Output
 from runpermit.errors import PythonExecutorException
@@ -17,7 +17,7 @@ from runpermit.errors import PythonExecutorException
 app = typer.Typer(
     name="runpermit",
     help="Run code on a control system, with a permit: start it, see what it would write, "
-    "approve or reject it, follow it.",
+    "approve or reject it, follow it, stop it, put back what it left.",
     epilog="Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 rejected, stopped or "
     "expired, 4 unreachable, 5 still waiting. Each command explains itself with --help.",
     add_completion=False,
@@ -28,9 +28,12 @@ app = typer.Typer(
 run.add_to(app)
 look.add_to(app)
 answer.add_to(app)
+stop.add_to(app)
+restore.add_to(app)
 inhibit.add_to(app)
 doctor.add_to(app)
 limits.add_to(app)
+audit.add_to(app)
 
 
 @app.callback(invoke_without_command=True)

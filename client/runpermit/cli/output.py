@@ -36,15 +36,18 @@ class Output:
         """Print text to stderr."""
         self._err.print(visible(text), style=style, end=end)
 
+    def described(self, error: PythonExecutorException, code: ExitCode) -> dict[str, Any]:
+        """An error as it stands in a document."""
+        wire = to_wire(error).model_dump(mode="json")
+        return {"type": wire.pop("error"), **wire, "exit_code": int(code)}
+
     def failure(
         self, error: PythonExecutorException, code: ExitCode, execution_id: str | None = None
     ) -> None:
         """Print an error: of the command, or that with which an execution ended."""
         if self.as_json:
-            wire = to_wire(error).model_dump(mode="json")
-            described = {"type": wire.pop("error"), **wire, "exit_code": int(code)}
             named = {"id": execution_id} if execution_id else {}
-            self.document({**named, "error": described})
+            self.document({**named, "error": self.described(error, code)})
             return
         self.note(f"{type(error).__name__}: {error.message}", style="bold red")
         if isinstance(error, CodeRuntimeError):

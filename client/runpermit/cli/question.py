@@ -1,27 +1,32 @@
 """A waiting question as plain text for a terminal."""
 
-from runpermit.models import PendingApproval
-from runpermit.page import commands, question, write_lines
+from runpermit.models import PendingApproval, PendingRestore
+from runpermit.page import change_lines, commands, restore_question, write_lines
+from runpermit.page.approval import all_warnings, ending_words, facts_line, reads_words, title
+from runpermit.page.writes import machine_lines
 from runpermit.text import one_line, visible
+
+_SHOWN = 1000
 
 
 def question_text(pending: PendingApproval, options: str) -> str:
     """All that an approval covers, and how to answer; `options` lead to the same server.
 
-    On top what analysis and limits database say, then the words of others, labelled; the code
-    is whole, since it is what runs.
+    On top what gate and limits database say, then the words of others, labelled; the code is
+    whole, since it is what runs.
     """
-    expiry = f"{pending.expires_at:%Y-%m-%d %H:%M:%S} UTC" if pending.expires_at else "never"
-    answers = commands(pending.model_copy(update={"cli_options": options}))
+    plan = pending.plan
     code = pending.code.rstrip("\n")
     parts = [
-        f"Approve? {question(pending.plan)}",
+        title(pending),
         f"Execution {visible(pending.binds.workflow_id, keep='')}\n"
-        f"Revision {pending.revision} (number {pending.number}), asked "
-        f"{pending.asked_at:%Y-%m-%d %H:%M:%S} UTC, expires: {expiry}",
-        "\n".join(one_line(f"! {warning}", 300) for warning in pending.warnings),
-        "\n".join(f"  {line}" for line in write_lines(pending.plan)),
-        "To answer:\n" + "\n".join(f"  {line}" for line in answers),
+        f"Revision {pending.revision} {facts_line(pending)}",
+        _indented(machine_lines(plan)),
+        "\n".join(one_line(f"! {warning}", 400) for warning in all_warnings(pending)),
+        _indented(write_lines(plan, _SHOWN)),
+        reads_words(plan, 20),
+        ending_words(plan),
+        _answers(pending, options),
         "The requester's words:\n"
         + "\n".join(
             f"  {label}: {one_line(text, 400)}"
@@ -36,6 +41,30 @@ def question_text(pending: PendingApproval, options: str) -> str:
         f"Notebook: {visible(pending.notebook_path, keep='')}",
     ]
     return "\n\n".join(part for part in parts if part)
+
+
+def restore_text(pending: PendingRestore, options: str) -> str:
+    """What was left changed, why, and how to answer; `options` lead to the same server."""
+    parts = [
+        restore_question(pending),
+        f"Execution {visible(pending.binds.workflow_id, keep='')}\n"
+        f"Question {pending.revision}, asked {pending.asked_at:%Y-%m-%d %H:%M:%S} UTC, does not "
+        "expire; nothing is put back by itself",
+        f"Why it ended: {one_line(pending.reason, 600)}",
+        "\n".join(one_line(f"! {note}", 300) for note in pending.notes),
+        _indented(change_lines(pending, _SHOWN)),
+        _answers(pending, options),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _answers(pending: PendingApproval | PendingRestore, options: str) -> str:
+    answers = commands(pending.model_copy(update={"cli_options": options}))
+    return "To answer:\n" + _indented(answers)
+
+
+def _indented(lines: list[str]) -> str:
+    return "\n".join(f"  {line}" for line in lines)
 
 
 def _numbered(code: str) -> str:

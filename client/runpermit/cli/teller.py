@@ -1,6 +1,6 @@
 """Tells the events of an execution on stderr as they come."""
 
-from runpermit.cli.question import question_text
+from runpermit.cli.question import question_text, restore_text
 from runpermit.cli.session import Session
 from runpermit.execution import Execution
 from runpermit.progress import ProgressEvent, ProgressKind
@@ -40,11 +40,15 @@ class Teller:
 
     def _ask(self, event: ProgressEvent) -> None:
         output = self._session.output
-        if event.pending is None:
+        if event.restore is not None:
+            told = restore_text(event.restore, self._session.options)
+        elif event.pending is not None:
+            told = question_text(event.pending, self._session.options)
+        else:
             show = self._session.command("show", self._execution.id)
-            output.note(f"An approval waits: {show}", style="bold yellow")
+            output.note(f"An answer is waited for: {show}", style="bold yellow")
             return
         output.note("")
-        output.note(question_text(event.pending, self._session.options))
+        output.note(told)
         output.note("")
         output.note("Waiting for the answer …", style="bold yellow")

@@ -91,6 +91,14 @@ def ending_words(plan: Plan) -> str:
     return words
 
 
+def reads_words(plan: Plan, shown: int = 3) -> str:
+    """What the rehearsal read, in plain text."""
+    if not plan.reads:
+        return ""
+    count = "1 channel" if len(plan.reads) == 1 else f"{len(plan.reads)} channels"
+    return f"Reads {count}: {names(plan.reads, shown)}."
+
+
 def _page(pending: PendingApproval, size: _Size) -> str:
     plan, words = pending.plan, size.words
     writes = write_lines(plan)
@@ -109,6 +117,7 @@ def _page(pending: PendingApproval, size: _Size) -> str:
         if code_is_cut
         else "",
         _block(writes, size.lines),
+        markdown(reads_words(plan), min(300, 5 * words)),
         markdown(ending_words(plan), min(500, 10 * words)),
         "#### To answer",
         f"{clicks(pending)} *Request Cancellation* stops it, now and while it runs. The page does "

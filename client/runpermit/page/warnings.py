@@ -41,9 +41,9 @@ def plan_warnings(plan: Plan) -> list[str]:
     return found
 
 
-def names(channels: list[str]) -> str:
+def names(channels: list[str], shown: int = _NAMED) -> str:
     """The first of `channels`, and how many more."""
-    return _and_more([one_line(channel, 60) for channel in channels])
+    return _and_more([one_line(channel, 60) for channel in channels], shown)
 
 
 def _endings(plan: Plan) -> Iterable[str]:
@@ -68,6 +68,6 @@ def _because(channel: PlannedChannel, why: str) -> str:
     return f"{one_line(channel.channel, 60)} ({one_line(why, 60)})"
 
 
-def _and_more(told: list[str]) -> str:
-    more = len(told) - _NAMED
-    return f"{', '.join(told[:_NAMED])} and {more} more" if more > 0 else ", ".join(told)
+def _and_more(told: list[str], shown: int = _NAMED) -> str:
+    more = len(told) - shown
+    return f"{', '.join(told[:shown])} and {more} more" if more > 0 else ", ".join(told)

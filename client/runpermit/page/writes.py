@@ -65,10 +65,10 @@ def _course(group: Group, units: str) -> list[str]:
     """How many writes lead there, and how long they take."""
     if group.count == 1:
         return []
-    took = f"{group.seconds:.3g} s"
+    took = f"in {group.seconds:.3g} s"
     if group.step is not None:
-        return [f"{group.count} steps of {value_text(abs(group.step), units)}, {took}"]
-    return [f"{_writes(group.count)}: {value_text(list(group.values), units)}, {took}"]
+        return [f"{group.count} × {value_text(abs(group.step), units)} {took}"]
+    return [f"{_writes(group.count)}: {value_text(list(group.values), units)} {took}"]
 
 
 def _writes(count: int) -> str:

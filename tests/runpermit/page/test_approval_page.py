@@ -2,6 +2,7 @@
 
 import html
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -107,7 +108,7 @@ def test_nothing_is_warned_of_that_is_not_true() -> None:
         ({"live": None}, "Reads nothing now: SR:HCM1:SP"),
     ],
 )
-def test_what_is_odd_about_a_channel_is_a_warning(odd: dict[str, object], words: str) -> None:
+def test_what_is_odd_about_a_channel_is_a_warning(odd: dict[str, Any], words: str) -> None:
     [warning] = plan_warnings(plan(channels=[channel(**odd)]))
 
     assert words in warning
@@ -127,7 +128,7 @@ def test_what_is_odd_about_a_channel_is_a_warning(odd: dict[str, object], words:
         ),
     ],
 )
-def test_what_is_odd_about_the_rehearsal_is_a_warning(odd: dict[str, object], words: str) -> None:
+def test_what_is_odd_about_the_rehearsal_is_a_warning(odd: dict[str, Any], words: str) -> None:
     [warning] = plan_warnings(plan(**odd))
 
     assert words in warning
