@@ -8,7 +8,7 @@ from runpermit.models.restore import LeftChange
 from runpermit.plans.values import Value, is_digest, numbers_of, same
 
 # A way of more steps is none.
-MAX_STEPS = 10_000
+MAX_STEPS = 100_000
 
 
 def put_back_order(changes: Sequence[LeftChange]) -> list[LeftChange]:
@@ -97,16 +97,16 @@ def _next(
 
 
 def _leads_there(now: float, target: float, max_step: float | None, relative: float | None) -> bool:
-    """Whether so few steps are left, each of at least half of what is allowed."""
-    steps = 0.0
-    if max_step is not None:
-        steps += 2 * abs(target - now) / max_step
-    if relative is not None:
-        # A fraction of what it is leads neither from zero nor through it, and to it never quite.
-        if now == 0 or target == 0 or (now > 0) is not (target > 0):
-            return False
-        steps += abs(math.log(abs(target)) - math.log(abs(now))) / math.log1p(relative / 2)
-    return steps <= MAX_STEPS
+    """Whether few enough steps are left. Each is at least half of what is allowed."""
+    distance = abs(target - now)
+    if relative is None:
+        return max_step is not None and distance / max_step <= MAX_STEPS
+    # A fraction of what it is leads neither from zero nor through it, and to it never quite.
+    if now == 0 or target == 0 or (now > 0) is not (target > 0):
+        return False
+    by_fraction = abs(math.log(abs(target)) - math.log(abs(now))) / math.log1p(relative / 2)
+    by_step = 0.0 if max_step is None else 2 * distance / max_step
+    return by_fraction + by_step <= MAX_STEPS
 
 
 def _rounding(now: float, new: float, allowed: float) -> float:

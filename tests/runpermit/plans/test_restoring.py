@@ -1,0 +1,176 @@
+import math
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from runpermit.limits import LimitsDatabase, LimitsValidator
+from runpermit.models import LeftChange
+from runpermit.models.plan import MAX_PLANNED_ELEMENTS
+from runpermit.plans import Value, as_planned, is_ours, next_value, put_back_order
+from runpermit.plans.restoring import MAX_STEPS
+
+LONG = tuple(float(n) for n in range(MAX_PLANNED_ELEMENTS + 1))
+NUMBERS = st.floats(-1e3, 1e3) | st.integers(-1000, 1000)
+STEPS = st.none() | st.floats(1, 1e4)
+RELATIVE = st.none() | st.floats(0.01, 10)
+
+
+def way(now: Any, target: Any, step: float | None, relative: float | None = None) -> list[Any]:
+    """The setpoints from `now` to `target`, None behind the last where the way ends."""
+    found: list[Any] = []
+    while now != target and len(found) <= MAX_STEPS:
+        now = next_value(now, target, step, relative)
+        found.append(now)
+        if now is None:
+            break
+    return found
+
+
+def test_what_was_written_last_is_put_back_first() -> None:
+    changes = [LeftChange(channel=name) for name in "ABC"]
+
+    assert [change.channel for change in put_back_order(changes)] == ["C", "B", "A"]
+
+
+@pytest.mark.parametrize(
+    ("now", "target", "step", "relative", "expected"),
+    [
+        (1.0, 0.0, None, None, [0.0]),
+        (1.0, 0.0, 1.0, None, [0.0]),
+        (1.0, 0.0, 0.5, None, [0.5, 0.0]),
+        (0.0, 1.5, 0.6, None, [0.5, 1.0, 1.5]),
+        (0.4, 0.3, 0.1, None, [0.3]),
+        (10, 3, 3, None, [8, 6, 3]),
+        (10, 7, 1.9, None, [9, 8, 7]),
+        (1.0, 4.0, None, 1.0, [2.0, 4.0]),
+        (8.0, 2.0, None, 0.5, [5.0, 3.5, 2.0]),
+        (1.0, 4.0, 1.0, 1.0, [2.0, 3.0, 4.0]),
+        (1.0, -1.0, 1.0, 5.0, [None]),
+        (1.0, 0.0, None, 0.5, [None]),
+        (1.0, 0.0, None, 1.0, [0.0]),
+        (0.0, 1.0, None, 0.5, [None]),
+        (5, 0, 0.5, None, [None]),
+        (0.0, 1e9, 1e-3, None, [None]),
+        ((0.0, 5.0), (1.0, 5.0), 0.5, None, [(0.5, 5.0), (1.0, 5.0)]),
+        ((0.0, 5.0), (3.0, 4.0), 1.0, None, [(1.0, 4.0), (2.0, 4.0), (3.0, 4.0)]),
+        ((1.0, 0.0), (2.0, 1.0), None, 1.0, [None]),
+    ],
+)
+def test_the_way_back(
+    now: Any, target: Any, step: float | None, relative: float | None, expected: list[Any]
+) -> None:
+    assert way(now, target, step, relative) == expected
+
+
+@pytest.mark.parametrize(
+    ("now", "target"),
+    [
+        (1.0, "ON"),
+        ("ON", 1.0),
+        (None, 1.0),
+        (math.nan, 1.0),
+        (1.0, math.nan),
+        ((1.0,), 1.0),
+        (1.0, (1.0,)),
+        ((1.0, 2.0), (1.0,)),
+        (1.0, None),
+        (LONG, as_planned(LONG)),
+    ],
+)
+def test_no_way_leads_to_what_can_not_be_compared(now: Any, target: Any) -> None:
+    assert next_value(now, target, 100.0, None) is None
+
+
+@pytest.mark.parametrize("target", ["ON", 2, (1.0, 2.0), LONG])
+def test_without_limits_of_steps_the_way_is_one_step(target: Any) -> None:
+    assert next_value("OFF", target, None, None) == target
+    if isinstance(target, tuple):
+        assert next_value("OFF", list(target), None, None) == target
+
+
+@pytest.mark.parametrize("target", [None, as_planned(LONG), {"_type": "float", "value": "nan"}])
+def test_what_is_known_by_its_sha256_alone_or_is_no_value_is_not_written(target: Any) -> None:
+    assert next_value("OFF", target, None, None) is None
+
+
+@given(NUMBERS, NUMBERS, STEPS, RELATIVE)
+@example(0.1, 0.7, 0.1, None)
+@example(3.0, -3.0, 1.0, 2.0)
+@example(100.0, 1e-4, 0.1, 0.5)
+@example(1e-300, 1e-4, None, 0.01)
+@settings(deadline=None)
+def test_the_way_back_ends_and_the_limits_let_each_step_pass(
+    now: float, target: float, step: float | None, relative: float | None
+) -> None:
+    limits = LimitsValidator(
+        LimitsDatabase.from_dict({"A": {"max_step": step, "max_step_relative": relative}})
+    )
+    found = way(now, target, step, relative)
+
+    assert len(found) <= MAX_STEPS
+    for before, new in zip([now, *found], found, strict=False):
+        if new is None:
+            continue
+        limits.validate("A", new, before)
+        assert min(before, target) <= new <= max(before, target)
+    assert found in ([], [None]) or found[-1] == target
+
+
+@given(st.floats(-1e3, 1e3), st.floats(-1e3, 1e3), st.floats(1, 1e3))
+@settings(deadline=None)
+def test_a_way_within_absolute_steps_is_always_found_and_the_shortest(
+    now: float, target: float, step: float
+) -> None:
+    found = way(now, target, step)
+
+    assert now == target or found[-1] == target
+    assert len(found) <= math.ceil(abs(target - now) / step) + 1
+
+
+@given(st.lists(st.tuples(NUMBERS, NUMBERS), min_size=1, max_size=4), st.floats(1, 1e3))
+@settings(deadline=None)
+def test_an_array_arrives_in_all_its_elements(
+    pairs: list[tuple[float, float]], step: float
+) -> None:
+    now, target = (tuple(column) for column in zip(*pairs, strict=True))
+    found = way(now, target, step)
+
+    assert now == target or found[-1] == target
+
+
+@pytest.mark.parametrize(
+    ("reads", "written", "tolerance", "ours"),
+    [
+        (1.0, 1.0, None, True),
+        (1.05, 1.0, 0.1, True),
+        (1.2, 1.0, 0.1, False),
+        (1.05, 1.0, None, False),
+        ("ON", "ON", None, True),
+        ("OFF", "ON", 1.0, False),
+        (1, "1", 1.0, False),
+        ((1.0, 2.05), [1.0, 2.0], 0.1, True),
+        ([1.0, 2.2], [1.0, 2.0], 0.1, False),
+        ((1.0,), [1.0, 2.0], 0.1, False),
+        ((1.0,), 1.0, 0.1, False),
+        (LONG, as_planned(LONG), 0.1, True),
+        (as_planned(LONG), as_planned(LONG), 0.1, True),
+        (as_planned(LONG), as_planned((*LONG, 0.0)), 0.1, False),
+        ((*LONG[:-1], 0.0), as_planned(LONG), 1e6, False),
+        ({"_type": "array", "count": 2}, {"_type": "array", "count": 2}, None, False),
+        ((1.0, 2.0), {"_type": "array", "count": 2}, None, False),
+        (None, 1.0, 10.0, False),
+        (None, None, None, False),
+        (math.nan, 1.0, 10.0, False),
+    ],
+)
+def test_whether_nobody_else_has_set_it(
+    reads: Any, written: Any, tolerance: float | None, *, ours: bool
+) -> None:
+    assert is_ours(reads, written, tolerance) is ours
+
+
+@given(st.one_of(NUMBERS, st.text(), st.lists(NUMBERS, max_size=3).map(tuple)))
+def test_what_we_wrote_is_ours(value: Value) -> None:
+    assert is_ours(value, as_planned(value), None)
