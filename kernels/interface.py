@@ -31,8 +31,9 @@ class RunOutcome:
     declared: what the program said with `plan`, by channel; only a rehearsal tells it.
     waits: for each put in order the seconds of waiting that were cut short before it, in all; only
         a rehearsal tells it, and of the first puts alone where there were very many.
+    waited: the seconds that were cut short in all; of a killed program those before its last put.
 
-    Both are the program's word, told while it ran, however it ended.
+    These three are the program's word, told while it ran, however it ended.
     """
 
     stdout: str
@@ -43,6 +44,7 @@ class RunOutcome:
     left_out: tuple[str, ...] = ()
     declared: tuple[Declaration, ...] = ()
     waits: tuple[float, ...] = ()
+    waited: float = 0.0
 
 
 class FinishedRun(Protocol):

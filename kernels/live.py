@@ -156,7 +156,8 @@ class LiveRun:
             attempt=self.attempt,
             kernel_end=self.kernel_end,
         )
-        outcome = replace(outcome, declared=self.told.declared, waits=self.told.waits)
+        told = self.told
+        outcome = replace(outcome, declared=told.declared, waits=told.waits, waited=told.waited)
         if outcome.error is not None or not keep_files:
             return outcome
         return replace(outcome, left_out=(*outcome.left_out, *self._copy_out()))

@@ -16,7 +16,8 @@ class Told:
     def __init__(self) -> None:
         self._declared: dict[str, Declaration] = {}
         self._waits: list[float] = []
-        self._wanted = MAX_WAITS + MAX_DECLARATIONS
+        self._in_all = 0.0
+        self._wanted = MAX_WAITS + MAX_DECLARATIONS + 1
 
     @property
     def declared(self) -> tuple[Declaration, ...]:
@@ -27,6 +28,11 @@ class Told:
     def waits(self) -> tuple[float, ...]:
         """For each put the seconds of waiting that were cut short before it, in all."""
         return tuple(self._waits)
+
+    @property
+    def waited(self) -> float:
+        """The seconds of waiting that were cut short in all, as far as it was told."""
+        return max(self._in_all, *self._waits, 0.0)
 
     def take(self, message: bytes) -> bool:
         """Take one message, and say whether more are wanted."""
@@ -44,3 +50,5 @@ class Told:
             case {"waited": float(seconds)} if math.isfinite(seconds) and seconds >= 0:
                 if len(self._waits) < MAX_WAITS:
                     self._waits.append(seconds)
+            case {"waited_in_all": float(seconds)} if math.isfinite(seconds):
+                self._in_all = seconds

@@ -1,8 +1,8 @@
 """Waits that are cut short, and clocks that agree with them, so that loops with deadlines end.
 
-Only `time.sleep` and `asyncio.sleep` are cut short, and only Python's own clocks in `time` agree:
-`Event.wait` and other time-outs, what pyepics waits for, and `datetime.now()` keep real time. So
-do the libraries that talk to the machine and to the host.
+Only `time.sleep` and `asyncio.sleep` of the program's main thread are cut short, and only the
+clocks of `time` agree: other threads, `Event.wait` and other time-outs, what pyepics waits for, and
+`datetime.now()` keep real time. So do the libraries that talk to the machine and to the host.
 """
 
 import asyncio
@@ -13,7 +13,8 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-CUT_TO = 0.002  # s
+# Enough for what comes in answer to a put: programs sleep, then look at what a monitor brought.
+CUT_TO = 0.005  # s
 _LONGEST = 86400.0  # s; beyond it a sleep is a way never to end
 _REAL_TIME = frozenset(
     {"IPython", "aioca", "asyncio", "epics", "ipykernel", "jupyter_client", "tornado", "zmq"}
@@ -27,7 +28,7 @@ class Clock:
     def __init__(self) -> None:
         self.ahead = 0.0
         self._cuts = False
-        self._lock = threading.Lock()
+        self._wakings: list[float] = []
         self._real_sleep = time.sleep
         self._real_asyncio_sleep: Callable[..., Any] = asyncio.sleep
         self._monotonic = time.monotonic
@@ -68,9 +69,9 @@ class Clock:
         if not self._is_cut(seconds, sys._getframe().f_back):  # noqa: SLF001
             self._real_sleep(seconds)
             return
-        until = self._now() + seconds
+        waking = self._now() + seconds
         self._real_sleep(CUT_TO)
-        self._reach(until)
+        self._reach(waking)
 
     def _asyncio_sleep(self, delay: float, result: Any = None) -> Any:  # noqa: ANN401
         """Stand in for `asyncio.sleep`."""
@@ -79,9 +80,17 @@ class Clock:
         return self._cut_asyncio_sleep(delay, result)
 
     async def _cut_asyncio_sleep(self, delay: float, result: Any) -> Any:  # noqa: ANN401
-        until = self._now() + delay
-        await self._real_asyncio_sleep(CUT_TO)
-        self._reach(until)
+        waking = self._now() + delay
+        self._wakings.append(waking)
+        try:
+            # Of those who sleep at the same time the next one wakes, as it would be.
+            while True:
+                await self._real_asyncio_sleep(CUT_TO)
+                if waking <= min(self._wakings):
+                    break
+        finally:
+            self._wakings.remove(waking)
+        self._reach(waking)
         return result
 
     def _is_cut(self, seconds: object, caller: FrameType | None) -> bool:
@@ -90,6 +99,8 @@ class Clock:
             self._cuts
             and isinstance(seconds, int | float)
             and CUT_TO < seconds <= _LONGEST
+            # Another one may sleep in turns with work that takes real time, and would run away.
+            and threading.current_thread() is threading.main_thread()
             and not _keeps_real_time(caller)
         )
 
@@ -97,9 +108,8 @@ class Clock:
         return self._monotonic() + self.ahead
 
     def _reach(self, moment: float) -> None:
-        """Be at `moment` at least: of those who wait at the same time nobody waits twice."""
-        with self._lock:
-            self.ahead = max(self.ahead, moment - self._monotonic())
+        """Be at `moment`, if it isn't over."""
+        self.ahead = max(self.ahead, moment - self._monotonic())
 
 
 def _keeps_real_time(caller: FrameType | None) -> bool:

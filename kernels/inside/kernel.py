@@ -70,14 +70,11 @@ class ProgramKernel(IPythonKernel):
     async def do_execute(self, code: str, silent: bool, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401, FBT001
         """Take the inputs, run `code`, write its results, publish its figures."""
         try:
-            if self.handover.take_inputs(self._work):
-                clock = Clock()
-                clock.install()
-                self._furnish(Rehearsal(self.handover.tell, clock))
-            else:
-                self.handover.close()
-                self._furnish(None)
+            rehearsal = self._rehearsal(rehearse=self.handover.take_inputs(self._work))
+            self._furnish(rehearsal)
             reply = await super().do_execute(code, silent, *args, **kwargs)
+            if rehearsal is not None:
+                rehearsal.ended()
             if reply["status"] == "error" and _normal_end(self._ended_by):
                 reply = {"status": "ok", "user_expressions": {}}
             if reply["status"] == "ok":
@@ -92,6 +89,14 @@ class ProgramKernel(IPythonKernel):
         except Exception as error:  # noqa: BLE001  (without a reply the host would wait in vain)
             return _error_reply(error)
         return reply | {"execution_count": self.execution_count}
+
+    def _rehearsal(self, *, rehearse: bool) -> Rehearsal | None:
+        if not rehearse:
+            self.handover.close()
+            return None
+        clock = Clock()
+        clock.install()
+        return Rehearsal(self.handover.tell, clock)
 
     def _furnish(self, rehearsal: Rehearsal | None) -> None:
         context_file = self._work / "context.json"

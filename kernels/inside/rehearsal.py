@@ -30,3 +30,7 @@ class Rehearsal:
         if self._puts < MAX_WAITS:
             self._puts += 1
             self._tell({"waited": self._clock.ahead})
+
+    def ended(self) -> None:
+        """Take that the program has come to its end, good or bad."""
+        self._tell({"waited_in_all": self._clock.ahead})

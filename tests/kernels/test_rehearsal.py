@@ -143,14 +143,34 @@ async def test_outside_of_a_rehearsal_nothing_is_cut_and_nothing_is_told(
     assert outcome.declared == ()
 
 
-async def test_who_waits_at_the_same_time_waits_once(rehearse: Rehearse) -> None:
+async def test_who_waits_at_the_same_time_waits_once_and_wakes_in_turn(
+    rehearse: Rehearse,
+) -> None:
     outcome = await rehearse(
-        "import asyncio, time\nwrite_channel('T:AO', 1)\nt0 = time.monotonic()\n"
-        "await asyncio.gather(*(asyncio.sleep(30) for _ in range(5)))\n"
-        "results = {'lasted': time.monotonic() - t0}"
+        "import asyncio, time\nwrite_channel('T:AO', 1)\nt0 = time.monotonic()\nwoken = []\n"
+        "async def pace(seconds, rounds):\n    for _ in range(rounds):\n"
+        "        await asyncio.sleep(seconds)\n        woken.append(seconds)\n"
+        "await asyncio.gather(pace(35, 2), pace(10, 6), pace(10, 6))\n"
+        "results = {'lasted': time.monotonic() - t0, 'woken': woken}"
     )
     assert outcome.results is not None, outcome.error
-    assert 30 <= outcome.results["lasted"] < 31
+    assert outcome.results["woken"] == [10] * 6 + [35] + [10] * 6 + [35]
+    assert 70 <= outcome.results["lasted"] < 71
+    assert outcome.waited == pytest.approx(outcome.results["lasted"], abs=1)
+
+
+async def test_a_thread_that_sleeps_beside_the_program_does_not_run_away_with_its_clock(
+    rehearse: Rehearse,
+) -> None:
+    outcome = await rehearse(
+        "import threading, time\nwrite_channel('T:AO', 1)\nrounds = []\n"
+        "def beat():\n    while True:\n        time.sleep(0.1)\n        rounds.append(1)\n"
+        "threading.Thread(target=beat, daemon=True).start()\nt0 = time.time()\n"
+        "threading.Event().wait(1)\nresults = {'lasted': time.time() - t0, 'rounds': len(rounds)}"
+    )
+    assert outcome.results is not None, outcome.error
+    assert 1 <= outcome.results["lasted"] < 2
+    assert 1 <= outcome.results["rounds"] <= 10
 
 
 async def test_what_cannot_be_slept_is_refused_as_always(rehearse: Rehearse) -> None:
@@ -170,14 +190,17 @@ async def test_what_cannot_be_slept_is_refused_as_always(rehearse: Rehearse) -> 
 
 
 async def test_pyepics_keeps_real_time_while_the_program_runs_ahead(rehearse: Rehearse) -> None:
-    """The record answers after a second; meanwhile a thread of the program sleeps for hours."""
+    """The record answers after a second; meanwhile the program sleeps for hours."""
     outcome = await rehearse(
-        "import threading, time\nwrite_channel('T:AO', 1)\n"
-        "def doze():\n    while True: time.sleep(60)\n"
-        "threading.Thread(target=doze, daemon=True).start()\n"
-        "write_channels({'T:SEQ.LNK1': 'T:AO2', 'T:SEQ.DLY1': 1, 'T:SEQ.PROC': 1})\nresults = {}"
+        "import threading, time\nimport epics\n"
+        "write_channels({'T:SEQ.LNK1': 'T:AO2', 'T:SEQ.DLY1': 1})\nresults = {}\n"
+        "def write():\n    epics.ca.use_initial_context()\n"
+        "    write_channel('T:SEQ.PROC', 1)\n    results['answered'] = True\n"
+        "writer = threading.Thread(target=write)\nwriter.start()\n"
+        "while writer.is_alive(): time.sleep(60)"
     )
     assert outcome.error is None, outcome.error
+    assert outcome.results == {"answered": True}
     assert outcome.execution_time >= 1
     assert outcome.waits[-1] > 3600
 

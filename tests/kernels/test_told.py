@@ -70,11 +70,18 @@ def test_what_cannot_be_declared_is_told_by_argument_and_rule(
 
 def test_what_the_kernel_tells_is_understood() -> None:
     found = Told()
-    rehearsal = Rehearsal(lambda message: found.take(json.dumps(message).encode()), Clock())
+    clock = Clock()
+    rehearsal = Rehearsal(lambda message: found.take(json.dumps(message).encode()), clock)
     rehearsal.declared(Declared("A", 0, 1, 1))
     rehearsal.written()
+    clock.ahead = 2.5
+    rehearsal.written()
+    assert found.waited == 2.5
+    clock.ahead = 4.0
+    rehearsal.ended()
     assert found.declared == (DECLARATION,)
-    assert found.waits == (0.0,)
+    assert found.waits == (0.0, 2.5)
+    assert found.waited == 4.0
 
 
 @pytest.mark.parametrize(
@@ -92,6 +99,8 @@ def test_what_the_kernel_tells_is_understood() -> None:
         {"waited": True},
         {"waited": -0.5},
         {"waited": "1.0"},
+        {"waited_in_all": "9.0"},
+        b'{"waited_in_all": Infinity}',
         {"declared": [*FIELDS.values()]},
         {"declared": FIELDS | {"high": True}},
         {"declared": FIELDS | {"low": 2}},
@@ -104,6 +113,7 @@ def test_what_is_malformed_is_dropped(message: Any) -> None:
     found = told({"declared": FIELDS}, {"waited": 1.5}, message, {"waited": 2.5})
     assert found.declared == (DECLARATION,)
     assert found.waits == (1.5, 2.5)
+    assert found.waited == 2.5
 
 
 @given(st.binary(max_size=200) | st.recursive(
@@ -117,7 +127,7 @@ def test_whatever_comes_nothing_is_raised_and_all_that_is_kept_is_valid(message:
     for declaration in found.declared:
         assert declaration.low <= declaration.high
         assert 1 <= declaration.max_writes <= 100_000
-    assert all(math.isfinite(seconds) and seconds >= 0 for seconds in found.waits)
+    assert all(math.isfinite(wait) and wait >= 0 for wait in (*found.waits, found.waited))
 
 
 def test_declarations_are_bounded_but_the_last_of_a_channel_still_counts() -> None:
@@ -130,7 +140,7 @@ def test_declarations_are_bounded_but_the_last_of_a_channel_still_counts() -> No
 
 def test_waits_are_bounded_and_then_nothing_more_is_wanted() -> None:
     found = Told()
-    wanted = [found.take(b'{"waited": 1.0}') for _ in range(MAX_WAITS + MAX_DECLARATIONS)]
+    wanted = [found.take(b'{"waited": 1.0}') for _ in range(MAX_WAITS + MAX_DECLARATIONS + 1)]
     assert len(found.waits) == MAX_WAITS
     assert all(wanted[:-1])
     assert not wanted[-1]
