@@ -11,13 +11,23 @@ from hypothesis import strategies as st
 from runpermit.models import Decision, DecisionRecord, DecisionWay, ExecutionMode, Verb
 from runpermit.models.wire import MAX_DECISIONS, MAX_REVISIONS
 from runpermit.payloads import Undecodable
-from workflows.approval import Desk, Incoming, Question, approval_required, decide
+from workflows.approval import (
+    RESTORE_VERBS,
+    Desk,
+    Incoming,
+    Question,
+    approval_required,
+    decide,
+)
 
 AT = datetime(2026, 1, 1, 3, 0, tzinfo=UTC)
 SHA = "7f3a9c" + "0" * 58
 OTHER = "a1b2c3" + "0" * 58
-FIRST = Question(number=1, sha256=SHA, plain_approve=True)
-SECOND = Question(number=2, sha256=SHA, plain_approve=False)
+FIRST = Question(number=1, sha256=SHA, plain_yes=True)
+SECOND = Question(number=2, sha256=SHA, plain_yes=False)
+PARTLY = Question(number=1, sha256=SHA, plain_yes=True, problem="it ended with ZeroDivisionError")
+LEFT = Question(number=1, sha256=SHA, plain_yes=True, verbs=RESTORE_VERBS)
+LEFT_AGAIN = Question(number=2, sha256=SHA, plain_yes=False, verbs=RESTORE_VERBS)
 
 
 def said(
@@ -44,6 +54,15 @@ ADMISSIBLE = [
     (SECOND, said(Verb.REJECT)),
     (SECOND, said(Verb.REJECT, {"comment": "no"}, revision="7f3a9c")),
     (SECOND, said(Verb.REVISE, {"comment": "less"}, revision="7f3a9c")),
+    (PARTLY, said(Verb.REJECT)),
+    (PARTLY, said(Verb.REVISE, {"comment": "declare your envelope"})),
+    (LEFT, said(Verb.RESTORE)),
+    (LEFT, said(Verb.RESTORE, {"operator": "jd", "sha256": SHA})),
+    (LEFT, said(Verb.RESTORE, revision="7f3a9c")),
+    (LEFT, said(Verb.LEAVE)),
+    (LEFT, said(Verb.LEAVE, {"decision": "leave"}, revision="7f3a9c")),
+    (LEFT_AGAIN, said(Verb.RESTORE, {"sha256": SHA})),
+    (LEFT_AGAIN, said(Verb.LEAVE)),
 ]
 
 
@@ -74,6 +93,20 @@ INADMISSIBLE = [
     (FIRST, said(Verb.APPROVE, {f"f{i}": 0 for i in range(100_000)}), "100000 fields"),
     (SECOND, said(Verb.APPROVE), "must name what it is for"),
     (SECOND, said(Verb.APPROVE, {"operator": "jd"}), "must name what it is for"),
+    (PARTLY, said(Verb.APPROVE), "can't be approved (it ended with ZeroDivisionError)"),
+    (PARTLY, said(Verb.APPROVE, {"sha256": SHA}), "incomplete"),
+    (PARTLY, said(Verb.APPROVE, revision="7f3a9c"), "incomplete"),
+    (None, said(Verb.RESTORE), "nothing waits"),
+    (None, said(Verb.LEAVE), "nothing waits"),
+    (FIRST, said(Verb.RESTORE), "say approve or reject or revise"),
+    (FIRST, said(Verb.LEAVE, {"sha256": SHA}), "say approve or reject or revise"),
+    (LEFT, said(Verb.APPROVE, revision="7f3a9c"), "say leave or restore"),
+    (LEFT, said(Verb.REJECT), "say leave or restore"),
+    (LEFT, said(Verb.REVISE, {"sha256": SHA}), "say leave or restore"),
+    (LEFT, said(Verb.RESTORE, {"sha256": OTHER}), "sha256"),
+    (LEFT, said(Verb.RESTORE, revision="a1b2c3"), "it is for revision a1b2c3"),
+    (LEFT, said(Verb.RESTORE, {"decision": "leave"}), "it says leave"),
+    (LEFT_AGAIN, said(Verb.RESTORE), "must name what it is for"),
 ]
 
 
@@ -102,12 +135,13 @@ UNUSABLE = [
 
 
 @pytest.mark.parametrize("arguments", UNUSABLE, ids=range(len(UNUSABLE)))
-@pytest.mark.parametrize("verb", [Verb.APPROVE, Verb.REJECT, Verb.REVISE])
+@pytest.mark.parametrize("verb", [verb for verb in Verb if verb is not Verb.STOP])
 @pytest.mark.parametrize("revision", [None, "7f3a9c"])
 def test_an_argument_that_is_no_decision_is_recorded_and_changes_nothing(
     verb: Verb, arguments: tuple[Any, ...], revision: str | None
 ) -> None:
-    desk, record = decide(Desk(question=FIRST), said(verb, *arguments, revision=revision))
+    question = LEFT if verb in RESTORE_VERBS else FIRST
+    desk, record = decide(Desk(question=question), said(verb, *arguments, revision=revision))
 
     assert not record.accepted
     assert desk.answer is None
@@ -124,6 +158,20 @@ def test_a_stop_counts_whatever_comes_with_it(
     assert record.accepted
     assert desk.stop == record
     assert desk.answer is None
+
+
+@pytest.mark.parametrize("question", [LEFT, LEFT_AGAIN])
+def test_where_the_machine_was_left_changed_a_stop_takes_no_question_away(
+    question: Question,
+) -> None:
+    desk, record = decide(Desk(question=question), said(Verb.STOP))
+
+    assert not record.accepted
+    assert "say restore or leave" in record.reason
+    assert desk.answer is desk.stop is None
+    desk, record = decide(desk, said(Verb.RESTORE, {"sha256": SHA}))
+    assert record.accepted
+    assert decide(Desk(), said(Verb.STOP))[1].accepted
 
 
 def test_a_stop_after_an_answer_counts() -> None:
@@ -169,8 +217,8 @@ def test_who_said_it_and_how_is_kept() -> None:
 
 
 def test_after_twenty_revisions_only_yes_or_no_is_left() -> None:
-    last = Question(number=MAX_REVISIONS, sha256=SHA, plain_approve=False)
-    before = Question(number=MAX_REVISIONS - 1, sha256=SHA, plain_approve=False)
+    last = Question(number=MAX_REVISIONS, sha256=SHA, plain_yes=False)
+    before = Question(number=MAX_REVISIONS - 1, sha256=SHA, plain_yes=False)
 
     named = said(Verb.REVISE, revision="7f3a9c")
     assert decide(Desk(question=before), named)[1].accepted
@@ -232,7 +280,7 @@ json_values = st.recursive(
 decisions = st.fixed_dictionaries(
     {},
     optional={
-        "decision": st.sampled_from(["approve", "reject", "revise", "stop", "", "yes"]),
+        "decision": st.sampled_from([*Verb, "", "yes"]),
         "sha256": st.sampled_from([SHA, OTHER, "", "7f3a9c"]),
         "operator": st.text(max_size=3),
         "comment": st.none() | st.text(max_size=3),
@@ -245,7 +293,12 @@ messages = st.builds(
     st.sampled_from([None, "7f3a9c", "a1b2c3"]),
 )
 desks = st.sampled_from(
-    [Desk(), Desk(question=FIRST), Desk(question=SECOND), Desk(ended=True, question=FIRST)]
+    [
+        Desk(),
+        *(Desk(question=question) for question in (FIRST, SECOND, PARTLY, LEFT, LEFT_AGAIN)),
+        Desk(ended=True, question=FIRST),
+        Desk(ended=True, question=LEFT),
+    ]
 )
 
 
@@ -254,7 +307,7 @@ def names_it(record: DecisionRecord, message: Incoming) -> bool:
 
 
 @given(desks, st.lists(messages, max_size=6))
-def test_no_message_raises_and_an_approval_names_what_waits_or_is_allowed_plain(
+def test_no_message_raises_and_a_yes_names_what_waits_or_is_allowed_plain(
     desk: Desk, arriving: list[Incoming]
 ) -> None:
     question = desk.question
@@ -262,12 +315,14 @@ def test_no_message_raises_and_an_approval_names_what_waits_or_is_allowed_plain(
         before = desk
         desk, record = decide(desk, message)
         assert len(desk.records) == number
-        if record.accepted and record.verb is Verb.APPROVE:
+        if record.accepted and record.verb in {Verb.APPROVE, Verb.RESTORE}:
             assert question is not None
+            assert record.verb in question.verbs
+            assert record.verb is not Verb.APPROVE or not question.problem
             assert not before.ended
             assert before.answer is None
             assert message.revision in {None, "7f3a9c"}
             assert record.sha256 in {None, SHA}
-            assert names_it(record, message) or question.plain_approve
+            assert names_it(record, message) or question.plain_yes
         if not record.accepted:
             assert (desk.answer, desk.stop) == (before.answer, before.stop)

@@ -8,7 +8,9 @@ from runpermit.errors import ErrorCategory
 from workflows.retries import Lifecycle, Step, step_limits, treatment
 from workflows.steps import Timeouts
 
-TIMEOUTS = Timeouts(run=100, generation=50, heartbeat=7, retry=200, host=300)
+TIMEOUTS = Timeouts(
+    run=100, generation=50, heartbeat=7, retry=200, host=300, rehearsal=40, verdict=900
+)
 
 
 @pytest.mark.parametrize(
@@ -52,9 +54,12 @@ def test_infrastructure_backs_off_exponentially() -> None:
         (Step.PREPARE, 60, None, None),
         (Step.GENERATE, 80, 7, 300),
         (Step.ANALYSE, 60, None, None),
+        (Step.REHEARSE, 100, 7, 300),
         (Step.DRAFT, 60, None, 300),
         (Step.EXECUTE, 160, 7, 300),
         (Step.APPLY, 160, 7, 300),
+        (Step.VERIFY, 300, 7, 300),
+        (Step.RESTORE, 86_400, 7, 300),
         (Step.CONCLUDE, 60, None, 300),
     ],
 )
@@ -65,6 +70,16 @@ def test_step_limits(step: Step, one_try: int, heartbeat: int | None, host: int 
     assert limits.heartbeat == (timedelta(seconds=heartbeat) if heartbeat else None)
     assert limits.schedule_to_start == (timedelta(seconds=host) if host else None)
     assert limits.schedule_to_close.total_seconds() == one_try + max(200, host or 0)
+
+
+def test_the_verdict_is_waited_for_however_long_its_host_is_away() -> None:
+    limits = step_limits(Step.SETTLE, TIMEOUTS)
+
+    assert limits.start_to_close == timedelta(seconds=60)
+    assert limits.schedule_to_start is None
+    assert limits.schedule_to_close == timedelta(seconds=900)
+    assert limits.heartbeat is None
+    assert limits.retry_policy.maximum_attempts == 0
 
 
 @pytest.mark.parametrize("step", Step)
