@@ -1,5 +1,6 @@
 """What an execution did to each channel, as the journal tells it."""
 
+import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from gate.journal_files import journal_files
 from gate.messages import WriteOutcome
 from gate.values import Value
 from gate.verification import same
+from runpermit.errors import ServiceUnavailableError
 from runpermit.limits import ChannelLimitsConfig
 from runpermit.plans import same as exactly_same
 
@@ -63,9 +65,20 @@ class ExecutionStory:
         self._left: dict[str, Left] = {}
 
     @classmethod
-    def read(cls, directory: Path, execution: str) -> "ExecutionStory":
-        """What the journal in `directory` says now. Raises OSError. Takes time: call it aside."""
+    async def read(cls, directory: Path, execution: str) -> "ExecutionStory":
+        """What the journal in `directory` says now. Raises ServiceUnavailableError."""
         story = cls()
+        try:
+            await asyncio.to_thread(story._read, directory, execution)
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            raise ServiceUnavailableError(
+                f"The journal {directory} (gate.journal) does not tell what {execution} left "
+                f"changed: {error!r}. Look at it with: runpermit audit.",
+                "gate",
+            ) from None
+        return story
+
+    def _read(self, directory: Path, execution: str) -> None:
         marks = (json.dumps(execution).encode(), b'"of":')
         for file in journal_files(directory):
             with file.open("rb") as opened:
@@ -73,8 +86,7 @@ class ExecutionStory:
                     if any(mark in line for mark in marks) and line.endswith(b"\n"):
                         record = json.loads(line)
                         if record.get("execution") == execution or "of" in record:
-                            story.take(record)
-        return story
+                            self.take(record)
 
     def take(self, record: Mapping[str, Any]) -> None:
         """Take one more record."""

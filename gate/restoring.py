@@ -16,8 +16,8 @@ from gate.journal import Journal
 from gate.own_channels import OwnChannels
 from gate.putting_back import Means, PuttingBack, RestoreSession
 from gate.writing import Writer
-from runpermit.config import GateSettings
-from runpermit.errors import ServiceUnavailableError
+from runpermit.config import Settings
+from runpermit.errors import ContainerConfigurationError, ServiceUnavailableError
 from runpermit.limits import LimitsFile
 from runpermit.models import RestoredChannel, RestoreReport
 
@@ -36,7 +36,7 @@ class Restorer:
         limits: LimitsFile,
         inhibit: Inhibit,
         claims: Claims,
-        quotas: GateSettings,
+        settings: Settings,
         is_applying: Callable[[str], bool],
     ) -> None:
         self._directory = directory
@@ -45,7 +45,8 @@ class Restorer:
         self._limits = limits
         self._inhibit = inhibit
         self._claims = claims
-        self._quotas = quotas
+        self._writes_enabled = settings.control_system.writes_enabled
+        self._quotas = settings.gate
         self._is_applying = is_applying
         self._running: dict[str, RestoreSession] = {}
 
@@ -69,11 +70,16 @@ class Restorer:
 
         Waits while writes are inhibited. Where it is cancelled it ends behind the write under way.
         Raises ServiceUnavailableError where it can't begin: the journal can't be read, others hold
-        the channels, or the execution still applies.
+        the channels, or the execution still applies; ContainerConfigurationError where this gate
+        writes nothing.
         """
+        if not self._writes_enabled:
+            raise ContainerConfigurationError(
+                "control_system.writes_enabled = false in the gate's settings: nothing is put back"
+            )
         with self._alone(execution) as session:
             await self._journal.write("restore_started", **session.identity, operator=operator)
-            story = await self._story(execution)
+            story = await ExecutionStory.read(self._quotas.journal, execution)
             left = list(reversed(story.left()))
             session.attempt = max((one.attempt for one in left), default=0)
             channels = [one.channel for one in left]
@@ -106,17 +112,6 @@ class Restorer:
             yield session
         finally:
             del self._running[execution]
-
-    async def _story(self, execution: str) -> ExecutionStory:
-        directory = self._quotas.journal
-        try:
-            return await asyncio.to_thread(ExecutionStory.read, directory, execution)
-        except (OSError, ValueError, LookupError, TypeError) as error:
-            raise ServiceUnavailableError(
-                f"The journal {directory} (gate.journal) does not tell what {execution} left "
-                f"changed: {error!r}. Nothing is put back. Look at it with: runpermit audit.",
-                "gate",
-            ) from None
 
     @contextlib.asynccontextmanager
     async def _means(self) -> AsyncIterator[Means]:

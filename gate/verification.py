@@ -36,10 +36,11 @@ def same(sent: Value, read: Value, entry: ChannelLimitsConfig | None) -> bool:
         )
     if isinstance(sent, str) or isinstance(read, str):
         return sent == read
-    return math.isclose(sent, read, rel_tol=0, abs_tol=_tolerance(sent, entry))
+    return math.isclose(sent, read, rel_tol=0, abs_tol=tolerance(sent, entry))
 
 
-def _tolerance(value: float, entry: ChannelLimitsConfig | None) -> float:
+def tolerance(value: float, entry: ChannelLimitsConfig | None) -> float:
+    """How far from `value` a channel may read that was set to it."""
     verification = entry.verification if entry is not None else None
     if verification is not None and verification.tolerance_absolute is not None:
         return verification.tolerance_absolute

@@ -154,7 +154,7 @@ async def test_it_is_read_from_the_journal_of_many_executions(tmp_path: Path) ->
     await journal.close()
     with next((tmp_path / "j").glob("*.jsonl")).open("ab") as file:
         file.write(b'{"execution": "e", "event"')  # torn by a crash, or still being written
-    story = ExecutionStory.read(tmp_path / "j", "e")
+    story = await ExecutionStory.read(tmp_path / "j", "e")
     (left,) = story.left()
     assert (left.before, left.written, left.uncertain) == (1, "e", False)
     assert story.why_not == {"A": "", "B": "an enum"}

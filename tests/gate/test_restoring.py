@@ -1,9 +1,7 @@
 """What an execution left changed is put back, or it is said why not: seen at the IOC."""
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -11,116 +9,9 @@ from typing import Any
 import pytest
 
 from demo.stack import free_port
-from gate.claims import Claims
-from gate.conditions import ConditionReader
-from gate.directory import Directory
-from gate.inhibit import Inhibit
-from gate.journal import Journal
-from gate.journal_reading import records
-from gate.messages import Refusal
-from gate.own_channels import OwnChannels
-from gate.putting_back import RestoreSession
-from gate.reading import ChannelReader
-from gate.restoring import Restorer
 from gate.values import Value
-from gate.writing import Writer
-from runpermit.config import GateSettings
-from runpermit.errors import ServiceUnavailableError
-from runpermit.limits import LimitsFile
-from runpermit.models import RestoredChannel, RestoreReport
-
-ARRAY_BYTES = 1024 * 1024
-
-
-class Program(RestoreSession):
-    """The session of an apply, by the same means."""
-
-    def __init__(self, execution: str) -> None:
-        super().__init__(execution)
-        self.name = "apply-1"
-        self.attempt = 3
-
-
-class Bench:
-    """All that a restore needs of a gate, in this process."""
-
-    def __init__(self, folder: Path, *ports: int) -> None:
-        self.folder = folder
-        self.applying = False
-        self.directory = Directory([f"127.0.0.1:{port}" for port in ports], [])
-        self.journal = Journal.open(folder / "journal")
-        self.inhibit = Inhibit(folder, self.journal)
-        self.reader = ChannelReader(self.directory)
-        self.claims = Claims()
-        self.set_limits({})
-        limits = LimitsFile(folder / "limits.json", allow_unlisted=True)
-        self.writer = Writer(
-            limits=limits,
-            journal=self.journal,
-            inhibit=self.inhibit,
-            conditions=ConditionReader(self.reader),
-        )
-        self.restorer = Restorer(
-            directory=self.directory,
-            writer=self.writer,
-            journal=self.journal,
-            limits=limits,
-            inhibit=self.inhibit,
-            claims=self.claims,
-            quotas=GateSettings(journal=folder / "journal", claim_wait=0.1),
-            is_applying=lambda _: self.applying,
-        )
-
-    def set_limits(self, limits: Mapping[str, Any]) -> None:
-        new = self.folder / "limits.new"
-        new.write_text(json.dumps({"defaults": {"min_interval": 0}, **limits}))
-        new.replace(self.folder / "limits.json")
-
-    async def apply(self, *writes: tuple[str, Value], execution: str = "e", **why_not: str) -> None:
-        """Write as a program does that was approved."""
-        known = {channel: "" for channel, _ in writes} | why_not
-        await self.journal.write("permit_consumed", execution=execution, channels=known)
-        own = OwnChannels(self.directory, ARRAY_BYTES)
-        try:
-            for channel, value in writes:
-                setpoint = await own.open(channel)
-                put = setpoint.put(value)
-                done = await self.writer.write(
-                    Program(execution), setpoint.circuit, setpoint.record, put.attempted,
-                    put.message,
-                )  # fmt: skip
-                assert not isinstance(done, Refusal), done
-                await done
-        finally:
-            own.close()
-
-    async def restore(self, execution: str = "e") -> RestoreReport:
-        return await self.restorer.restore(execution, "jd")
-
-    async def only(self) -> RestoredChannel:
-        (channel,) = (await self.restore()).channels
-        return channel
-
-    def journalled(self, event: str) -> list[dict[str, Any]]:
-        return [r for r in records(self.folder / "journal") if r["event"] == event]
-
-    def steps(self) -> list[Any]:
-        """What restores wrote."""
-        return [r["new"] for r in self.journalled("write") if r["session"].startswith("restore-")]
-
-    async def close(self) -> None:
-        self.reader.close()
-        self.directory.close()
-        await self.journal.close()
-
-
-@asynccontextmanager
-async def bench_for(folder: Path, *ports: int) -> AsyncIterator[Bench]:
-    bench = Bench(folder, *ports)
-    try:
-        yield bench
-    finally:
-        await bench.close()
+from runpermit.errors import ContainerConfigurationError, ServiceUnavailableError
+from tests.gate.aftermath_bench import Bench, bench_for, until
 
 
 @pytest.fixture
@@ -129,12 +20,6 @@ async def bench(machine: Any, tmp_path: Path) -> AsyncIterator[Bench]:
         await machine.set(channel, 1)
     async with bench_for(tmp_path, machine.port) as bench:
         yield bench
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110  (nothing tells)
-            await asyncio.sleep(0.005)
 
 
 async def test_every_channel_reads_what_it_read_before_the_last_change_first(
@@ -520,3 +405,13 @@ async def test_a_journal_that_can_not_be_read_restores_nothing(bench: Bench, mac
 
 async def test_an_execution_that_wrote_nothing_has_nothing_to_put_back(bench: Bench) -> None:
     assert (await bench.restore("unknown")).channels == []
+
+
+async def test_a_gate_that_writes_nothing_puts_nothing_back(bench: Bench, machine: Any) -> None:
+    await bench.apply(("T:AO", 2.0))
+    bench.restorer._writes_enabled = False
+    with pytest.raises(
+        ContainerConfigurationError, match=r"control_system\.writes_enabled = false"
+    ):
+        await bench.restore()
+    assert await machine.value("T:AO") == 2

@@ -1,0 +1,143 @@
+"""What comes after an apply, with real IOCs and journal, in the test's own process."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gate.claims import Claims
+from gate.conditions import ConditionReader
+from gate.directory import Directory
+from gate.inhibit import Inhibit
+from gate.journal import Journal
+from gate.journal_reading import records
+from gate.messages import Refusal
+from gate.own_channels import OwnChannels
+from gate.reading import ChannelReader
+from gate.restoring import Restorer
+from gate.values import Value
+from gate.verifying import Verifier
+from gate.watched_channel import WatchedIocs
+from gate.writing import Writer
+from runpermit.config import ControlSystemSettings, GateSettings, Settings
+from runpermit.limits import LimitsFile
+from runpermit.models import RestoredChannel, RestoreReport
+
+ARRAY_BYTES = 1024 * 1024
+
+
+@dataclass
+class Program:
+    """The session of an apply."""
+
+    identity: dict[str, object]
+    may_write = True
+    enforcement = None
+
+    def has_room_for(self, _: Refusal) -> bool:
+        return True
+
+
+class Bench:
+    """All that a restore needs of a gate, in this process."""
+
+    def __init__(self, folder: Path, *ports: int) -> None:
+        self.folder = folder
+        self.settings = Settings(
+            control_system=ControlSystemSettings(writes_enabled=True),
+            gate=GateSettings(journal=folder / "journal", claim_wait=0.1),
+        )
+        self.applying = False
+        self.directory = Directory([f"127.0.0.1:{port}" for port in ports], [])
+        self.journal = Journal.open(folder / "journal")
+        self.inhibit = Inhibit(folder, self.journal)
+        self.reader = ChannelReader(self.directory)
+        self.claims = Claims()
+        self.set_limits({})
+        limits = LimitsFile(folder / "limits.json", allow_unlisted=True)
+        self.writer = Writer(
+            limits=limits,
+            journal=self.journal,
+            inhibit=self.inhibit,
+            conditions=ConditionReader(self.reader),
+        )
+        self.verifier = Verifier(
+            directory=self.directory,
+            iocs=WatchedIocs(self.directory),
+            journal=self.journal,
+            limits=limits,
+            quotas=self.settings.gate,
+        )
+        self.restorer = Restorer(
+            directory=self.directory,
+            writer=self.writer,
+            journal=self.journal,
+            limits=limits,
+            inhibit=self.inhibit,
+            claims=self.claims,
+            settings=self.settings,
+            is_applying=lambda _: self.applying,
+        )
+
+    def set_limits(self, limits: Mapping[str, Any]) -> None:
+        new = self.folder / "limits.new"
+        new.write_text(json.dumps({"defaults": {"min_interval": 0}, **limits}))
+        new.replace(self.folder / "limits.json")
+
+    async def apply(
+        self, *writes: tuple[str, Value], execution: str = "e", permit: str = "p", **why_not: str
+    ) -> None:
+        """Write as a program does that was approved."""
+        known = {channel: "" for channel, _ in writes} | why_not
+        identity = {"session": "apply-1", "execution": execution, "attempt": 3, "permit": permit}
+        await self.journal.write("permit_consumed", **identity, channels=known)
+        own = OwnChannels(self.directory, ARRAY_BYTES)
+        try:
+            for channel, value in writes:
+                setpoint = await own.open(channel)
+                put = setpoint.put(value)
+                done = await self.writer.write(
+                    Program(identity), setpoint.circuit, setpoint.record, put.attempted,
+                    put.message,
+                )  # fmt: skip
+                assert not isinstance(done, Refusal), done
+                await done
+        finally:
+            own.close()
+
+    async def restore(self, execution: str = "e") -> RestoreReport:
+        return await self.restorer.restore(execution, "jd")
+
+    async def only(self) -> RestoredChannel:
+        (channel,) = (await self.restore()).channels
+        return channel
+
+    def journalled(self, event: str) -> list[dict[str, Any]]:
+        return [r for r in records(self.folder / "journal") if r["event"] == event]
+
+    def steps(self) -> list[Any]:
+        """What restores wrote."""
+        return [r["new"] for r in self.journalled("write") if r["session"].startswith("restore-")]
+
+    async def close(self) -> None:
+        self.reader.close()
+        self.directory.close()
+        await self.journal.close()
+
+
+@asynccontextmanager
+async def bench_for(folder: Path, *ports: int) -> AsyncIterator[Bench]:
+    bench = Bench(folder, *ports)
+    try:
+        yield bench
+    finally:
+        await bench.close()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110  (nothing tells)
+            await asyncio.sleep(0.005)
