@@ -79,10 +79,11 @@ class ApprovalDesk:
 
     def _offer(self, question: Question) -> None:
         for verb in sorted(question.verbs):
+            name = f"{verb}-{question.revision}"
+            # What is sent to it all the same is recorded at the end.
+            self._offered.append(name)
             if verb is Verb.APPROVE and question.problem:
                 continue
-            name = f"{verb}-{question.revision}"
-            self._offered.append(name)
             workflow.set_signal_handler(name, partial(self._signalled, verb, question.revision))
 
     def _withdraw(self) -> None:
