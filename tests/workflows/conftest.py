@@ -14,6 +14,7 @@ from typing import Any, cast
 import pytest
 from temporalio import activity, workflow
 from temporalio.api.common.v1 import Payload, Payloads, WorkflowExecution
+from temporalio.api.sdk.v1 import WorkflowMetadata
 from temporalio.api.workflowservice.v1 import SignalWorkflowExecutionRequest
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.testing import WorkflowEnvironment
@@ -39,6 +40,7 @@ from runpermit.models import (
     GateStatus,
     Isolation,
     LeftChange,
+    Memo,
     PendingApproval,
     PendingRestore,
     Plan,
@@ -414,6 +416,26 @@ def _asked_for(timeout: timedelta | None) -> timedelta | None:
     return timeout if timeout and timeout < _TEST_SERVERS_OWN else None
 
 
+class Hold:
+    """Holds an activity until the test lets it go on; deaf to cancellation, or not."""
+
+    def __init__(self, *, deaf: bool = False, answer: Any = None) -> None:
+        self.entered = asyncio.Event()
+        self.open = asyncio.Event()
+        self._deaf = deaf
+        self._answer = answer
+
+    async def __call__(self, _task: Any) -> Any:
+        self.entered.set()
+        if self._deaf:
+            await self.open.wait()
+        else:
+            while not self.open.is_set():
+                activity.heartbeat()
+                await asyncio.sleep(0.05)
+        return self._answer
+
+
 class Lab:
     """Starts executions, talks to them, and tells how they ended."""
 
@@ -422,6 +444,7 @@ class Lab:
         self.client = environment.client
         self.script = script
         self.programs = Programs
+        self.hold = Hold
         self._started = 0
 
     def request(self, **fields: Any) -> dict[str, Any]:
@@ -505,6 +528,14 @@ class Running:
     async def stages(self) -> list[Stage]:
         """The stages that it came through."""
         return [change.stage for change in (await self.state()).stages]
+
+    async def metadata(self) -> WorkflowMetadata:
+        """What the Web UI reads."""
+        return await self.handle.query("__temporal_workflow_metadata", result_type=WorkflowMetadata)
+
+    async def memo(self) -> Memo:
+        description = await self.handle.describe()
+        return Memo.model_validate(await description.memo())
 
     async def signal(self, name: str, *arguments: Any) -> None:
         await self.handle.signal(name, args=list(arguments))

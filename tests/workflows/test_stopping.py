@@ -4,32 +4,10 @@ import asyncio
 from typing import Any
 
 import pytest
-from temporalio import activity
 from temporalio.exceptions import CancelledError
 
 from runpermit.errors import CodeRuntimeError, ContainerConfigurationError, WorkflowError
 from runpermit.models import Stage
-
-
-class Gate:
-    """Holds an activity until the test lets it go on; deaf to cancellation, or not."""
-
-    def __init__(self, *, deaf: bool = False, answer: Any = None) -> None:
-        self.entered = asyncio.Event()
-        self.open = asyncio.Event()
-        self._deaf = deaf
-        self._answer = answer
-
-    async def __call__(self, _task: Any) -> Any:
-        self.entered.set()
-        if self._deaf:
-            await self.open.wait()
-        else:
-            while not self.open.is_set():
-                activity.heartbeat()
-                await asyncio.sleep(0.05)
-        return self._answer
-
 
 # What holds at each stage, and the activities that may follow a stop there: none but the notebook.
 STAGES = {
@@ -40,7 +18,7 @@ STAGES = {
 }
 
 
-async def _held(lab: Any, stage: Stage, gate: Gate) -> Any:
+async def _held(lab: Any, stage: Stage, gate: Any) -> Any:
     if stage is Stage.REHEARSING:
         lab.script.programs = [lab.programs.write]
     setattr(lab.script, STAGES[stage], [gate])
@@ -52,7 +30,7 @@ async def _held(lab: Any, stage: Stage, gate: Gate) -> Any:
 
 @pytest.mark.parametrize("stage", [Stage.GENERATING, Stage.REHEARSING, Stage.EXECUTING])
 async def test_a_stop_interrupts_a_running_step(lab: Any, stage: Stage) -> None:
-    running = await _held(lab, stage, Gate())
+    running = await _held(lab, stage, lab.hold())
     await running.signal("stop", {"operator": "jd", "comment": "beam lost"})
 
     error = await running.failure()
@@ -70,7 +48,7 @@ async def test_nothing_follows_where_the_step_ended_all_the_same(
     lab: Any, stage: Stage, way: str
 ) -> None:
     answer = {Stage.GENERATING: lab.programs.read, Stage.EXECUTING: {"done": True}}.get(stage)
-    gate = Gate(deaf=True, answer=answer)
+    gate = lab.hold(deaf=True, answer=answer)
     running = await _held(lab, stage, gate)
     before = [name for name, _ in lab.script.calls]
     await (running.signal("stop") if way == "stop" else running.handle.cancel())
@@ -100,7 +78,7 @@ async def test_nothing_follows_where_the_step_ended_all_the_same(
 async def test_a_step_that_fails_as_it_is_stopped_is_not_repeated(
     lab: Any, fault: Exception
 ) -> None:
-    gate = Gate(deaf=True, answer=fault)
+    gate = lab.hold(deaf=True, answer=fault)
     running = await _held(lab, Stage.EXECUTING, gate)
     await running.signal("stop")
     await asyncio.sleep(0.2)
@@ -115,7 +93,7 @@ async def test_a_step_that_fails_as_it_is_stopped_is_not_repeated(
 
 @pytest.mark.parametrize("way", ["stop", "cancel"])
 async def test_a_stop_while_the_revision_is_written_down_asks_nobody(lab: Any, way: str) -> None:
-    gate = Gate(deaf=True)
+    gate = lab.hold(deaf=True)
     lab.script.programs, lab.script.drafts = [lab.programs.write], [gate]
     running = await lab.start()
     await asyncio.wait_for(gate.entered.wait(), 5)
@@ -155,7 +133,7 @@ async def test_a_stop_that_comes_with_the_start_prevents_everything(lab: Any) ->
 
 @pytest.mark.parametrize("stage", [Stage.GENERATING, Stage.REHEARSING, Stage.EXECUTING])
 async def test_a_cancel_ends_canceled_and_concludes(lab: Any, stage: Stage) -> None:
-    running = await _held(lab, stage, Gate())
+    running = await _held(lab, stage, lab.hold())
     await running.handle.cancel()
 
     assert isinstance(await running.cause(), CancelledError)
@@ -176,7 +154,7 @@ async def test_a_cancel_while_an_approval_waits_concludes(lab: Any) -> None:
 
 
 async def test_a_stop_after_the_run_takes_no_result_away(lab: Any) -> None:
-    gate = Gate(deaf=True)
+    gate = lab.hold(deaf=True)
     lab.script.conclusions = [gate, None]
     running = await lab.start()
     await asyncio.wait_for(gate.entered.wait(), 5)
@@ -201,7 +179,7 @@ async def test_a_notebook_that_can_not_be_written_takes_no_result_away(lab: Any)
 
 
 async def test_a_second_cancel_while_it_concludes_does_not_jam_the_workflow(lab: Any) -> None:
-    held, gate = Gate(), Gate(deaf=True)
+    held, gate = lab.hold(), lab.hold(deaf=True)
     lab.script.conclusions = [gate]
     running = await _held(lab, Stage.EXECUTING, held)
     await running.signal("stop")
