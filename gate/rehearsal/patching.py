@@ -21,6 +21,7 @@ _OFFSETS: dict[Dbr, tuple[int, ...]] = {
     Dbr.DOUBLE: (0, 8, 16, 64, 80),
 }
 _BITS = {Dbr.SHORT: 16, Dbr.LONG: 32, Dbr.ENUM: 16, Dbr.CHAR: 8}
+_LONG_ENDS = 2**31
 _MOST_FLOAT = 3.4028234663852886e38
 # EPICS tells numbers beyond these otherwise than digit by digit.
 _PLAIN_DIGITS = 8
@@ -32,11 +33,16 @@ _MOST_DIGITS = 17
 
 @dataclass(frozen=True)
 class Shadow:
-    """What a channel reads in a rehearsal; `payload` is the same in the type `native`, if known."""
+    """What a channel reads in a rehearsal.
+
+    payload: the same in the type `native`, where it is known. digits: how many of them its record
+    shows behind the point; without it as many as its live text has.
+    """
 
     value: Value
     native: Dbr | None = None
     payload: bytes = b""
+    digits: int | None = None
 
     @property
     def elements(self) -> int:
@@ -64,22 +70,20 @@ def patched(
     if placed is None or frame.p1 != ECA_NORMAL:
         return pack(command, frame.dtype, frame.count, frame.p1, number, frame.payload)
     kind, offset = placed
-    live = frame.payload[offset:]
+    head, live = frame.payload[:offset], frame.payload[offset:]
     try:
-        if kind is shadow.native:
-            values, count = shadow.payload, _count(shadow, target)
+        items = _elements(shadow.value, target)[: asked or None]
+        if kind is shadow.native and not target.text:
+            values = shadow.payload
         else:
-            items = _converted(shadow.value, kind, target, live)
-            values, count = encode(kind, items), len(items)
+            values = encode(kind, _converted(items, kind, target, _digits(shadow, live)))
     except UnfitValueError:
         empty = bytes(len(frame.payload))
         return pack(command, frame.dtype, frame.count, ECA_GETFAIL, number, empty)
-    if asked:
-        size = STRING_BYTES if kind is Dbr.STRING else len(encode(kind, (0,)))
-        values, count = values[: asked * size].ljust(asked * size, b"\0"), asked
-    if frame.dtype == Dbr.STRING and count == 1:  # sent without what follows its zero
-        values = text_of(values) + b"\0"
-    return pack(command, frame.dtype, count, frame.p1, number, frame.payload[:offset] + values)
+    count = asked or len(items)
+    size = STRING_BYTES if kind is Dbr.STRING else len(encode(kind, (0,)))
+    values = values[: count * size].ljust(count * size, b"\0")
+    return pack(command, frame.dtype, count, frame.p1, number, head + values)
 
 
 def live_value(frame: Frame, target: Target) -> Value | None:
@@ -105,23 +109,25 @@ def _place(dtype: int) -> tuple[Dbr, int] | None:
     return (kind, _OFFSETS[kind][form]) if form < len(_OFFSETS[kind]) else None
 
 
-def _count(shadow: Shadow, target: Target) -> int:
-    return len(shadow.payload) if target.text else shadow.elements
-
-
-def _converted(value: Value, kind: Dbr, target: Target, live: bytes) -> tuple[Scalar, ...]:
-    """The elements of `value` in a plain type, converted as an IOC does it."""
-    if isinstance(value, str) and target.text:
-        if kind is Dbr.STRING:
-            return (_cut(value),)
-        return tuple(_number(byte, kind) for byte in value.encode() + b"\0")
+def _elements(value: Value, target: Target) -> tuple[Scalar, ...]:
+    """The elements of a channel: of a text its characters, where they are asked for as such."""
+    if target.text and isinstance(value, str):
+        characters = value.encode() + b"\0"
+        if target.count == STRING_BYTES:  # a field has them all, a record of long texts has some
+            characters = characters.ljust(STRING_BYTES, b"\0")
+        return tuple(characters)
     if value in target.states:  # as the limits database names it
-        value = target.states.index(value)
-    items = value if isinstance(value, tuple) else (value,)
+        return (target.states.index(str(value)),)
+    return value if isinstance(value, tuple) else (value,)
+
+
+def _converted(
+    items: tuple[Scalar, ...], kind: Dbr, target: Target, digits: int | None
+) -> tuple[Scalar, ...]:
+    """The elements in a plain type, converted as an IOC does it."""
     if kind is Dbr.STRING:
-        digits = _digits(text_of(live[:STRING_BYTES]))
-        return tuple(_text(item, target, digits) for item in items)
-    return tuple(_number(item, kind) for item in items)
+        return tuple([_text(item, target, digits) for item in items])
+    return tuple([_number(item, kind) for item in items])
 
 
 def _number(item: Scalar, kind: Dbr) -> float:
@@ -134,8 +140,8 @@ def _number(item: Scalar, kind: Dbr) -> float:
         return float(item)
     if kind is Dbr.FLOAT:
         return max(-_MOST_FLOAT, min(float(item), _MOST_FLOAT))
-    if not math.isfinite(item):
-        return 0
+    if isinstance(item, float) and not -_LONG_ENDS <= item < _LONG_ENDS:
+        item = -_LONG_ENDS  # what a processor makes of it
     bits = _BITS[kind]
     number = int(item) % (1 << bits)
     signed = kind in {Dbr.SHORT, Dbr.LONG} and number >= 1 << (bits - 1)
@@ -145,7 +151,9 @@ def _number(item: Scalar, kind: Dbr) -> float:
 def _text(item: Scalar, target: Target, digits: int | None) -> str:
     if isinstance(item, str):
         return _cut(item)
-    if target.native is Dbr.ENUM and target.count == 1:
+    if target.native is Dbr.ENUM:
+        if target.count > 1:
+            raise UnfitValueError("states without names", item)
         state = int(item)
         return target.states[state] if state < len(target.states) else str(state)
     if target.holds_integers:
@@ -171,9 +179,11 @@ def _decimals(number: float, digits: int | None) -> str:
     return f"{sign}{whole}.{fraction:0{digits}d}" if digits else f"{sign}{whole}"
 
 
-def _digits(live: bytes) -> int | None:
-    """How many digits stand behind the point of a live text; None where it is no number."""
-    number, _, _ = live.strip().lower().partition(b"e")
+def _digits(shadow: Shadow, live: bytes) -> int | None:
+    """How many digits stand behind the point; None where neither record nor live text tells."""
+    if shadow.digits is not None:
+        return shadow.digits
+    number, _, _ = text_of(live[:STRING_BYTES]).lower().partition(b"e")
     if not number[-1:].isdigit():
         return None
     return len(number.partition(b".")[2])

@@ -19,7 +19,10 @@ _ROUNDED = 3  # digits of a second
 
 
 class RecordedChannel:
-    """One written channel: what it read at its first write, and what its writes reach."""
+    """One written channel: what it read at its first write, and what its writes reach.
+
+    used: the name that it was written by. digits: as many its record shows behind the point.
+    """
 
     def __init__(
         self,
@@ -28,9 +31,11 @@ class RecordedChannel:
         record: Record,
         live: Live,
         entry: ChannelLimitsConfig | None,
+        digits: int | None,
     ) -> None:
         self.used = used
         self.record = record
+        self.digits = digits
         self.live = live.value
         self.moved_by = facts.moved_by
         self._facts = facts

@@ -191,15 +191,17 @@ class Rehearsal:
                 )
             if not await self.model.align(write.channel, live.value):
                 self._session.note(f"the model {self.model.upstream} has no {write.channel}")
-        return RecordedChannel(facts, write.channel, record, live, entry)
+        digits = await _digits(circuit, record.name)
+        return RecordedChannel(facts, write.channel, record, live, entry, digits)
 
     async def _follow(self, record: Record, judged: Judged) -> set[str]:
         """Have the channel, and what follows it, read what they would. Which channels these are."""
         received = judged.received
         found = following(record, judged.entry, received.value, self._motors.get(record.name))
         found = await self._by_own_names(found)
+        digits = self.recorder.channels[record.channel].digits
         shadows = {
-            record.channel: Shadow(received.value, received.dtype, received.payload),
+            record.channel: Shadow(received.value, received.dtype, received.payload, digits),
             **{name: Shadow(value) for name, value in found.values.items()},
         }
         self._records.add(record.name)
@@ -270,6 +272,13 @@ async def _motor(circuit: IocCircuit, name: str) -> Motor:
         number_of_field(circuit, f"{name}.OFF"), number_of_field(circuit, f"{name}.DIR")
     )
     return Motor(offset, -1 if direction else 1)
+
+
+async def _digits(circuit: IocCircuit, name: str) -> int | None:
+    try:
+        return int(await number_of_field(circuit, f"{name}.PREC"))
+    except LookupError:
+        return None
 
 
 def _refused(record: Record, judged: Judged, reason: str) -> RefusedError:
