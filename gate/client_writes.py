@@ -127,7 +127,7 @@ class ClientWrites:
         done = await writer.write(session, channel.ioc, channel.record, write, message)
         if isinstance(done, Refusal):
             return done
-        session.forwarded(done)
+        session.forwarded(done, write.answered)
         self._flights += 1
         done.add_done_callback(self._landed)
         return None

@@ -91,6 +91,7 @@ class Session:
         self._on_refused = on_refused
         self._open = False
         self._flights: set[asyncio.Task[WriteRecord]] = set()
+        self._unanswered: dict[asyncio.Future[bool], str] = {}
         self._judging: set[asyncio.Task[None]] = set()
         self._forwarded = 0
         self._ioc_circuits: Counter[Address] = Counter()
@@ -112,7 +113,9 @@ class Session:
     @property
     def outstanding(self) -> list[str]:
         """The channels whose IOC has not done with what was written to them."""
-        return [flight.get_name() for flight in self._flights if not flight.done()]
+        flights = [flight.get_name() for flight in self._flights if not flight.done()]
+        # A setpoint reads back long before its device is there, as a motor's does.
+        return list(dict.fromkeys([*flights, *self._unanswered.values()]))
 
     async def open(self) -> None:
         """Take circuits from now on.
@@ -193,9 +196,14 @@ class Session:
         self._judging.add(task)
         task.add_done_callback(self._judging.discard)
 
-    def forwarded(self, flight: asyncio.Task[WriteRecord]) -> None:
-        """A write left the gate; `flight` tells what became of it."""
+    def forwarded(
+        self, flight: asyncio.Task[WriteRecord], answered: asyncio.Future[bool] | None = None
+    ) -> None:
+        """A write left the gate; `flight` tells what became of it, `answered` of a put callback."""
         self._forwarded += 1
+        if answered is not None:
+            self._unanswered[answered] = flight.get_name()
+            answered.add_done_callback(self._answered)
         self._flights.add(flight)
         flight.add_done_callback(self._landed)
 
@@ -247,6 +255,11 @@ class Session:
     def note(self, text: str) -> None:
         """Something that the engineer should know, such as a quota that was reached."""
         self._reporting.note(text)
+
+    def _answered(self, answered: asyncio.Future[bool]) -> None:
+        """A put callback is no longer waited for; where nobody heard it, it may go on."""
+        if not answered.cancelled() and answered.result():
+            del self._unanswered[answered]
 
     def _landed(self, flight: asyncio.Task[WriteRecord]) -> None:
         self._flights.discard(flight)

@@ -208,7 +208,7 @@ class _Session:
     def judging(self, task: asyncio.Task[Any]) -> None:
         self.tasks.add(task)
 
-    def forwarded(self, task: asyncio.Task[Any]) -> None:
+    def forwarded(self, task: asyncio.Task[Any], _: asyncio.Future[bool] | None) -> None:
         self.tasks.add(task)
 
     def refused(self, _: object) -> None: ...
