@@ -261,6 +261,22 @@ def test_what_was_shown_is_what_is_approved_even_if_the_worker_shows_another_cod
     assert cli("result", name, "--no-wait").returncode == 5
 
 
+def test_an_incomplete_plan_is_shown_without_a_yes_and_not_approved(
+    cli: Callable[..., Ran], asked: Callable[..., tuple[str, Any]]
+) -> None:
+    name, question = asked("incomplete")
+    shown = cli("show", name).stdout
+    assert shown.startswith("Can't be approved:")
+    assert "! INCOMPLETE: boom" in shown
+    assert "runpermit approve" not in shown
+    assert "runpermit revise" in shown
+    for options in (["--sha256", question["sha256"][:6]], ["--yes"]):
+        ran = cli("approve", name, *options)
+        assert ran.returncode == 1
+        assert "nothing was sent" in ran.stderr
+    assert cli("result", name, "--no-wait").returncode == 5
+
+
 def test_approve_with_nothing_waiting_is_refused(
     cli: Callable[..., Ran], start: Callable[..., str]
 ) -> None:
@@ -330,7 +346,22 @@ def test_ctrl_c_leaves_the_execution_running_and_says_how_to_go_on(
 
 @pytest.mark.parametrize(
     "command",
-    "run watch result pending show approve reject revise stop doctor limits".split(),  # noqa: SIM905
+    [
+        "run",
+        "watch",
+        "result",
+        "pending",
+        "show",
+        "approve",
+        "reject",
+        "revise",
+        "stop",
+        "restore",
+        "leave",
+        "audit",
+        "doctor",
+        "limits",
+    ],
 )
 def test_help_fits_80_columns_and_shows_an_example(command: str) -> None:
     arguments = [command, "check"] if command == "limits" else [command]

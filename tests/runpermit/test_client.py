@@ -15,6 +15,7 @@ from runpermit import (
     PythonExecutionRequest,
     RunpermitClient,
     ServiceUnavailableError,
+    Stage,
 )
 
 
@@ -119,7 +120,35 @@ async def test_pending_lists_what_waits_without_a_worker(server: Any) -> None:
     assert mine.first_writes == ["SR:HCM1"]
     assert len(mine.revision) == 6
     assert done.id not in [one.id for one in waiting]
-    assert waiting == sorted(waiting, key=lambda one: one.started_at)
+    approvals = [one for one in waiting if not one.left_changed]
+    assert approvals == sorted(approvals, key=lambda one: one.started_at)
+
+
+async def test_machines_left_changed_are_listed_first(server: Any) -> None:
+    client = await RunpermitClient.connect(server.address)
+    asking = await client.start(request("ask"))
+    await until_pending(client, asking.id)
+    left = await client.start(request("leave changed"))
+    first = await until_pending(client, left.id)
+    assert first.left_changed
+    assert first.stage is Stage.AWAITING_RESTORE
+    order = [one.left_changed for one in await client.pending()]
+    assert order == sorted(order, reverse=True)
+
+
+async def test_running_lists_all_that_has_not_ended(server: Any) -> None:
+    client = await RunpermitClient.connect(server.address)
+    asking = await client.start(request("ask"))
+    await until_pending(client, asking.id)
+    done = await client.start(request("succeed"))
+    await done.result()
+    async with asyncio.timeout(10):
+        while True:
+            ids = [execution.id for execution in await client.running()]
+            if done.id not in ids:
+                break
+            await asyncio.sleep(0.1)
+    assert asking.id in ids
 
 
 async def test_no_server_is_told_soon_with_address_and_remedy() -> None:

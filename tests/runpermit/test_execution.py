@@ -14,6 +14,7 @@ from runpermit import (
     InvalidRequestError,
     MaxAttemptsExceededError,
     PendingApproval,
+    PendingRestore,
     ProgressEvent,
     ProgressKind,
     RunpermitClient,
@@ -94,6 +95,57 @@ async def test_a_rejection_ends_as_a_workflow_error_with_the_operators_reason(se
     with pytest.raises(WorkflowError, match="not now") as ended:
         await execution.result()
     assert ended.value.stage == "rejected"
+
+
+async def left_changed(execution: Execution) -> PendingRestore:
+    async with asyncio.timeout(10):
+        while True:
+            pending = await execution.pending_restore()
+            if pending is not None:
+                return pending
+            await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("verb", ["restore", "leave"])
+async def test_the_answer_to_a_machine_left_changed_names_the_question(
+    server: Any, verb: str
+) -> None:
+    execution = await start(server, "leave changed")
+    pending = await left_changed(execution)
+    assert [change.channel for change in pending.changes] == ["SR:HCM1"]
+    receipt = await getattr(execution, verb)("jd", "as agreed")
+    assert receipt.revision == pending.revision
+    with pytest.raises(WorkflowError, match=f"{verb}: as agreed"):
+        await execution.result()
+
+
+@pytest.mark.parametrize("verb", ["restore", "leave"])
+async def test_an_answer_to_another_left_machine_is_refused(server: Any, verb: str) -> None:
+    execution = await start(server, "leave changed")
+    await left_changed(execution)
+    with pytest.raises(DecisionRefusedError, match="another one"):
+        await getattr(execution, verb)("jd", sha256="0" * 64)
+    assert await execution.pending_restore() is not None
+
+
+async def test_where_nothing_was_left_changed_no_answer_is_sent(server: Any) -> None:
+    execution = await start(server, "ask")
+    await asked(execution)
+    for answer in (execution.restore, execution.leave):
+        with pytest.raises(DecisionRefusedError, match="nothing was sent"):
+            await answer("jd")
+    assert await execution.pending_approval() is not None
+
+
+async def test_progress_asks_about_a_machine_left_changed(server: Any) -> None:
+    execution = await start(server, "leave changed")
+    pending = await left_changed(execution)
+    async with asyncio.timeout(20):
+        async for event in execution.progress():
+            if event.kind is ProgressKind.QUESTION:
+                break
+    assert event.restore == pending
+    assert event.pending is None
 
 
 async def test_a_revision_asks_again_under_another_sha256(server: Any) -> None:

@@ -1,0 +1,69 @@
+"""Records of the journal as lines for people."""
+
+from typing import Any
+
+import pytest
+
+from runpermit.journal_story import story
+
+AT = "2026-01-01T03:12:05.123456+00:00"
+
+
+def record(event: str, seq: int = 1, **fields: Any) -> dict[str, Any]:
+    return {"seq": seq, "at": AT, "event": event, "execution": "wf", "prev": "0" * 64} | fields
+
+
+def write(seq: int, **fields: Any) -> dict[str, Any]:
+    return record("write", seq, **({"channel": "SR:X", "old": 0.1, "new": 0.3} | fields))
+
+
+def test_a_write_is_told_with_what_was_noted_of_it_later() -> None:
+    told = story(
+        [
+            write(1),
+            write(2, channel="SR:Y"),
+            record("confirmed", 3, of=1, outcome="confirmed", read_back=0.3),
+            record("confirmed", 4, of=2, outcome="differs", read_back=0.2),
+        ]
+    )
+    assert told == [
+        "2026-01-01 03:12:05.123 write SR:X: 0.1 → 0.3, confirmed",
+        "2026-01-01 03:12:05.123 write SR:Y: 0.1 → 0.3, DIFFERS, reads 0.2",
+    ]
+
+
+def test_a_write_without_an_end_is_uncertain_and_one_that_stayed_here_is_not() -> None:
+    lost, kept = story([write(1), write(2), record("not_forwarded", 3, of=2)])
+    assert "NOT CONFIRMED" in lost
+    assert kept.endswith("not forwarded")
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"event": "refused", "channel": "SR:X", "value": 9, "violation_type": "MAX_EXCEEDED",
+          "reason": "9 > 1"}, "REFUSED SR:X = 9: MAX_EXCEEDED, 9 > 1"),
+        ({"event": "session_opened", "session": "apply-1", "mode": "apply", "permit": "ab" * 32},
+         "session apply-1 opened: apply, permit ababab"),
+        ({"event": "session_closed", "session": "apply-1", "forwarded": 2, "refused": 1},
+         "session apply-1 closed: 2 forwarded, 1 refused"),
+        ({"event": "permit_consumed", "permit": "ab" * 32, "revision": "cd" * 32, "number": 1,
+          "issue": 1, "operator": "jd", "assurance": "claimed"},
+         "permit ababab consumed: revision cdcdcd, number 1, issue 1, by jd (claimed)"),
+        ({"event": "restore_ended", "back": ["SR:X"], "left": []},
+         'restore ended back=["SR:X"]'),
+    ],
+)  # fmt: skip
+def test_every_event_is_told_in_words_and_an_unknown_one_with_its_fields(
+    fields: dict[str, Any], words: str
+) -> None:
+    [line] = story([record(**fields)])
+    assert line == f"2026-01-01 03:12:05.123 {words}"
+
+
+def test_nothing_foreign_reaches_the_terminal_as_it_came() -> None:
+    bad = "\x1b[2J\u202e\n" + "x" * 10_000
+    for line in story([write(1, channel=bad, old=bad), record("refused", 2, reason=bad),
+                       record("odd", 3, field=bad), {}, {"event": None}]):  # fmt: skip
+        assert line.isprintable()
+        assert len(line) <= 300
