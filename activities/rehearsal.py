@@ -13,7 +13,7 @@ from activities.notebook import attempt_notebook
 from activities.openings import opening
 from gate.client import Rehearsed, SessionMode
 from kernels.interface import RunOutcome
-from runpermit.errors import PythonExecutorException, WorkflowError
+from runpermit.errors import CodeRuntimeError, PythonExecutorException, WorkflowError
 from runpermit.models import Declaration, Plan, PlannedChannel
 from runpermit.plans import build_plan, plan_tolerance
 from runpermit.text import one_line
@@ -47,6 +47,7 @@ class Rehearsal:
             if run.report.rehearsed is None:
                 raise WorkflowError("The gate tells nothing of the rehearsal.", "rehearsing")
             try:
+                _refuse_long(task, outcome)
                 plan = await self._plan(outcome, run.report.rehearsed, refused=run.report.refused)
             finally:
                 await asyncio.to_thread(_write_down, task, outcome)
@@ -91,6 +92,19 @@ class Rehearsal:
                 tolerance = plan_tolerance(entry, channel.live, (one.low, one.high))
                 return channel.model_copy(update={"tolerance": tolerance})
         return channel
+
+
+def _refuse_long(task: RehearseTask, outcome: RunOutcome) -> None:
+    """Raise CodeRuntimeError for a program that would be cut off in the middle of its writes."""
+    takes = outcome.execution_time + outcome.waited
+    if outcome.error is None and takes > task.run_seconds:
+        raise CodeRuntimeError(
+            f"With all its waits the program would take {takes:.0f} s, and it may run for "
+            f"{task.run_seconds:g} s (timeouts.run, or timeout_seconds of the request): wait less, "
+            "or do less in one program.",
+            "",
+            task.attempt,
+        )
 
 
 def _problem(error: PythonExecutorException | None) -> str:

@@ -148,12 +148,16 @@ class AnalyseTask(Message):
 
 
 class RehearseTask(Message):
-    """A program to try, for `timeout` seconds at most; `guards` must hold when it is applied."""
+    """A program to try, for `timeout` seconds at most.
+
+    `guards` must hold when it is applied, for which it will have `run_seconds`.
+    """
 
     folder: Folder
     code: str
     attempt: int
     timeout: float
+    run_seconds: float
     guards: list[Condition]
     notebook: NotebookAttempt
 

@@ -149,6 +149,7 @@ class Work(Ending):
                 code=code,
                 attempt=attempt,
                 timeout=min(self._seconds, self._deployment.timeouts.rehearsal),
+                run_seconds=self._seconds,
                 guards=self._request.guards,
                 notebook=self._notebook(NotebookType.EXECUTION_ATTEMPT, "rehearsal"),
             ),
