@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from gate.execution_story import RESTORE, Left, as_value, equals
@@ -32,11 +32,13 @@ _WENT_WELL = frozenset({WriteOutcome.CONFIRMED, WriteOutcome.NOT_VERIFIED, Write
 class StillOurs:
     """What keeps the next write of a restore: it is refused where somebody else was faster.
 
-    `ours` are the values that the channel may have, as closely as `entry` says.
+    `ours` are the values that the channel may have, as closely as `entry` says. A restore makes one
+    write at a time, so that nobody waits for `turn`.
     """
 
     ours: list[Any]
     entry: ChannelLimitsConfig | None
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def standing(self) -> None:
         """Nothing is refused beforehand."""
