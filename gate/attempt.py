@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 
 from gate.enforcement import Enforcement
 from gate.ioc_circuit import IocCircuit
-from gate.messages import Refusal, WriteRecord
+from gate.messages import LeftChange, Refusal, WriteRecord
 from gate.records import Record
 from gate.values import Dbr, Received, Target, UnfitValueError, decode
 from runpermit.errors import ChannelLimitsViolationError
@@ -26,7 +26,7 @@ _PART = 50_000  # elements that are summed up at a time: others get their turn i
 
 _AS_BYTES = "surrogateescape"
 
-_Record = TypeVar("_Record", Refusal, WriteRecord)
+_Record = TypeVar("_Record", Refusal, WriteRecord, LeftChange)
 
 
 class Holder(Protocol):

@@ -1,5 +1,6 @@
 """What a permit lets its session write, judged write by write."""
 
+import asyncio
 from typing import Protocol
 
 from gate.values import Value
@@ -21,10 +22,12 @@ class Enforcement:
     """Keeps a session within `plan`, which was approved under `limits`.
 
     After the first refusal, whatever its reason, nothing is let pass any more: a program that goes
-    on past one is no longer the one that was approved.
+    on past one is no longer the one that was approved. `turn` is held from the judgement of a write
+    until it is forwarded, since each counts for the next.
     """
 
     def __init__(self, plan: Plan, limits: LimitsValidator, guards: Guarding) -> None:
+        self.turn = asyncio.Lock()
         self._envelope = Envelope(plan)
         self._limits = limits
         self._guards = guards

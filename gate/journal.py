@@ -100,6 +100,15 @@ class Journal:
         self._gathered.append(self._entry(event, fields, None))
         return self._last.seq
 
+    async def flush(self) -> None:
+        """Wait until all that was noted can be read in the files. Raises JournalError."""
+        if self.failure is not None:
+            raise JournalError(self.failure)
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._gathered.append(Entry(_month(_now()), b"", waiter))
+        self._hand_over()
+        await waiter
+
     async def close(self) -> None:
         """Make everything durable, and let another gate have the journal."""
         if not self._closed:

@@ -9,6 +9,7 @@ from typing import Any
 from gate.journal_files import journal_files
 from gate.permit_story import CONSUMED, VOID, PermitStory
 from runpermit.errors import ContainerConfigurationError
+from runpermit.text import one_line
 
 STOPPED = "stopped"
 _MARKS = tuple(f'"{event}"'.encode() for event in (CONSUMED, VOID, STOPPED))
@@ -42,6 +43,14 @@ class Stopped:
     at: str
     operator: str
     reason: str
+
+    def why(self, execution: str) -> str:
+        """Why nothing is written for `execution`, in a sentence."""
+        because = f": {self.reason}" if self.reason else ""
+        return (
+            f"The execution {one_line(execution, 100)} was stopped at {self.at} by "
+            f"{self.operator or 'somebody'}{because}. Nothing is written for it any more"
+        )
 
 
 class PermitIndex:
@@ -81,10 +90,9 @@ class PermitIndex:
                 used = UsedPermit(record["execution"], record["at"], void=record["reason"])
                 self.used.setdefault(record["permit"], used)
             case "stopped":
-                for execution in record["executions"]:
-                    self.stopped[execution] = Stopped(
-                        record["at"], str(record["operator"]), str(record["reason"])
-                    )
+                self.stopped[record["execution"]] = Stopped(
+                    record["at"], str(record["operator"]), str(record["reason"])
+                )
 
     def story(self, permit: str) -> PermitStory:
         """All that the files say of `permit` now. It takes its time: call it aside.

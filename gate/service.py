@@ -6,16 +6,26 @@ import signal
 
 import structlog
 
+from gate.claims import Claims
 from gate.conditions import ConditionReader
 from gate.control import Control
+from gate.control_verbs import Verbs
 from gate.directory import Directory
 from gate.inhibit import Inhibit
 from gate.inhibit_channel import InhibitChannel
 from gate.journal import Journal
+from gate.opening import Opener
+from gate.permit_index import PermitIndex
+from gate.permits import Permits
 from gate.reading import ChannelReader
+from gate.rehearsal.description import Describer
 from gate.rehearsal.model import Model
 from gate.rehearsal.rehearsal import Facilities
+from gate.restoring import Restorer
 from gate.session import Shared
+from gate.sessions import Sessions
+from gate.stopping import Stopper
+from gate.verifying import Verifier
 from gate.watched_channel import WatchedIocs
 from gate.watched_limits import WatchedLimits
 from gate.writing import Writer
@@ -54,7 +64,38 @@ async def serve(settings: Settings) -> None:
         model = Model(upstream, quotas.array_bytes) if upstream is not None else None
         rehearsals = Facilities(directory, limits, reader, journal, quotas, model)
         shared = Shared(directory, writer, journal, quotas, {}, rehearsals)
-        control = Control(settings, shared, inhibit, limits)
+        permits = Permits(journal, PermitIndex.scan(quotas.journal), directory, quotas.array_bytes)
+        claims = Claims()
+        sessions = Sessions(
+            settings,
+            shared,
+            Opener(settings, permits, claims, limits, reader, watched),
+            permits,
+            Stopper(directory, journal, limits),
+        )
+        verbs = Verbs(
+            settings=settings,
+            sessions=sessions,
+            permits=permits,
+            inhibit=inhibit,
+            limits=limits,
+            journal=journal,
+            describer=Describer(directory, limits, quotas.array_bytes),
+            verifier=Verifier(
+                directory=directory, iocs=watched, journal=journal, limits=limits, quotas=quotas
+            ),
+            restorer=Restorer(
+                directory=directory,
+                writer=writer,
+                journal=journal,
+                limits=limits,
+                inhibit=inhibit,
+                claims=claims,
+                settings=settings,
+                is_applying=sessions.is_applying,
+            ),
+        )
+        control = Control(quotas.socket, sessions, verbs)
         await journal.write("gate_started", writes=control_system.writes_enabled)
         if not control_system.name_servers and not control_system.addresses:
             log.warning(

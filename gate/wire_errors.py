@@ -13,6 +13,7 @@ _KINDS: dict[str, type[PythonExecutorException]] = {
         errors.ServiceUnavailableError,
         errors.ContainerConfigurationError,
         errors.WorkflowError,
+        errors.CodeAnalysisError,
     )
 }
 

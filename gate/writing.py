@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 
 from gate.aside import aside
@@ -95,20 +96,11 @@ class Writer:
                 if await lock.acquire(lambda: holder.may_write):
                     held.append(lock)
                 case.check_open()
-            entry, old, validator = await self._judge(case, lock)
-            values = {
-                "old": await aside(received.count, recorded, old),
-                "new": await aside(received.count, recorded, received.value),
-            }
-            seq = await self._intend(case, values, old, validator)
-            # The read goes right behind the write: its answer comes once the IOC took the write.
-            read_back = circuit.ask_read(
-                write.sid, case.record.target.seen_type, 0, after=message(received)
-            )
+            validators = await self._due(case, lock)
+            old = await self._look(case, validators)
+            async with _turn(holder):
+                forwarded, read_back = await self._forward(case, old, validators, message)
             lock.written()
-            if holder.enforcement is not None:
-                holder.enforcement.forwarded(record.channel, received.value)
-            forwarded = Forwarded(case, entry, values, now(), seq, changes=old != received.value)
             confirming = self._confirm(forwarded, held, read_back)
             held = []
             return asyncio.create_task(confirming, name=record.channel)
@@ -117,29 +109,52 @@ class Writer:
         finally:
             _release(held)
 
-    async def _judge(
-        self, case: Case, lock: RecordLock
-    ) -> tuple[ChannelLimitsConfig | None, Value, LimitsValidator]:
-        """Judge by all that is in force now; by which limits, and the value that it has."""
+    async def _due(self, case: Case, lock: RecordLock) -> tuple[LimitsValidator, ...]:
+        """Wait until the record may be written again; by which limits that is."""
         self._refuse_now(case)
-        channel = case.record.channel
         validators = await self._limits_for(case)
-        interval = _interval(validators, channel)
+        interval = _interval(validators, case.record.channel)
         if interval and await lock.paced(interval, lambda: case.holder.may_write):
             self._refuse_now(case)
             validators = await self._limits_for(case)
+        return validators
+
+    async def _look(self, case: Case, validators: tuple[LimitsValidator, ...]) -> Value:
+        """The value that it has, where name and conditions let it be written."""
+        channel = case.record.channel
         for validator in validators:
             refuse_alias(case, validator)
             await self._refuse_conditions(case, validator.find(channel))
         case.check_open()
         # Last, since conditions may take their time, and on the same circuit.
-        entry = validators[0].find(channel)
         current = case.circuit.ask_read(case.write.sid, case.record.target.seen_type, 0)
-        old = await current_value(case, entry, current)
+        return await current_value(case, validators[0].find(channel), current)
+
+    async def _forward(
+        self,
+        case: Case,
+        old: Value,
+        validators: tuple[LimitsValidator, ...],
+        message: Callable[[Received], bytes],
+    ) -> tuple[Forwarded, asyncio.Future[Frame]]:
+        """Judge, write ahead and forward; and what then reads back. Raises RefusedError."""
+        received, enforcement = case.received, case.holder.enforcement
         await _refuse_outside(case, old)
         for validator in validators:
             await validate(case, validator, old)
-        return entry, old, validators[0]
+        values = {
+            "old": await aside(received.count, recorded, old),
+            "new": await aside(received.count, recorded, received.value),
+        }
+        seq = await self._intend(case, values, old, validators[0])
+        # The read goes right behind the write: its answer comes once the IOC took the write.
+        read_back = case.circuit.ask_read(
+            case.write.sid, case.record.target.seen_type, 0, after=message(received)
+        )
+        if enforcement is not None:
+            enforcement.forwarded(case.record.channel, received.value)
+        entry = validators[0].find(case.record.channel)
+        return Forwarded(case, entry, values, now(), seq, old != received.value), read_back
 
     def _refuse_now(self, case: Case) -> None:
         """Refuse where nothing may be written at this moment, whatever it is."""
@@ -259,6 +274,11 @@ class Writer:
 def _release(held: list[RecordLock]) -> None:
     while held:
         held.pop().release()
+
+
+def _turn(holder: Holder) -> AbstractAsyncContextManager[None]:
+    """One write after the other, where a plan counts them."""
+    return holder.enforcement.turn if holder.enforcement is not None else nullcontext()
 
 
 async def _refuse_outside(case: Case, old: Value) -> None:

@@ -25,7 +25,8 @@ from gate.journal_reading import records
 from runpermit.errors import ContainerConfigurationError
 from runpermit.gate_control import GateUnreachableError, ask
 from runpermit.limits import LimitsDatabase
-from runpermit.models import Isolation
+from runpermit.models import Isolation, Permit, Plan
+from tests.gate.permits import of_its_own, permit
 from tests.gate.raw_client import RawClient
 
 ROOT = Path(__file__).parents[2]
@@ -33,7 +34,7 @@ STUBS = ROOT / "kernels" / "inside" / "bin"
 FREE: dict[str, Any] = {"defaults": {"min_interval": 0}}
 
 
-_PARTS = {"machine", "gate", "start_ioc", "start_gate"}
+_PARTS = {"machine", "gate", "enforcing", "start_ioc", "start_gate"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -192,6 +193,7 @@ class Gate:
     """A gate's folder with settings and limits, and its process while one runs."""
 
     folder: Path
+    module: str
     process: Process | None = None
 
     @property
@@ -247,23 +249,43 @@ class Gate:
 
     @contextmanager
     def serving(self) -> Iterator["Gate"]:
-        command = ("-m", "gate", "--config", str(self.folder / "runpermit.toml"))
+        command = ("-m", self.module, "--config", str(self.folder / "runpermit.toml"))
         with started(self.folder / "gate.log", *command) as self.process:
             yield self
         self.process = None
 
+    async def permit(self, plan: Plan, execution: str = "e", **fields: Any) -> Permit:
+        """A yes to `plan`, under the limits that are in force now."""
+        status = await self.client.status()
+        return permit(plan, execution, status.limits_sha256, **fields)
+
     @asynccontextmanager
     async def session(
-        self, mode: str = "apply", execution: str = "e", isolation: Isolation = Isolation.FULL
+        self,
+        mode: str = "apply",
+        execution: str = "e",
+        isolation: Isolation = Isolation.FULL,
+        plan: Plan | None = None,
+        *,
+        self_renewing: bool = True,
+        **fields: Any,
     ) -> AsyncIterator[Kernel]:
+        if mode == "apply" and "permit" not in fields:
+            fields["permit"] = await self.permit(plan or of_its_own(), execution)
         opening = Opening(
-            execution=execution, run_id="r", attempt=1, mode=SessionMode(mode), isolation=isolation
+            execution=execution,
+            run_id="r",
+            attempt=1,
+            mode=SessionMode(mode),
+            isolation=isolation,
+            **fields,
         )
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))
             listener.listen(16)
             port = listener.getsockname()[1]
-            async with self.client.session(opening, listener) as session:
+            opened = self.client.session(opening, listener, self_renewing=self_renewing)
+            async with opened as session:
                 kernel = Kernel(port, listener, session)
                 try:
                     yield kernel
@@ -278,9 +300,13 @@ def gate_for(
     limits: Mapping[str, Any] | None = None,
     limits_section: Mapping[str, Any] | None = None,
     serve: bool = True,
+    enforced: bool = False,
     **sections: Mapping[str, Any],
 ) -> Iterator[Gate]:
-    """A gate for `iocs`; `sections` go over settings that let everything pass."""
+    """A gate for `iocs`; `sections` go over settings that let everything pass.
+
+    Only where it is `enforced` do plans keep writes within themselves.
+    """
     folder = Path(tempfile.mkdtemp(prefix="gt"))
     base: dict[str, dict[str, Any]] = {
         "control_system": {
@@ -296,7 +322,7 @@ def gate_for(
         base[section] = {**base.get(section, {}), **values}
     try:
         (folder / "runpermit.toml").write_text(toml(base))
-        gate = Gate(folder)
+        gate = Gate(folder, "gate" if enforced else "tests.gate.lenient_gate")
         gate.set_limits(limits or {})
         if serve:
             with gate.serving():
@@ -318,6 +344,13 @@ def machine() -> Iterator[Ioc]:
 def gate(machine: Ioc) -> Iterator[Gate]:
     """A gate for that IOC; a test sets the limits that it needs."""
     with gate_for(machine) as gate:
+        yield gate
+
+
+@pytest.fixture(scope="module")
+def enforcing(machine: Ioc) -> Iterator[Gate]:
+    """A gate for that IOC that keeps writes within their plans."""
+    with gate_for(machine, enforced=True) as gate:
         yield gate
 
 

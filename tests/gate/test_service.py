@@ -31,7 +31,8 @@ async def test_when_told_to_end_it_fences_its_sessions_and_tells_so(
         assert await asyncio.to_thread(gate.running.process.wait, 5) == 0
         events = [record["event"] for record in gate.journal()]
         assert events == [
-            "gate_started", "session_opened", "write", "confirmed", "session_closed", "gate_ended",
+            "gate_started", "permit_consumed", "session_opened", "write", "confirmed",
+            "session_closed", "gate_ended",
         ]  # fmt: skip
         assert not gate.control.exists()
         assert "Traceback" not in gate.log()

@@ -22,6 +22,7 @@ from runpermit.errors import ContainerConfigurationError, ServiceUnavailableErro
 from runpermit.models import Isolation
 from tests.gate.conftest import ROOT
 from tests.gate.fuzz_circuit import Transport
+from tests.gate.permits import of_its_own
 from tests.gate.raw_client import RawClient
 
 pytestmark = pytest.mark.parts
@@ -160,9 +161,13 @@ WORKER = """
 import asyncio, socket, sys
 from pathlib import Path
 from gate.client import GateClient, Opening
+from runpermit.models import Permit
 async def main():
     listener = socket.create_server(("127.0.0.1", 0))
-    opening = Opening(execution="dies", run_id="r", attempt=1, mode="apply", isolation="full")
+    permit = Permit.model_validate_json(sys.argv[2])
+    opening = Opening(
+        execution="dies", run_id="r", attempt=1, mode="apply", isolation="full", permit=permit
+    )
     async with GateClient(Path(sys.argv[1])).session(opening, listener):
         print(listener.getsockname()[1], flush=True)
         await asyncio.sleep(60)
@@ -171,8 +176,10 @@ asyncio.run(main())
 
 
 async def test_a_worker_that_dies_closes_its_session(gate: Any) -> None:
+    permit = (await gate.permit(of_its_own(), "dies")).model_dump_json()
     worker = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", WORKER, gate.control, cwd=ROOT, stdout=asyncio.subprocess.PIPE,
+        *(sys.executable, "-c", WORKER, gate.control, permit),
+        cwd=ROOT, stdout=asyncio.subprocess.PIPE,
         env=os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'client'}"},
     )  # fmt: skip
     assert worker.stdout is not None

@@ -1,0 +1,155 @@
+"""What the gate is asked beside sessions: each verb takes one request and gives one answer."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from gate.inhibit import Inhibit
+from gate.journal import Journal
+from gate.journal_reading import audit
+from gate.permits import Permits
+from gate.rehearsal.description import Describer
+from gate.restoring import Restorer
+from gate.sessions import Sessions
+from gate.verifying import Verifier
+from runpermit.config import Settings
+from runpermit.errors import (
+    CodeAnalysisError,
+    ContainerConfigurationError,
+    ServiceUnavailableError,
+)
+from runpermit.limits import LimitsFile
+from runpermit.text import one_line
+
+_MOST_NAMES = 1000
+
+Request = dict[str, Any]
+Answer = dict[str, Any]
+
+
+class Verbs:
+    """The verbs by their names, in `known`; each takes the request and the user that asks."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        sessions: Sessions,
+        permits: Permits,
+        inhibit: Inhibit,
+        limits: LimitsFile,
+        journal: Journal,
+        describer: Describer,
+        verifier: Verifier,
+        restorer: Restorer,
+    ) -> None:
+        self._settings = settings
+        self._sessions = sessions
+        self._permits = permits
+        self._inhibit = inhibit
+        self._limits = limits
+        self._describer = describer
+        self._journal = journal
+        self._verifier = verifier
+        self._restorer = restorer
+        self.known: dict[str, Callable[[Request, int], Awaitable[Answer]]] = {
+            "status": self._status,
+            "inhibit": self._turn,
+            "stop": self._stop,
+            "verdict": self._verdict,
+            "records": self._records,
+            "describe": self._describe,
+            "verify": self._verify,
+            "restore": self._restore,
+        }
+
+    async def _status(self, request: Request, peer: int) -> Answer:
+        del request
+        settings, state = self._settings, self._inhibit.state
+        return {
+            "inhibit": {
+                "on": state.on,
+                "by": state.by,
+                "reason": state.reason,
+                "since": state.since,
+                "channel": settings.gate.inhibit_channel,
+                "refusal": self._inhibit.refusal(),
+            },
+            "limits": self._limits.status().model_dump(mode="json"),
+            "writes": settings.control_system.writes_enabled,
+            "isolation": settings.kernels.isolation,
+            "journal_protected": peer not in {0, os.getuid()},
+            "sessions": self._sessions.count,
+            "writing": self._sessions.writing,
+        }
+
+    async def _turn(self, request: Request, peer: int) -> Answer:
+        on, reason = request.get("on"), request.get("reason")
+        if not isinstance(on, bool):
+            raise ContainerConfigurationError("inhibit: `on` is true or false")
+        await self._inhibit.turn(on=on, operator=_operator(request, peer), reason=str(reason or ""))
+        return await self._status(request, peer)
+
+    async def _stop(self, request: Request, peer: int) -> Answer:
+        """Fence first, then all the rest; it is for one execution, or by null for all."""
+        execution = None if request.get("execution", "") is None else _text(request, "execution")
+        operator, reason = _operator(request, peer), str(request.get("reason") or "")
+        why = f"stopped by {one_line(operator, 100)}"
+        why += f": {one_line(reason, 300)}" if reason else ""
+        executions = self._sessions.executions if execution is None else {execution}
+        stopped = self._sessions.fence(execution, why)
+        stopped += self._restorer.stop(execution, why)
+        await self._permits.stop(sorted(executions), operator, reason)
+        return {"stopped": stopped}
+
+    async def _verdict(self, request: Request, peer: int) -> Answer:
+        del peer
+        verdict = await self._permits.verdict(_text(request, "permit"), _text(request, "execution"))
+        return {"verdict": verdict.model_dump(mode="json")}
+
+    async def _records(self, request: Request, peer: int) -> Answer:
+        del peer
+        directory, execution = self._settings.gate.journal, _text(request, "execution")
+        try:
+            found = await asyncio.to_thread(audit, directory, execution)
+        except OSError as error:
+            raise ServiceUnavailableError(
+                f"The gate's journal can't be read: {error}", "gate"
+            ) from None
+        return {"journal": found.model_dump(mode="json")}
+
+    async def _describe(self, request: Request, peer: int) -> Answer:
+        del peer
+        names = request.get("channels")
+        fit = isinstance(names, list) and len(names) <= _MOST_NAMES
+        if not fit or not all(isinstance(name, str) for name in names or ()):
+            raise ContainerConfigurationError("describe: `channels` is a list of names")
+        try:
+            channels = await self._describer.describe(names or [])
+        except LookupError as error:
+            raise CodeAnalysisError(f"{error}", [f"{error}"]) from None
+        return {"channels": [channel.model_dump(mode="json") for channel in channels]}
+
+    async def _verify(self, request: Request, peer: int) -> Answer:
+        del peer
+        await self._journal.flush()
+        verified = await self._verifier.verify(
+            _text(request, "permit"), _text(request, "execution")
+        )
+        return {"verified": [channel.model_dump(mode="json") for channel in verified]}
+
+    async def _restore(self, request: Request, peer: int) -> Answer:
+        report = await self._restorer.restore(_text(request, "execution"), _operator(request, peer))
+        return {"restored": report.model_dump(mode="json")}
+
+
+def _text(request: Request, name: str) -> str:
+    found = request.get(name)
+    if not isinstance(found, str) or not found:
+        raise ContainerConfigurationError(f"{request.get('do')}: `{name}` is missing")
+    return found
+
+
+def _operator(request: Request, peer: int) -> str:
+    return str(request.get("operator") or f"user {peer}")
