@@ -84,9 +84,10 @@ def _next(
     )
     if distance <= allowed + _rounding(now, target, allowed):
         return target
-    if not _leads_there(now, target, max_step, relative):
+    if allowed == 0 or not _leads_there(now, target, max_step, relative):
         return None
-    step = distance / math.ceil(distance / allowed)
+    pieces = distance / allowed
+    step = distance / math.ceil(pieces) if pieces <= MAX_STEPS else allowed
     if isinstance(now, int) and isinstance(target, int):
         step = math.floor(step)
         return now + (step if target > now else -step) if step else None

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from runpermit.limits import ChannelLimitsConfig
@@ -15,6 +16,9 @@ from runpermit.models.plan import (
     PlannedWrite,
 )
 from runpermit.plans import Value, as_planned, build_plan, plan_tolerance
+
+# Nothing here is about time, and other tests run beside these.
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 AT = datetime(2026, 11, 25, 3, 12, 5, tzinfo=UTC)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from runpermit.limits import ChannelLimitsConfig
 from runpermit.models.plan import Declaration, Plan, PlanKind, PlannedChannel
 from runpermit.plans import build_plan
-from tests.runpermit.plans.recorded import AT, LIVE, WRITES, recorded
+from tests.runpermit.plans.recorded import AT, LIVE, WRITES, recorded, unhurried
 
 MACHINE = {"A": 0.0, "B": 0.0, "MODE": "OFF", "WAVE": (0.0, 0.0)}
 SLOW = ChannelLimitsConfig(min_interval=2.0)
@@ -162,6 +162,7 @@ def test_writes_that_are_left_out_take_at_least_their_waits() -> None:
     assert plan.seconds == 2 + 100
 
 
+@unhurried
 @given(
     LIVE,
     WRITES,

@@ -7,7 +7,7 @@ from hypothesis import given
 from runpermit.limits import ChannelLimitsConfig
 from runpermit.models.plan import Declaration, MachineState, Plan, PlannedChannel
 from runpermit.plans import Value, changes
-from tests.runpermit.plans.recorded import LIVE, WRITES, recorded
+from tests.runpermit.plans.recorded import LIVE, WRITES, recorded, unhurried
 
 MACHINE: dict[str, Value] = {"A": 0.35, "B": 0.0, "MODE": "OFF", "NOTE": "", "WAVE": (0.0, 1.0)}
 TENTH = ChannelLimitsConfig(plan_tolerance=0.1)
@@ -198,6 +198,7 @@ def test_foreign_text_stays_on_one_visible_line() -> None:
     assert all(line.isprintable() and len(line) < 300 for line in told)
 
 
+@unhurried
 @given(LIVE, WRITES)
 def test_a_plan_stands_against_itself(live: dict[str, Any], writes: list[tuple[str, Any]]) -> None:
     planned = recorded(live, writes)
@@ -205,6 +206,7 @@ def test_a_plan_stands_against_itself(live: dict[str, Any], writes: list[tuple[s
     assert changes(planned, planned) == []
 
 
+@unhurried
 @given(LIVE, WRITES, LIVE, WRITES)
 def test_a_change_is_one_in_both_directions(
     live: dict[str, Any],
@@ -226,6 +228,7 @@ MUTATIONS: list[Callable[[Plan], Plan]] = [
 ]
 
 
+@unhurried
 @given(LIVE, WRITES.filter(bool))
 def test_nothing_of_a_plan_changes_unseen(
     live: dict[str, Any], writes: list[tuple[str, Any]]

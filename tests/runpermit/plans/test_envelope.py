@@ -15,7 +15,7 @@ from runpermit.models.plan import (
     PlannedChannel,
 )
 from runpermit.plans import Envelope, Value
-from tests.runpermit.plans.recorded import ARRAYS, KINDS, LIVE, VALUES, WRITES, recorded
+from tests.runpermit.plans.recorded import ARRAYS, KINDS, LIVE, VALUES, WRITES, recorded, unhurried
 
 MACHINE: dict[str, Value] = {
     "A": 0.0,
@@ -294,6 +294,7 @@ ENTRIES = st.sampled_from(
 ATTEMPTS = st.lists(st.tuples(st.sampled_from(sorted(KINDS)), VALUES), max_size=12)
 
 
+@unhurried
 @given(LIVE, WRITES, ENTRIES)
 def test_what_was_rehearsed_is_always_let_pass(
     live: dict[str, Any], writes: list[tuple[str, Any]], entry: ChannelLimitsConfig | None
@@ -304,6 +305,7 @@ def test_what_was_rehearsed_is_always_let_pass(
     assert not any(forwarded(session, *writes))
 
 
+@unhurried
 @given(LIVE, WRITES, ENTRIES, ATTEMPTS, st.randoms(), st.integers(0, 12))
 def test_nothing_is_let_pass_beyond_the_plan_whatever_is_tried_in_whatever_order(
     live: dict[str, Any],
@@ -348,6 +350,7 @@ def lies_within(value: Any, reference: list[Any], tolerance: float) -> bool:
     )
 
 
+@unhurried
 @given(
     st.floats(-10, 10),
     st.floats(-10, 10),

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runpermit.plans import Group, Value, groups
-from tests.runpermit.plans.recorded import LIVE, WRITES, recorded
+from tests.runpermit.plans.recorded import LIVE, WRITES, recorded, unhurried
 
 MACHINE: dict[str, Value] = {
     **dict.fromkeys("ABCDE", 0.0),
@@ -147,6 +147,7 @@ RAMPS = st.lists(
 ).map(lambda ramps: [write for each in ramps for write in ramp(*each)])
 
 
+@unhurried
 @given(LIVE, WRITES, RAMPS, st.randoms())
 def test_no_write_is_lost_and_each_group_tells_where_it_leads(
     live: dict[str, Any], writes: list[tuple[str, Any]], ramps: list[tuple[str, Any]], random: Any

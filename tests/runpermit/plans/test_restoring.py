@@ -2,7 +2,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from runpermit.limits import LimitsDatabase, LimitsValidator
@@ -10,6 +10,7 @@ from runpermit.models import LeftChange
 from runpermit.models.plan import MAX_PLANNED_ELEMENTS
 from runpermit.plans import Value, as_planned, is_ours, next_value, put_back_order
 from runpermit.plans.restoring import MAX_STEPS
+from tests.runpermit.plans.recorded import unhurried
 
 LONG = tuple(float(n) for n in range(MAX_PLANNED_ELEMENTS + 1))
 NUMBERS = st.floats(-1e3, 1e3) | st.integers(-1000, 1000)
@@ -95,12 +96,14 @@ def test_what_is_known_by_its_sha256_alone_or_is_no_value_is_not_written(target:
     assert next_value("OFF", target, None, None) is None
 
 
+@unhurried
 @given(NUMBERS, NUMBERS, STEPS, RELATIVE)
 @example(0.1, 0.7, 0.1, None)
 @example(3.0, -3.0, 1.0, 2.0)
 @example(100.0, 1e-4, 0.1, 0.5)
 @example(1e-300, 1e-4, None, 0.01)
-@settings(deadline=None)
+@example(-5e-324, -1.0, None, 1.0)
+@example(5e-324, 1.0, None, 0.01)
 def test_the_way_back_ends_and_the_limits_let_each_step_pass(
     now: float, target: float, step: float | None, relative: float | None
 ) -> None:
@@ -118,8 +121,8 @@ def test_the_way_back_ends_and_the_limits_let_each_step_pass(
     assert found in ([], [None]) or found[-1] == target
 
 
+@unhurried
 @given(st.floats(-1e3, 1e3), st.floats(-1e3, 1e3), st.floats(1, 1e3))
-@settings(deadline=None)
 def test_a_way_within_absolute_steps_is_always_found_and_the_shortest(
     now: float, target: float, step: float
 ) -> None:
@@ -129,8 +132,8 @@ def test_a_way_within_absolute_steps_is_always_found_and_the_shortest(
     assert len(found) <= math.ceil(abs(target - now) / step) + 1
 
 
+@unhurried
 @given(st.lists(st.tuples(NUMBERS, NUMBERS), min_size=1, max_size=4), st.floats(1, 1e3))
-@settings(deadline=None)
 def test_an_array_arrives_in_all_its_elements(
     pairs: list[tuple[float, float]], step: float
 ) -> None:
@@ -171,6 +174,7 @@ def test_whether_nobody_else_has_set_it(
     assert is_ours(reads, written, tolerance) is ours
 
 
+@unhurried
 @given(st.one_of(NUMBERS, st.text(), st.lists(NUMBERS, max_size=3).map(tuple)))
 def test_what_we_wrote_is_ours(value: Value) -> None:
     assert is_ours(value, as_planned(value), None)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from runpermit.models.plan import Declaration, Plan, PlanKind, PlannedChannel
 from runpermit.plans import Value, headline
-from tests.runpermit.plans.recorded import LIVE, WRITES, recorded
+from tests.runpermit.plans.recorded import LIVE, WRITES, recorded, unhurried
 
 MACHINE: dict[str, Value] = {
     "SR:HCM1:SP": 0.35,
@@ -72,6 +72,7 @@ def test_what_does_not_fit_is_counted() -> None:
     assert told.endswith(" more. Plan COMPLETE")
 
 
+@unhurried
 @given(
     st.lists(
         st.builds(
@@ -96,6 +97,7 @@ def test_whatever_channels_are_called_it_is_one_short_visible_line(
     assert told.endswith("Plan INCOMPLETE")
 
 
+@unhurried
 @given(LIVE, WRITES)
 def test_every_plan_has_a_headline(live: dict[str, Any], writes: list[tuple[str, Any]]) -> None:
     told = headline(recorded(live, writes))

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from runpermit.limits import ChannelLimitsConfig, Verification
 from runpermit.models.plan import MAX_PLANNED_ELEMENTS
 from runpermit.plans import plan_tolerance
-from tests.runpermit.plans.recorded import ARRAYS, NUMBERS
+from tests.runpermit.plans.recorded import ARRAYS, NUMBERS, unhurried
 
 EXACTLY = Verification(tolerance_absolute=0.0)
 
@@ -59,6 +59,7 @@ def test_there_is_none_for_what_is_not_about_numbers(
     assert plan_tolerance(entry(plan_tolerance=0.3), live, values) is None  # type: ignore[arg-type]
 
 
+@unhurried
 @given(
     NUMBERS | ARRAYS,
     st.lists(NUMBERS | ARRAYS),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from gate.attempt import recorded as journalled
 from runpermit.models.plan import MAX_PLANNED_ELEMENTS
 from runpermit.plans import as_planned, same
-from tests.runpermit.plans.recorded import VALUES
+from tests.runpermit.plans.recorded import VALUES, unhurried
 
 MANY = MAX_PLANNED_ELEMENTS + 1
 SCALARS = (
@@ -62,6 +62,7 @@ def test_the_sha256_is_the_journals(value: tuple[float, ...]) -> None:
     assert same(told, value)
 
 
+@unhurried
 @given(ANY_VALUE)
 def test_what_is_planned_is_json_and_the_same(value: object) -> None:
     planned = as_planned(value)  # type: ignore[arg-type]
@@ -70,6 +71,7 @@ def test_what_is_planned_is_json_and_the_same(value: object) -> None:
     json.dumps(planned, ensure_ascii=False).encode()
 
 
+@unhurried
 @given(ANY_VALUE, ANY_VALUE)
 def test_only_equal_values_are_the_same(one: object, other: object) -> None:
     # NaN is planned as NaN, so that its repr is what tells.
@@ -77,6 +79,7 @@ def test_only_equal_values_are_the_same(one: object, other: object) -> None:
     assert same(as_planned(one), other) is equal  # type: ignore[arg-type]
 
 
+@unhurried
 @given(VALUES, VALUES)
 def test_a_long_array_is_the_same_as_itself_alone(one: object, other: object) -> None:
     array = (one,) * MANY

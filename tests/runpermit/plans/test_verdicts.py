@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from runpermit.models.permit import Verdict
 from runpermit.plans import uncertain, verdict
+from tests.runpermit.plans.recorded import unhurried
 
 Event = dict[str, Any]
 
@@ -118,6 +119,7 @@ EVENTS = st.lists(
 )
 
 
+@unhurried
 @given(EVENTS)
 def test_a_write_that_may_have_left_is_never_said_not_to_have(events: list[Event]) -> None:
     withheld = [event.get("of") for event in events if event["event"] == "not_forwarded"]
@@ -132,6 +134,7 @@ def test_a_write_that_may_have_left_is_never_said_not_to_have(events: list[Event
         assert not verdict(events).may_apply_again
 
 
+@unhurried
 @given(EVENTS)
 def test_completed_is_said_where_the_gate_wrote_it_down_alone(events: list[Event]) -> None:
     if verdict(events) is Verdict.COMPLETED:
