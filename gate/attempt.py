@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol, TypeVar
 
-from gate.enforcement import Enforcement
+from gate.enforcement import Keeping
 from gate.ioc_circuit import IocCircuit
 from gate.messages import LeftChange, Refusal, WriteRecord
 from gate.records import Record
@@ -43,7 +43,7 @@ class Holder(Protocol):
         ...
 
     @property
-    def enforcement(self) -> Enforcement | None:
+    def enforcement(self) -> Keeping | None:
         """What it writes is kept within; None where no permit binds it."""
         ...
 

@@ -18,6 +18,35 @@ class Guarding(Protocol):
         ...
 
 
+class Keeping(Protocol):
+    """What the writes of a session are kept within, beside what binds all sessions."""
+
+    @property
+    def turn(self) -> asyncio.Lock:
+        """Held from the judgement of a write until it is forwarded."""
+        ...
+
+    def standing(self) -> tuple[ViolationType, str] | None:
+        """Why nothing at all may be written now, None where something may."""
+        ...
+
+    def latch(self, channel: str, reason: str) -> None:
+        """A write to `channel` was refused."""
+        ...
+
+    def limits(self, now: LimitsValidator) -> tuple[LimitsValidator, ...] | None:
+        """By which limits a write is judged, where `now` are in force; None where by none."""
+        ...
+
+    def outside(self, channel: str, live: Value, value: Value) -> str | None:
+        """Why `value` is not for `channel`, which reads `live`; None where it is."""
+        ...
+
+    def forwarded(self, channel: str, value: Value) -> None:
+        """A write left the gate."""
+        ...
+
+
 class Enforcement:
     """Keeps a session within `plan`, which was approved under `limits`.
 

@@ -72,7 +72,7 @@ class RestoreSession:
 
     def __init__(self, execution: str) -> None:
         self.name = f"{RESTORE}{secrets.token_hex(4)}"
-        self.enforcement: Any = None
+        self.enforcement: StillOurs | None = None
         self.stopped: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.attempt = 0
         self._execution = execution

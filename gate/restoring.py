@@ -50,10 +50,6 @@ class Restorer:
         self._is_applying = is_applying
         self._running: dict[str, RestoreSession] = {}
 
-    def is_restoring(self, execution: str) -> bool:
-        """Whether something of `execution` is being put back."""
-        return execution in self._running
-
     def stop(self, execution: str | None, why: str) -> list[str]:
         """End the restore of `execution`, or all, behind the write under way; their sessions."""
         stopped = [

@@ -141,8 +141,8 @@ class Sessions:
                 self._permits.closed(admission.permit)
 
     async def _close(self, session: Session, *, completed: bool) -> SessionReport:
-        """Close it; where the gate ended it, what it set going is stopped as the limits say."""
-        moving = session.outstanding if session.ended else []
+        """Close it; what it set going is stopped as the limits say, unless it came to its end."""
+        moving = [] if completed and not session.ended else session.outstanding
         closing = asyncio.ensure_future(session.close(completed=completed))
         if moving:
             try:
