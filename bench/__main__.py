@@ -7,7 +7,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import end_to_end, gate, pool
+from bench import approved_write, end_to_end, gate, plans, pool
 from bench.report import as_json, table
 
 RESULTS = Path("bench-results.json")
@@ -15,7 +15,13 @@ RESULTS = Path("bench-results.json")
 
 def main() -> int:
     """Measure what is named, or everything; 1 where a budget is not kept."""
-    parts = {"gate": gate, "pool": pool, "end_to_end": end_to_end}
+    parts = {
+        "gate": gate,
+        "pool": pool,
+        "plans": plans,
+        "end_to_end": end_to_end,
+        "approved_write": approved_write,
+    }
     wanted = sys.argv[1:] or list(parts)
     rows = [row for name in wanted for row in asyncio.run(parts[name].measure())]
     print(table(rows))

@@ -1,4 +1,4 @@
-"""What Temporal alone costs: a worker of a workflow with three activities and one signal."""
+"""What Temporal alone costs: a worker of a workflow with activities, one signal, one update."""
 
 import asyncio
 import os
@@ -19,22 +19,32 @@ async def nothing() -> None:
 
 @workflow.defn
 class Empty:
-    """Three activities, then a signal."""
+    """Some activities, then a signal, then some more."""
 
     def __init__(self) -> None:
         self._signalled = False
 
     @workflow.run
-    async def run(self) -> None:
-        """Run them, and wait."""
-        for _ in range(ACTIVITIES):
-            await workflow.execute_activity(nothing, start_to_close_timeout=timedelta(seconds=10))
+    async def run(self, before: int = ACTIVITIES, after: int = 0) -> None:
+        """Run `before`, wait, and run `after`."""
+        await self._activities(before)
         await workflow.wait_condition(lambda: self._signalled)
+        await self._activities(after)
+
+    async def _activities(self, count: int) -> None:
+        for _ in range(count):
+            await workflow.execute_activity(nothing, start_to_close_timeout=timedelta(seconds=10))
 
     @workflow.signal
     def go(self) -> None:
-        """End it."""
+        """Let it go on."""
         self._signalled = True
+
+    @workflow.update
+    def decide(self) -> str:
+        """The same, with an answer."""
+        self._signalled = True
+        return "accepted"
 
 
 async def main() -> None:

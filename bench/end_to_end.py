@@ -4,22 +4,20 @@ Ours starts no kernel on the way: the pool has done so before. nbclient starts o
 """
 
 import asyncio
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 from statistics import median
-from typing import Any, Self
 from uuid import uuid4
 
 import nbformat
-from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from temporalio.client import Client
 
 from bench.empty_worker import QUEUE, Empty
 from bench.report import Row
+from bench.warm_kernel import WarmKernel
 from demo.stack import Stack, process, running_stack
 from runpermit import PythonExecutionRequest, RunpermitClient
 
@@ -62,28 +60,6 @@ async def one_notebook(directory: Path) -> float:
     return time.perf_counter() - begun
 
 
-class WarmKernel:
-    """A running ipykernel."""
-
-    async def __aenter__(self) -> Self:
-        self._manager: Any = AsyncKernelManager(kernel_name="python3")
-        await self._manager.start_kernel(stderr=subprocess.DEVNULL)
-        self._client = self._manager.client()
-        self._client.start_channels()
-        await self._client.wait_for_ready(timeout=60)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._client.stop_channels()
-        await self._manager.shutdown_kernel(now=True)
-
-    async def add(self) -> float:
-        """Seconds that it takes for 1+1."""
-        begun = time.perf_counter()
-        await self._client.execute_interactive("1+1", timeout=60, output_hook=lambda _: None)
-        return time.perf_counter() - begun
-
-
 async def rounds(stack: Stack, directory: Path) -> list[tuple[float, float, float]]:
     """Ours, Temporal and a warm kernel alone, nbclient; in turns."""
     ours = await RunpermitClient.connect(stack.address)
@@ -93,7 +69,7 @@ async def rounds(stack: Stack, directory: Path) -> list[tuple[float, float, floa
         for _ in range(ROUNDS):
             await asyncio.sleep(PAUSE)
             execution = await one_execution(ours)
-            alone = await one_empty_workflow(bare) + await kernel.add()
+            alone = await one_empty_workflow(bare) + await kernel.run("1+1")
             taken.append((execution, alone, await one_notebook(directory)))
     return taken[1:]  # the first of each warms caches
 

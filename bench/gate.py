@@ -16,22 +16,22 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from bench.permits import declared_permit, opening
 from bench.pool import filled
 from bench.report import Row
 from demo.ring import client_environment, ioc_environment
 from demo.stack import free_port, process, toml
-from gate.client import GateClient, Opening, SessionMode
+from gate.client import GateClient, SessionMode
 from kernels.environment import INSIDE
 from kernels.opening import open_kernels
 from kernels.pool import KernelPool
 from runpermit.config import KernelsSettings
-from runpermit.models import Isolation
 
 ROUNDS = 8
 CALLS = 150
 DATABASE = """
-record(ao, "PLAIN") { field(DRVH, "1e9") field(DRVL, "-1e9") field(PREC, "3") }
-record(ao, "STEPPED") { field(DRVH, "1e9") field(DRVL, "-1e9") field(PREC, "3") }
+record(ao, "PLAIN") { field(DRVH, "1e9") field(DRVL, "-1e9") field(PREC, "3") field(PINI, "YES") }
+record(ao, "STEPPED") { field(DRVH, "1e9") field(DRVL, "-1e9") field(PREC, "3") field(PINI, "YES") }
 record(waveform, "WAVE") { field(FTVL, "DOUBLE") field(NELM, "4000") }
 """
 LIMITS = {
@@ -146,14 +146,9 @@ async def direct_round(caller: asyncio.subprocess.Process) -> dict[str, float]:
 
 async def our_round(kernels: KernelPool, gate: GateClient, work: Path) -> dict[str, float]:
     """The same in a kernel of ours."""
-    opening = Opening(
-        execution="bench",
-        run_id="bench",
-        attempt=1,
-        mode=SessionMode.APPLY,
-        isolation=Isolation.FULL,
-    )
-    async with kernels.session(work) as kernel, gate.session(opening, kernel.listener):
+    permit = await declared_permit(gate, "PLAIN", "STEPPED")
+    about = opening(SessionMode.APPLY, permit)
+    async with kernels.session(work) as kernel, gate.session(about, kernel.listener):
         ended = await kernel.run(SANDBOXED, timeout=60, attempt=1, on_stdout=lambda _: None)
         ran = await asyncio.to_thread(ended.collect, keep_files=True)
         if ran.error is not None:
