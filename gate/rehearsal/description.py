@@ -27,7 +27,6 @@ _STATUSES = (
     "WRITE_ACCESS",
 )  # fmt: skip
 _CLOSED_LOOP = "closed_loop"
-_IN_MOTION = "1 while something is under way"
 
 
 class Live(NamedTuple):
@@ -133,13 +132,14 @@ def is_exact(record: Record, value: Value) -> bool:
 def _why_not_restorable(record: Record, value: Value, entry: ChannelLimitsConfig | None) -> str:
     if entry is not None and entry.restore is not None:
         return "" if entry.restore else "restore: false in the limits database"
-    if not is_exact(record, value):
-        return ""
-    what = "a field" if record.channel != record.name else "a state"
     if is_busy(record):
-        what = _IN_MOTION
-    elif record.target.native in {Dbr.STRING, Dbr.CHAR} and record.channel == record.name:
-        what = "a text"
+        what = "1 while something is under way"
+    elif not is_exact(record, value):
+        return ""
+    elif record.channel != record.name:
+        what = "a field"
+    else:
+        what = "a state" if record.target.native is Dbr.ENUM else "a text"
     return f"{what}: its limits would have to say restore: true"
 
 

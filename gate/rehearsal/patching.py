@@ -52,7 +52,7 @@ class Shadow:
 
 def is_quick(dtype: int, shadow: Shadow) -> bool:
     """Whether no element has to be converted for a reply of `dtype`."""
-    placed = _place(dtype)
+    placed = place(dtype)
     return placed is None or placed[0] is shadow.native
 
 
@@ -66,7 +66,7 @@ def patched(
     identity: command and id of the message.
     """
     command, number = identity
-    placed = _place(frame.dtype)
+    placed = place(frame.dtype)
     if placed is None or frame.p1 != ECA_NORMAL:
         return pack(command, frame.dtype, frame.count, frame.p1, number, frame.payload)
     kind, offset = placed
@@ -88,7 +88,7 @@ def patched(
 
 def live_value(frame: Frame, target: Target) -> Value | None:
     """The single value in a reply of the channel's own type; None where it is another reply."""
-    placed = _place(frame.dtype)
+    placed = place(frame.dtype)
     if placed is None or frame.p1 != ECA_NORMAL or frame.count != 1 or target.count != 1:
         return None
     kind, offset = placed
@@ -100,7 +100,7 @@ def live_value(frame: Frame, target: Target) -> Value | None:
         return None
 
 
-def _place(dtype: int) -> tuple[Dbr, int] | None:
+def place(dtype: int) -> tuple[Dbr, int] | None:
     """Of which plain type the value of a reply is, and where; None where it holds no value."""
     if dtype == _STSACK_STRING:
         return Dbr.STRING, _STSACK_VALUE

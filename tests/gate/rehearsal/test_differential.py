@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from gate.frames import Command, Frame, pack, text_of
-from gate.rehearsal.patching import _place
+from gate.rehearsal.patching import place
 from gate.values import Dbr, encode
 from tests.gate.conftest import gate_for, serving_ioc
 from tests.gate.raw_client import RawChannel, RawClient
@@ -38,7 +38,7 @@ WRITES: list[tuple[str, Dbr, tuple[Any, ...]]] = [
     ("T:AO.DESC", Dbr.STRING, ("of the record",)),
     ("T:CALCOUT.A", Dbr.DOUBLE, (3.75,)),
     ("T:MBD.B3", Dbr.CHAR, (1,)),
-    *((f"T:W:{kind.name}", kind, (1, 2, 3)) for kind in Dbr if kind not in {Dbr.STRING}),
+    *((f"T:W:{kind.name}", kind, (1, 2, 3)) for kind in Dbr if kind != Dbr.STRING),
     ("T:W:STRING", Dbr.STRING, ("1", "two")),
     ("T:W:UCHAR", Dbr.CHAR, (200, 1)),
     ("T:W:CHAR", Dbr.CHAR, (200, 1)),
@@ -82,7 +82,7 @@ async def all_replies(client: RawClient, channel: RawChannel) -> dict[tuple[int,
 
 def shown(frame: Frame, *, text: bool) -> Any:
     """What must be equal: alarm and time are the records' own, and behind a text is anything."""
-    placed = _place(frame.dtype)
+    placed = place(frame.dtype)
     if frame.p1 != 1 or placed is None:
         return frame.p1
     kind, offset = placed
