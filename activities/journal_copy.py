@@ -8,18 +8,21 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, TypeVar
 
 from activities.folder import FILE_MODE, disk
-from gate.client import Opening, SessionReport
+from gate.client import Opening, Refusal, SessionReport
 from runpermit.models import WriteRecord
 from runpermit.models.writes import share
+from runpermit.page.values import value_text
+
+_Record = TypeVar("_Record", WriteRecord, Refusal)
 
 _WRITE, _REFUSED, _LEFT_OUT = "write", "refused", "left_out"
 
 
 def copy_journal(path: Path, opening: Opening, report: SessionReport) -> None:
     """Append what happened in a session, in its order; earlier attempts stay above."""
-    about = opening.model_dump(mode="json") | {"session": report.session}
     entries = [
         {"record": kind} | record.model_dump(mode="json")
         for kind, records in ((_WRITE, report.writes), (_REFUSED, report.refusals))
@@ -29,7 +32,7 @@ def copy_journal(path: Path, opening: Opening, report: SessionReport) -> None:
     entries += [{"record": _LEFT_OUT, "reason": reason} for reason in _left_out(report)]
     if not entries:
         return
-    about = opening.model_dump(mode="json") | {"session": report.session}
+    about = _about(opening) | {"session": report.session}
     entries = [about | entry for entry in entries]
     lines = [json.dumps(entry, ensure_ascii=False, allow_nan=False) for entry in entries]
     with disk(path):
@@ -38,6 +41,12 @@ def copy_journal(path: Path, opening: Opening, report: SessionReport) -> None:
             file.write("".join(f"{line}\n" for line in lines).encode())
             file.flush()
             os.fsync(file.fileno())
+
+
+def _about(opening: Opening) -> dict[str, Any]:
+    """Whose session it was; a permit is named by its id, since it holds code and plan."""
+    about = opening.model_dump(mode="json", exclude={"permit", "guards"})
+    return about | ({"permit": opening.permit.id} if opening.permit else {})
 
 
 def _left_out(report: SessionReport) -> Iterator[str]:
@@ -50,12 +59,22 @@ def _left_out(report: SessionReport) -> Iterator[str]:
 
 def copied_writes(path: Path) -> list[WriteRecord]:
     """The writes of all attempts, in their order; lines that can't be read are left out."""
-    writes = []
+    return list(_copied(path, _WRITE, WriteRecord))
+
+
+def copied_refusals(path: Path) -> list[str]:
+    """The refused writes of all attempts in words, likewise."""
+    return [
+        f"{refused.channel} = {value_text(refused.value)}: {refused.violation_type}, "
+        f"{refused.reason}"
+        for refused in _copied(path, _REFUSED, Refusal)
+    ]
+
+
+def _copied(path: Path, kind: str, model: type[_Record]) -> Iterator[_Record]:
     with disk(path), contextlib.suppress(FileNotFoundError), path.open("rb") as file:
         for line in file:
             with contextlib.suppress(ValueError, KeyError, TypeError):
                 entry = json.loads(line)
-                if entry["record"] == _WRITE:
-                    fields = {name: entry[name] for name in WriteRecord.model_fields}
-                    writes.append(WriteRecord.model_validate(fields))
-    return writes
+                if entry["record"] == kind:
+                    yield model.model_validate({name: entry[name] for name in model.model_fields})

@@ -16,6 +16,7 @@ from runpermit.models import (
     NotebookType,
     PythonExecutionSuccess,
     Stage,
+    Verdict,
     WriteOutcome,
     WriteRecord,
 )
@@ -65,7 +66,6 @@ def task(desk: Any) -> ConcludeTask:
         ),
         failure=None,
         wrote=False,
-        writes_known=False,
         notebook=desk.notebook(folder).model_copy(
             update={
                 "notebook_type": NotebookType.FINAL_SUCCESS,
@@ -138,12 +138,19 @@ async def test_a_request_that_was_changed_is_no_story_to_tell(
 
 
 @pytest.mark.parametrize(
-    ("wrote", "known", "warned"), [(True, False, True), (True, True, False), (False, False, False)]
+    ("wrote", "verdict", "warned"),
+    [
+        (True, None, True),
+        (True, Verdict.UNKNOWN, True),
+        (True, Verdict.PARTIAL, False),
+        (False, None, False),
+    ],
 )
 async def test_where_nobody_told_what_was_written_the_gate_s_journal_is_named(
-    task: ConcludeTask, conclude: Step, *, wrote: bool, known: bool, warned: bool
+    task: ConcludeTask, conclude: Step, *, wrote: bool, verdict: Verdict | None, warned: bool
 ) -> None:
-    await conclude(task.model_copy(update={"wrote": wrote, "writes_known": known}))
+    # No gate answers in this test: the notebook is written all the same.
+    await conclude(task.model_copy(update={"wrote": wrote, "verdict": verdict}))
     story = nbformat.read(task.folder.notebook, as_version=4).cells[0].source
     line = "What was written is not known here: see the gate's journal (gate.journal), execution wf"
     assert (line in story) is warned

@@ -1,12 +1,13 @@
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from activities.journal_copy import copied_writes, copy_journal
+from activities.journal_copy import copied_refusals, copied_writes, copy_journal
 from gate.client import Opening, Refusal, SessionMode, SessionReport
 from runpermit.errors import ContainerConfigurationError
-from runpermit.models import Isolation, WriteOutcome, WriteRecord
+from runpermit.models import Isolation, Permit, Plan, Revision, WriteOutcome, WriteRecord
 
 OPENING = Opening(
     execution="wf", run_id="run", attempt=2, mode=SessionMode.APPLY, isolation=Isolation.FULL
@@ -42,9 +43,26 @@ def test_writes_and_refusals_are_copied_in_their_order(path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o640
 
 
+def test_a_permit_is_named_by_its_id_alone(path: Path) -> None:
+    revision = Revision(
+        workflow_id="wf", first_run_id="run", number=1, code="x = 1", plan=Plan(),
+        limits_sha256="", inputs={}, kernel_environment="",
+    )  # fmt: skip
+    permit = Permit(revision=revision, decided_at=datetime(2026, 1, 1, tzinfo=UTC))
+    copy_journal(path, OPENING.model_copy(update={"permit": permit}), REPORT)
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert {line["permit"] for line in lines} == {permit.id}
+
+
 def test_the_writes_come_back_as_they_were(path: Path) -> None:
     copy_journal(path, OPENING, REPORT)
     assert copied_writes(path) == WRITES
+
+
+def test_the_refusals_come_back_in_words(path: Path) -> None:
+    assert copied_refusals(path) == []
+    copy_journal(path, OPENING, REPORT)
+    assert copied_refusals(path) == ["A = 9: MAX_EXCEEDED, 9 > 1"]
 
 
 def test_a_later_attempt_is_added_below(path: Path) -> None:
@@ -78,6 +96,7 @@ def test_a_line_that_cannot_be_read_hides_no_other(path: Path, line: bytes) -> N
     copy_journal(path, OPENING, REPORT)
     path.write_bytes(path.read_bytes() + line)
     assert copied_writes(path) == WRITES
+    assert len(copied_refusals(path)) == 1
 
 
 def test_nothing_is_written_through_a_link(path: Path, tmp_path: Path) -> None:

@@ -11,22 +11,35 @@ from typing import Any
 import nbformat
 import pytest
 
-from activities.notebook import attempt_notebook, final_notebook, guarded
+from activities.notebook import attempt_notebook, final_notebook
+from activities.rerun import guarded
+from activities.story import Evidence
 from kernels.interface import Figure, RunOutcome
 from runpermit.errors import CodeRuntimeError
 from runpermit.models import (
     DecisionRecord,
     DecisionWay,
+    FollowOutcome,
     Isolation,
+    LeftChange,
+    MachineState,
     Plan,
     PlanKind,
+    PlannedChannel,
     PlannedWrite,
     PythonExecutionSuccess,
+    RestoredChannel,
+    RestoreOutcome,
+    RestoreReport,
     Stage,
     Verb,
+    Verdict,
+    VerifiedChannel,
     WriteOutcome,
     WriteRecord,
+    WriteReport,
 )
+from runpermit.models.journal import JournalRecords
 from workflows.steps import ConcludeTask
 
 ROOT = Path(__file__).parents[2]
@@ -37,6 +50,19 @@ HOSTILE = (
     "</script><script>alert(1)</script> [click](javascript:alert(1)) ![x](http://evil/x.png)\n"
     "```\n# Approved by the operator\n~~~\n<img src=x onerror=alert(1)>\n\u202eevil\x1b[31m|a|b|"
 )
+NONE = Evidence()
+PLAN = Plan(
+    kind=PlanKind.COMPLETE,
+    writes=[PlannedWrite(channel="SR:X", old=0, new=1)],
+    channels=[
+        PlannedChannel(
+            channel="SR:X", units="A", live=0, writes=1, low=1, high=1, last=1, why_not="an enum"
+        )
+    ],
+    reads=["SR:BPM1:X"],
+    machine=[MachineState(channel="SR:BEAM:CURRENT", op=">", value=1, reads="200", holds=True)],
+    rehearsed_at=datetime(2026, 11, 1, 12, tzinfo=UTC),
+)  # fmt: skip
 
 # Programs whose first effect is a write, in every place where the guard could come too late.
 PROGRAMS = {
@@ -156,7 +182,6 @@ def story(desk: Any, **fields: Any) -> ConcludeTask:
         ),
         "failure": None,
         "wrote": False,
-        "writes_known": False,
         "notebook": desk.notebook(folder),
     }
     return ConcludeTask(**(known | fields))
@@ -172,8 +197,7 @@ def test_the_final_notebook_tells_the_story(desk: Any) -> None:
     task = story(
         desk,
         wrote=True,
-        writes_known=True,
-        plan=Plan(writes=[PlannedWrite(channel="SR:X", value=1, value_known=True, line=3)]),
+        plan=PLAN,
         warnings=["LIMITS OFF"],
         model={"model": "gpt-4.1-mini"},
         decisions=[
@@ -193,7 +217,7 @@ def test_the_final_notebook_tells_the_story(desk: Any) -> None:
             ]
         ],
     )
-    header = cells(final_notebook(task, desk.request(user_query="How stable?"), [], []))[0].source
+    header = cells(final_notebook(task, desk.request(user_query="How stable?"), NONE, []))[0].source
     for words in ("How stable?", "SR:X", "LIMITS OFF", "gpt", "stale", "Ann", "unnamed", "4c0d30"):
         assert words in header
     assert "not verified" in header
@@ -206,31 +230,135 @@ WRITE = WriteRecord(
 
 def test_the_final_notebook_tells_isolation_and_writes(desk: Any) -> None:
     task = story(desk, isolation=Isolation.CONTAINER, stage=Stage.STOPPED, failure="Stopped by jd")
-    header = html.unescape(cells(final_notebook(task, desk.request(), [WRITE], []))[0].source)
+    header = html.unescape(
+        cells(final_notebook(task, desk.request(), Evidence([WRITE]), []))[0].source
+    )
     assert "isolation container" in header
     assert "| 03:12 | SR:X | 0.5 | 1.5 | differs | 1.25 |" in header
 
 
 def test_of_many_writes_the_first_are_told_and_where_the_rest_is(desk: Any) -> None:
-    text = final_notebook(story(desk), desk.request(), [WRITE] * 5000, [])
+    text = final_notebook(story(desk), desk.request(), Evidence([WRITE] * 5000), [])
     header = html.unescape(cells(text)[0].source)
     assert header.count("| SR:X |") == 200
     assert "4800 more: see journal.jsonl" in header
     assert len(text) < 300_000
 
 
-def test_a_write_that_was_refused_in_reading_is_told_as_such(desk: Any) -> None:
-    refused = PlannedWrite(channel="SR:X", value=1, value_known=True, line=None)
-    task = story(desk, plan=Plan(kind=PlanKind.REFUSED_READ_ONLY, writes=[refused]))
-    header, _, code, *_ = cells(final_notebook(task, desk.request(), [], []))
-    assert "Write that the gate refused in the read-only run" in header.source
-    # Nobody approved it: run by hand it must not write either.
+def test_the_plan_is_told_with_machine_groups_and_what_is_odd_about_it(desk: Any) -> None:
+    header, _, code, *_ = cells(final_notebook(story(desk, plan=PLAN), desk.request(), NONE, []))
+    told = html.unescape(header.source)
+    assert "## Plan" in told
+    assert "Rehearsed: 2026-11-01 12:00:00 UTC" in told
+    assert "SR:BEAM:CURRENT > 1" in told
+    assert "SR:X  0 → 1 A" in told
+    assert "Cannot be put back: SR:X (an enum)" in told
+    assert "Reads 1 channel: SR:BPM1:X" in told
+    # It was only rehearsed: run by hand it must not write.
     assert "RUNPERMIT_RERUN_WRITES" in code.source
+
+
+def test_a_refused_write_is_told_and_keeps_the_code_from_running(desk: Any) -> None:
+    evidence = Evidence(refusals=["SR:X = 9: MAX_EXCEEDED, 9 > 1"])
+    header, _, code, *_ = cells(final_notebook(story(desk), desk.request(), evidence, []))
+    assert "SR:X = 9: MAX_EXCEEDED, 9 > 1" in html.unescape(header.source)
+    assert "RUNPERMIT_RERUN_WRITES" in code.source
+
+
+def test_the_journals_word_on_the_writes_goes_before_the_copies(desk: Any) -> None:
+    report = WriteReport.of([WRITE], 7, desk.folder().journal)
+    copied = WRITE.model_copy(update={"channel": "SR:COPY"})
+    task = story(desk, wrote=True, writes=report, verdict=Verdict.PARTIAL)
+    told = html.unescape(
+        cells(final_notebook(task, desk.request(), Evidence([copied]), []))[0].source
+    )
+    assert "Verdict of the journal: partial" in told
+    assert "| 03:12 | SR:X | 0.5 | 1.5 | differs | 1.25 |" in told
+    assert "6 more: see journal.jsonl" in told
+    assert "SR:COPY" not in told
+
+
+def test_where_nobody_could_ask_the_journal_the_copies_are_told(desk: Any) -> None:
+    nothing = WriteReport(forwarded=0, writes=[], journal=desk.folder().journal)
+    task = story(desk, wrote=True, writes=nothing, verdict=Verdict.UNKNOWN)
+    told = cells(final_notebook(task, desk.request(), Evidence([WRITE]), []))[0].source
+    assert "SR" in told
+    assert "What was written is not known here" in told
+    assert "runpermit audit" in told
+
+
+def test_what_devices_did_what_is_left_and_what_was_put_back(desk: Any) -> None:
+    task = story(
+        desk,
+        wrote=True,
+        verdict=Verdict.PARTIAL,
+        verified=[
+            VerifiedChannel(
+                channel="SR:X", written=1.5, reads=1.5, accepted=True, device="SR:X:RB",
+                expected=1.5, device_reads=0.7, outcome=FollowOutcome.NOT_FOLLOWED,
+            )
+        ],
+        changes=[
+            LeftChange(
+                channel="SR:Y", before=0, written=1, reads=1, restorable=False, why_not="an enum"
+            )
+        ],
+        restored=RestoreReport(
+            channels=[
+                RestoredChannel(
+                    channel="SR:X", before=0.5, reads=2, outcome=RestoreOutcome.ANOTHER_HAND,
+                    reason="it reads 2",
+                )
+            ],
+            operator="jd",
+        ),
+    )  # fmt: skip
+    told = html.unescape(cells(final_notebook(task, desk.request(), NONE, []))[0].source)
+    assert "| SR:X | 1.5 | 1.5 | accepted | SR:X:RB | not followed: reads 0.7, expected 1.5" in told
+    assert "## MACHINE LEFT CHANGED" in told
+    assert "SR:Y: was 0, set to 1, reads 1. Cannot be put back: an enum" in told
+    assert "NOT everything is back; asked for by jd" in told
+    assert "| SR:X | 0.5 | 2 | another hand | it reads 2 | 0 |" in told
+
+
+def test_the_gates_journal_is_told_in_words(desk: Any) -> None:
+    record = {"seq": 1, "at": "2026-01-01T03:12:05.123456+00:00", "event": "stopped", "by": "jd"}
+    evidence = Evidence(journal=JournalRecords(records=[record] * 600, left_out=5))
+    told = cells(final_notebook(story(desk), desk.request(), evidence, []))[0].source
+    assert told.count('stopped by="jd"') == 500
+    assert "… and 105 records more" in told
+
+
+FAILED: dict[str, Any] = {"result": None, "stage": Stage.FAILED, "failure": "NameError: x"}
+
+
+def run_notebook(desk: Any, task: ConcludeTask, code: str, name: str, printed: str) -> None:
+    """The notebook that a run of `code` left among the attempts."""
+    outcome = RunOutcome(printed, None, (Figure("a.png", PNG),), 1, None)
+    text = attempt_notebook(desk.notebook(task.folder), code, "note", outcome)
+    (task.folder.attempts / name).write_text(text)
+
+
+def test_a_failed_run_has_its_outputs_in_the_final_notebook(desk: Any) -> None:
+    task = story(desk, **FAILED)
+    run_notebook(desk, task, task.code or "", "09_execution.ipynb", "an earlier run")
+    run_notebook(desk, task, task.code or "", "10_apply.ipynb", "hello")
+    run_notebook(desk, task, task.code or "", "11_rehearsal.ipynb", "not the machine's")
+    (task.folder.attempts / "12_apply.ipynb").write_text("{torn")
+    code = cells(final_notebook(task, desk.request(), NONE, []))[2]
+    assert [output.output_type for output in code.outputs] == ["stream", "display_data"]
+    assert code.outputs[0].text == "hello"
+
+
+def test_outputs_of_another_code_are_no_outputs_of_this_one(desk: Any) -> None:
+    task = story(desk, **FAILED)
+    run_notebook(desk, task, "print('other')", "10_execution.ipynb", "other")
+    assert cells(final_notebook(task, desk.request(), NONE, []))[2].outputs == []
 
 
 def test_the_same_execution_gives_the_same_bytes(desk: Any) -> None:
     task, request = story(desk), desk.request()
-    assert final_notebook(task, request, [], []) == final_notebook(task, request, [], [])
+    assert final_notebook(task, request, NONE, []) == final_notebook(task, request, NONE, [])
     assert attempt_notebook(task.notebook, "x", "y") == attempt_notebook(task.notebook, "x", "y")
 
 
@@ -259,8 +387,9 @@ def test_foreign_words_take_no_effect_in_the_final_notebook(desk: Any) -> None:
         operator=HOSTILE[:128],
         comment=HOSTILE,
     )
-    write = PlannedWrite(
-        channel=HOSTILE, value=HOSTILE, value_known=True, line=1, description=HOSTILE
+    write = PlannedWrite(channel=HOSTILE, old=HOSTILE, new=HOSTILE, state=HOSTILE)
+    channel = PlannedChannel(
+        channel=HOSTILE, description=HOSTILE, units=HOSTILE, alarm=HOSTILE, why_not=HOSTILE
     )
     task = story(
         desk,
@@ -269,13 +398,47 @@ def test_foreign_words_take_no_effect_in_the_final_notebook(desk: Any) -> None:
         warnings=[HOSTILE],
         decisions=[record],
         model={HOSTILE: HOSTILE},
-        plan=Plan(writes=[write]),
+        plan=Plan(
+            kind=PlanKind.INCOMPLETE,
+            writes=[write],
+            channels=[channel],
+            problem=HOSTILE,
+            reads=[HOSTILE],
+            unknown=[HOSTILE],
+            machine=[MachineState(channel="M", op=">", value=HOSTILE, reads=HOSTILE, holds=False)],
+        ),
+        verified=[
+            VerifiedChannel(
+                channel=HOSTILE,
+                written=HOSTILE,
+                accepted=False,
+                device=HOSTILE,
+                outcome=FollowOutcome.UNREADABLE,
+                alarm=HOSTILE,
+            )
+        ],
+        changes=[LeftChange(channel=HOSTILE, before=HOSTILE, restorable=False, why_not=HOSTILE)],
+        restored=RestoreReport(
+            channels=[
+                RestoredChannel(
+                    channel=HOSTILE, before=HOSTILE, outcome=RestoreOutcome.FAILED, reason=HOSTILE
+                )
+            ],
+            operator=HOSTILE,
+        ),
     )
     request = desk.request(user_query=HOSTILE, task_objective=HOSTILE)
     written = WriteRecord(
         channel=HOSTILE, old=HOSTILE, new=[HOSTILE], outcome=WriteOutcome.DIFFERS, read_back=HOSTILE
     )
-    for cell in cells(final_notebook(task, request, [written], [])):
+    for cell in cells(
+        final_notebook(
+            task,
+            request,
+            Evidence([written], [HOSTILE], JournalRecords(records=[{"event": HOSTILE}])),
+            [],
+        )
+    ):
         if cell.cell_type == "markdown":
             shown = outside_fences(cell.source)
             assert "<" not in shown
@@ -354,8 +517,14 @@ def test_the_notebook_of_a_reading_execution_runs_again(desk: Any) -> None:
     task = story(desk, code=READS)
     (task.folder.work / "data.csv").write_text("1,2")
     (task.folder.work / "context.json").write_text('{"n": 1}')
-    done = rerun(task, final_notebook(task, desk.request(), [], ["127.0.0.1:1"]))
+    done = rerun(task, final_notebook(task, desk.request(), NONE, ["127.0.0.1:1"]))
     assert "END {'n': 1, 'data': '1,2'} {'n': 1}" in done.stdout, done.stdout + done.stderr
+
+
+def test_a_declaration_of_the_code_does_nothing_in_the_notebook(desk: Any) -> None:
+    task = story(desk, code='plan("SR:X", -1, 1, 10)\nresults = {"declared": True}')
+    done = rerun(task, final_notebook(task, desk.request(), NONE, []))
+    assert "END {'declared': True}" in done.stdout, done.stdout + done.stderr
 
 
 WRITES = 'open("written", "w").close(); results = {}'
@@ -363,7 +532,7 @@ WRITES = 'open("written", "w").close(); results = {}'
 
 def test_the_notebook_of_a_writing_execution_refuses_to_run_again(desk: Any) -> None:
     task = story(desk, code=WRITES, wrote=True)
-    done = rerun(task, final_notebook(task, desk.request(), [], []))
+    done = rerun(task, final_notebook(task, desk.request(), NONE, []))
     assert "would write without gate" in done.stdout + done.stderr
     assert "END" not in done.stdout
     assert not list(task.folder.path.rglob("written"))
@@ -371,13 +540,13 @@ def test_the_notebook_of_a_writing_execution_refuses_to_run_again(desk: Any) -> 
 
 def test_the_notebook_of_a_writing_execution_runs_where_it_is_asked_to(desk: Any) -> None:
     task = story(desk, code=WRITES, wrote=True)
-    done = rerun(task, final_notebook(task, desk.request(), [], []), RUNPERMIT_RERUN_WRITES="1")
+    done = rerun(task, final_notebook(task, desk.request(), NONE, []), RUNPERMIT_RERUN_WRITES="1")
     assert "END {} {'n': 1}" in done.stdout, done.stdout + done.stderr
 
 
 def test_write_channel_of_the_notebook_refuses_by_itself(desk: Any) -> None:
     task = story(desk, code='write_channels({"SR:X": 1})\nresults = {}')
-    done = rerun(task, final_notebook(task, desk.request(), [], []))
+    done = rerun(task, final_notebook(task, desk.request(), NONE, []))
     assert "SR:X: writing from a notebook is refused" in done.stdout + done.stderr
 
 
@@ -385,5 +554,5 @@ def test_a_program_that_catches_refusals_re_runs(desk: Any) -> None:
     caught = "(ChannelLimitsViolationError, ZeroDivisionError)"
     code = f"try:\n    1 / 0\nexcept {caught}:\n    results = {{}}\nprint('END')\n"
     task = story(desk, code=code)
-    done = rerun(task, final_notebook(task, desk.request(), [], []))
+    done = rerun(task, final_notebook(task, desk.request(), NONE, []))
     assert "END" in done.stdout, done.stdout + done.stderr
