@@ -350,6 +350,18 @@ class Script:
 
     def workers(self, client: Client, **options: Any) -> list[Worker]:
         """The worker of the shared queue, with `options`, and that of the host."""
+        shared = Worker(
+            client,
+            task_queue=TASK_QUEUE,
+            workflows=[PythonExecution],
+            activities=[self.prepare, self.analyse],
+            interceptors=[FailureInterceptor(), NoTimeoutsOfTheTestServer()],
+            **options,
+        )
+        return [shared, self.host_worker(client)]
+
+    def host_worker(self, client: Client) -> Worker:
+        """The worker of the host alone."""
         here = [
             self.generate,
             self.rehearse,
@@ -361,24 +373,14 @@ class Script:
             self.restore,
             self.conclude,
         ]
-        return [
-            Worker(
-                client,
-                task_queue=TASK_QUEUE,
-                workflows=[PythonExecution],
-                activities=[self.prepare, self.analyse],
-                interceptors=[FailureInterceptor(), NoTimeoutsOfTheTestServer()],
-                **options,
-            ),
-            Worker(
-                client,
-                task_queue=host_queue(HOST),
-                activities=cast("list[Callable[..., Any]]", here),
-                interceptors=[FailureInterceptor()],
-                max_heartbeat_throttle_interval=timedelta(seconds=0.1),
-                default_heartbeat_throttle_interval=timedelta(seconds=0.1),
-            ),
-        ]
+        return Worker(
+            client,
+            task_queue=host_queue(HOST),
+            activities=cast("list[Callable[..., Any]]", here),
+            interceptors=[FailureInterceptor()],
+            max_heartbeat_throttle_interval=timedelta(seconds=0.1),
+            default_heartbeat_throttle_interval=timedelta(seconds=0.1),
+        )
 
 
 def time_skipping_server() -> str | None:
