@@ -54,7 +54,7 @@ class Permits:
         )
         if permit.issue not in ISSUES:
             why = f"A permit has no issue {permit.issue}"
-        elif first in self._sessions:
+        elif first in self._sessions and not self._sessions[first].finished.is_set():
             why = "Its first issue is in use"
         elif first not in self._index.used:
             why = "The journal does not know its first issue: ask for the verdict on it before"

@@ -229,13 +229,13 @@ async def test_sessions_are_bounded(start_gate: Any) -> None:
 
 async def test_no_session_opens_without_a_journal(start_gate: Any) -> None:
     with start_gate() as gate:
-        _exhaust(gate)
+        exhaust(gate)
         with pytest.raises(ServiceUnavailableError, match="journal"):
             async with gate.session("read_only"):
                 pass
 
 
-def _exhaust(gate: Any) -> None:
+def exhaust(gate: Any) -> None:
     """Let the gate's files grow no more, as on a full disk."""
     (file,) = Path(gate.journal_folder).glob("*.jsonl")
     size = file.stat().st_size
@@ -250,7 +250,7 @@ async def test_a_full_disk_stops_writes_and_no_reads(machine: Any, start_gate: A
             assert (await client.put_number(channel, 1)).status == 1
             await gate.journalled("confirmed")
             before = await machine.value("T:AO:PUTS")
-            _exhaust(gate)
+            exhaust(gate)
             for callback in (True, False):
                 answer = await client.put_number(channel, 2, callback=callback)
                 assert answer.violation == "NOT_ALLOWED"
