@@ -101,20 +101,20 @@ def _facts(then: PlannedChannel, now: PlannedChannel) -> Iterable[str]:
             f"{name} now reads {value_text(now.live, now.units, now.state)}, "
             f"was {value_text(then.live, then.units, then.state)}"
         )
-    for what, new, old in (
-        ("unit", now.units, then.units),
-        ("alarm", now.alarm, then.alarm),
-        ("reason to move by itself", now.moved_by, then.moved_by),
-    ):
-        if new != old:
-            yield (
-                f"{name} has the {what} {one_line(new, _TEXT_WIDTH) or 'none'} now, "
-                f"was {one_line(old, _TEXT_WIDTH) or 'none'}"
-            )
+    if then.units != now.units:
+        yield f"{name} is in {_words(now.units)} now, was in {_words(then.units)}"
+    if then.alarm != now.alarm:
+        yield f"{name} has the alarm {_words(now.alarm)} now, was {_words(then.alarm)}"
+    if then.moved_by != now.moved_by:
+        yield f"What else moves {name}: now {_words(now.moved_by)}, was {_words(then.moved_by)}"
     if then.exact is not now.exact:
         yield f"{name} must come exactly as planned {'now' if now.exact else 'no more'}"
     if then.restorable is not now.restorable:
         yield f"{name} {'can' if now.restorable else 'can no longer'} be put back now"
+
+
+def _words(text: str) -> str:
+    return one_line(text, _TEXT_WIDTH) or "none"
 
 
 def _values(then: PlannedChannel, now: PlannedChannel, before: Plan, after: Plan) -> Iterable[str]:

@@ -135,8 +135,8 @@ def test_what_the_plan_as_a_whole_changed(before: Plan, now: Plan, expected: lis
     ("facts", "expected"),
     [
         ({"alarm": "MAJOR"}, "A has the alarm MAJOR now, was none"),
-        ({"units": "mA"}, "A has the unit mA now, was A"),
-        ({"moved_by": "a loop"}, "A has the reason to move by itself a loop now, was none"),
+        ({"units": "mA"}, "A is in mA now, was in A"),
+        ({"moved_by": "a loop"}, "What else moves A: now a loop, was none"),
         ({"restorable": False}, "A can no longer be put back now"),
         ({"exact": True}, "A must come exactly as planned now"),
     ],
