@@ -84,8 +84,11 @@ def _channels(before: Plan, now: Plan) -> Iterable[str]:
     ranges = {declaration.channel for declaration in (*before.declared, *now.declared)}
     yield from (f"{name_text(name)} is in the plan now" for name in today if name not in then)
     yield from (f"{name_text(name)} was in the plan" for name in then if name not in today)
-    if [name for name in then if name in today] != [name for name in today if name in then]:
-        order = ", ".join(name_text(name) for name in today)
+    # What is declared may come in any.
+    stayed = (then.keys() & today.keys()) - ranges
+    order_now = [name for name in today if name in stayed]
+    if order_now != [name for name in then if name in stayed]:
+        order = ", ".join(name_text(name) for name in order_now)
         yield f"The channels come in another order: {one_line(order, _TEXT_WIDTH)}"
     for name, channel in then.items():
         if name in today:
@@ -110,7 +113,7 @@ def _facts(then: PlannedChannel, now: PlannedChannel) -> Iterable[str]:
     if then.exact is not now.exact:
         yield f"{name} must come exactly as planned {'now' if now.exact else 'no more'}"
     if then.restorable is not now.restorable:
-        yield f"{name} {'can' if now.restorable else 'can no longer'} be put back now"
+        yield f"{name} can {'now' if now.restorable else 'no longer'} be put back"
 
 
 def _words(text: str) -> str:

@@ -137,7 +137,7 @@ def test_what_the_plan_as_a_whole_changed(before: Plan, now: Plan, expected: lis
         ({"alarm": "MAJOR"}, "A has the alarm MAJOR now, was none"),
         ({"units": "mA"}, "A is in mA now, was in A"),
         ({"moved_by": "a loop"}, "What else moves A: now a loop, was none"),
-        ({"restorable": False}, "A can no longer be put back now"),
+        ({"restorable": False}, "A can no longer be put back"),
         ({"exact": True}, "A must come exactly as planned now"),
     ],
 )
@@ -149,7 +149,7 @@ def test_what_changed_of_what_is_known_of_a_channel(facts: dict[str, Any], expec
 
 def test_how_often_and_what_a_declared_channel_was_set_to_is_no_part_of_its_plan() -> None:
     before = plan(("A", 1.0), ("B", 1.0), declared=[RANGE])
-    now = plan(("A", -1.0), ("A", 0.5), ("B", 1.0), declared=[RANGE])
+    now = plan(("B", 1.0), ("A", -1.0), ("A", 0.5), declared=[RANGE])
 
     assert changes(before, now) == []
 

@@ -283,6 +283,20 @@ def test_without_a_tolerance_only_the_very_value_is_as_planned() -> None:
     assert session.refusal("A", 1.0 + 1e-9) is not None
 
 
+def test_a_long_array_that_is_not_told_may_not_be_written() -> None:
+    planned = recorded({"WAVE": LONG}, [("WAVE", LONG), ("WAVE", LONG)])
+    session = Envelope(planned.model_copy(update={"writes": planned.writes[:1]}))
+
+    said = forwarded(session, ("WAVE", LONG), ("WAVE", LONG))
+
+    assert [why is None for why in said] == [True, False]
+
+
+@pytest.mark.parametrize("facts", [{}, {"exact": True, "tolerance": 0.1}])
+def test_a_reason_tells_no_tolerance_where_there_is_none(facts: dict[str, Any]) -> None:
+    assert "tolerance" not in str(with_facts(low=0.0, high=1.0, **facts).drift("A", 0.05))
+
+
 ENTRIES = st.sampled_from(
     [
         None,
