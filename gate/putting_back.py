@@ -10,6 +10,7 @@ from gate.inhibit import Inhibit
 from gate.journal import Journal
 from gate.messages import Refusal, WriteOutcome, WriteRecord
 from gate.own_channels import OwnChannels, Setpoint
+from gate.rehearsal.description import why_not_restorable
 from gate.values import Dbr, Target, UnfitValueError, Value
 from gate.writing import Writer
 from runpermit.errors import ChannelLimitsViolationError
@@ -153,9 +154,7 @@ class PuttingBack:
 
     async def _put_back(self) -> RestoreOutcome:
         self._refuse_where_stopped()
-        self._refuse_never_intended(self._entry)
-        setpoint = await self._means.own.open(self._left.name)
-        target = await self._target(setpoint)
+        setpoint, target = await self._opened()
         ours = self._left.ours
         last = self._left.written if self._left.restoring else None
         while True:
@@ -185,32 +184,26 @@ class PuttingBack:
             why = self._session.stopped.result()
             raise _EndedError(RestoreOutcome.FAILED, f"the restore was stopped before: {why}")
 
-    def _refuse_never_intended(self, entry: ChannelLimitsConfig | None) -> None:
-        why = self._why_not
-        if not why and entry is not None and entry.restore is False:
-            why = "its entry in the limits database says restore: false"
-        if not why and as_value(self._left.before) is None:
-            why = "the journal does not hold all of what it was before"
-        if why:
-            raise _EndedError(RestoreOutcome.NOT_RESTORABLE, why)
-
-    async def _target(self, setpoint: Setpoint) -> Value:
-        """What it is to be set to, as its record's type demands."""
-        record = setpoint.record
-        if record.channel != self._left.channel:
-            raise _EndedError(
-                RestoreOutcome.FAILED, f"its name stands for the record {record.channel} now"
-            )
-        listed = self._entry is not None and self._entry.restore is True
-        if not listed and not _is_put_back(record.channel, record.target):
+    async def _opened(self) -> tuple[Setpoint, Value]:
+        """The channel, and what it is to be set to. Raises _EndedError where it is not to be."""
+        target = as_value(self._left.before)
+        if self._why_not:
+            raise _EndedError(RestoreOutcome.NOT_RESTORABLE, self._why_not)
+        if target is None:
             raise _EndedError(
                 RestoreOutcome.NOT_RESTORABLE,
-                "states, texts and fields are put back only where the limits database says "
-                "restore: true",
+                "the journal does not hold all of what it was before",
             )
-        before = as_value(self._left.before)
-        assert before is not None  # noqa: S101  (it was never intended otherwise)
-        return before
+        setpoint = await self._means.own.open(self._left.name)
+        if setpoint.record.channel != self._left.channel:
+            raise _EndedError(
+                RestoreOutcome.FAILED,
+                f"its name stands for the record {setpoint.record.channel} now",
+            )
+        why = why_not_restorable(setpoint.record, target, self._entry)
+        if why:
+            raise _EndedError(RestoreOutcome.NOT_RESTORABLE, why)
+        return setpoint, target
 
     async def _permitted(self) -> None:
         """Wait while nothing may be written on this host."""
@@ -290,11 +283,6 @@ def _steps(
         step = None if step is None else max(step - largest * _FLOAT_ROUNDING, _FLOAT_ROUNDING)
         relative = None if relative is None else max(relative - 2 * _FLOAT_ROUNDING, 0)
     return step, relative
-
-
-def _is_put_back(channel: str, target: Target) -> bool:
-    """Whether a channel without a word of the limits database is: a record's number, or many."""
-    return "." not in channel and not target.text and target.native not in {Dbr.ENUM, Dbr.STRING}
 
 
 def briefly(value: Any) -> Any:  # noqa: ANN401  (JSON, or what a channel reads)

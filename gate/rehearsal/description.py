@@ -91,7 +91,7 @@ async def facts_of(
     if loop == _CLOSED_LOOP and record.channel == record.name:
         source = await text_of_field(circuit, f"{record.name}.DOL")
         moved_by = f"its record is in closed loop (.OMSL) and takes its value from {source}"
-    why_not = _why_not_restorable(record, live.value, entry)
+    why_not = why_not_restorable(record, live.value, entry)
     entry = entry or ChannelLimitsConfig()
     follows = [
         *([f"{record.name}.RBV"] if is_motor(record) else []),
@@ -129,7 +129,8 @@ def is_exact(record: Record, value: Value) -> bool:
     )
 
 
-def _why_not_restorable(record: Record, value: Value, entry: ChannelLimitsConfig | None) -> str:
+def why_not_restorable(record: Record, value: Value, entry: ChannelLimitsConfig | None) -> str:
+    """Why what was written to a channel can't be put back, empty where it can."""
     if entry is not None and entry.restore is not None:
         return "" if entry.restore else "restore: false in the limits database"
     if is_busy(record):

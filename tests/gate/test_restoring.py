@@ -139,9 +139,9 @@ async def test_where_nobody_knows_what_became_of_a_write_both_values_are_ours(
     ("channel", "value", "limits", "reason"),
     [
         ("T:AO", 2.0, {"T:AO": {"restore": False}}, "restore: false"),
-        ("T:MB", 1, {}, "states, texts and fields"),
-        ("T:SO", "new", {}, "states, texts and fields"),
-        ("T:F.HIGH", 3.0, {"T:F.HIGH": {}}, "states, texts and fields"),
+        ("T:MB", 1, {}, "a state: its limits"),
+        ("T:SO", "new", {}, "a text: its limits"),
+        ("T:F.HIGH", 3.0, {"T:F.HIGH": {}}, "a field: its limits"),
     ],
 )
 async def test_what_is_not_to_be_put_back_is_not_touched(
