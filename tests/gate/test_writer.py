@@ -9,14 +9,18 @@ from typing import Any
 
 import pytest
 
+from gate import writing
 from gate.attempt import Attempted
+from gate.enforcement import Enforcement
 from gate.frames import Command, Frame
 from gate.journal import JournalError
 from gate.messages import Refusal
 from gate.records import Record
 from gate.values import Dbr, Target
+from gate.watched_limits import LimitsBeingRead
 from gate.writing import Writer
 from runpermit.limits import LimitsFile
+from tests.gate.permits import planned
 
 RECORD = Record("A", "A", "ao", Target(Dbr.DOUBLE, 1))
 WRITE = Attempted("A", 1, Dbr.DOUBLE, 1, struct.pack(">d", 2.0))
@@ -72,10 +76,10 @@ def bench() -> Bench:
     return Bench()
 
 
-def judged(bench: Bench, tmp_path: Path) -> Any:
+def judged(bench: Bench, tmp_path: Path, limits: Any = None) -> Any:
     (tmp_path / "limits.json").write_text('{"A": {"min_interval": 0, "max_value": 5}}')
     writer: Any = Writer(
-        limits=LimitsFile(tmp_path / "limits.json"),
+        limits=limits or LimitsFile(tmp_path / "limits.json"),
         journal=bench,  # type: ignore[arg-type]
         inhibit=SimpleNamespace(refusal=lambda: bench.inhibited),  # type: ignore[arg-type]
         conditions=None,  # type: ignore[arg-type]
@@ -140,3 +144,45 @@ async def test_a_refusal_beyond_its_sessions_room_is_not_in_the_journal(
     bench.inhibited, bench.room = "an operator says so", False
     assert isinstance(await judged(bench, tmp_path), Refusal)
     assert bench.story == []
+
+
+async def test_limits_that_are_being_read_are_waited_for(bench: Bench, tmp_path: Path) -> None:
+    limits = SimpleNamespace(validator=LimitsBeingRead(None, unavailable_reason="it is being read"))
+    judging = judged(bench, tmp_path, limits)
+    await asyncio.sleep(0.05)
+    assert bench.story == []
+    limits.validator = LimitsFile(tmp_path / "limits.json").validator
+    bench.disk.set()
+    assert (await (await judging)).outcome == "confirmed"
+
+
+async def test_limits_that_stay_unread_let_nothing_pass(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writing, "_READING_SECONDS", 0.05)
+    limits = SimpleNamespace(validator=LimitsBeingRead(None, unavailable_reason="it is being read"))
+    refusal = await judged(bench, tmp_path, limits)
+    assert refusal.violation_type == "LIMITS_UNAVAILABLE"
+
+
+async def test_what_a_latch_or_guard_forbids_while_the_disk_is_slow_still_counts(
+    bench: Bench, tmp_path: Path
+) -> None:
+    plan = planned([("A", 2.0)], {"A": 1.0})
+    limits = LimitsFile(tmp_path / "limits.json")
+    guards = SimpleNamespace(refusal=lambda: None)
+    for kind, reason in (("latch", "NOT_ALLOWED"), ("guard", "CONDITION_FAILED")):
+        bench.story.clear()
+        bench.asked.clear()
+        bench.disk.clear()
+        judging = judged(bench, tmp_path, limits)
+        bench.enforcement = Enforcement(plan, limits.validator, guards)
+        await on_its_way(bench)
+        if kind == "latch":
+            bench.enforcement.latch("B", "is too high")
+        else:
+            guards.refusal = lambda: "it is hot"
+        bench.disk.set()
+        refusal = await judging
+        assert refusal.violation_type == reason
+        assert bench.story[1:] == ["write is on the disk", "not_forwarded", "refused"]
