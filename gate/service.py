@@ -108,8 +108,6 @@ async def serve(settings: Settings) -> None:
         await control.close()
         if channel is not None:
             await channel.close()
-        if model is not None:
-            model.close()
         reader.close()
         limits.close()
         directory.close()

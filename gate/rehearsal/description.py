@@ -103,7 +103,7 @@ async def facts_of(
         channel=record.channel,
         description=one_line(entry.description or description, _TOLD_CHARACTERS),
         units=one_line(entry.units or units, _TOLD_CHARACTERS),
-        live=as_planned(live.value),
+        live=await aside(record.target.count, as_planned, live.value),
         state=live.state,
         alarm=live.alarm,
         exact=is_exact(record, live.value),

@@ -24,6 +24,18 @@ class ModelLostError(ConnectionError):
     """The model does not answer, or does not take what it is set to."""
 
 
+class _Only(Directory):
+    """Finds every channel at one address: only the IOC there can say that it has none."""
+
+    def __init__(self, address: Address) -> None:
+        super().__init__([], [])
+        self._only = address
+
+    async def find(self, name: str) -> Address | None:
+        del name
+        return self._only
+
+
 class Model:
     """The model at `upstream`; one rehearsal at a time has it."""
 
@@ -31,7 +43,6 @@ class Model:
         self.upstream = upstream
         self._address = parse_address(upstream)
         self._array_bytes = array_bytes
-        self._directory = Directory([upstream], [])
         self._free = asyncio.Lock()
         self._holder = ""
 
@@ -58,13 +69,9 @@ class Model:
         return ModelUse(
             self.upstream,
             address,
-            OwnChannels(self._directory, self._array_bytes),
+            OwnChannels(_Only(address), self._array_bytes),
             self._free,
         )
-
-    def close(self) -> None:
-        """Search no more."""
-        self._directory.close()
 
     async def _reached(self) -> Address:
         try:

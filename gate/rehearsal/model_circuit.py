@@ -42,7 +42,10 @@ class ModelCircuit:
         """Open it there as well, if the model has it."""
         try:
             opened = await self._ioc.open(channel.name)
-        except (LookupError, IocLostError):
+        except LookupError:
+            return
+        except IocLostError:
+            self._lost()
             return
         self._sids[channel] = opened.sid
         self._ioc.sids[opened.sid] = channel.cid

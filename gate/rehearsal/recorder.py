@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from gate.messages import REPORT_BYTES, Rehearsed
 from gate.records import Record
 from gate.rehearsal.description import Live
-from gate.values import Received, Value
+from gate.rehearsal.judging import Judged
+from gate.values import Value
 from runpermit.limits import ChannelLimitsConfig, Condition
 from runpermit.models import MachineState, PlannedChannel, PlannedWrite
-from runpermit.models.plan import MAX_PLANNED_WRITES
-from runpermit.plans import as_planned, plan_tolerance
+from runpermit.models.plan import MAX_PLANNED_ELEMENTS, MAX_PLANNED_WRITES
+from runpermit.plans import plan_tolerance
 
 MOST_NAMES = 200
 _ROUNDED = 3  # digits of a second
@@ -51,8 +52,9 @@ class RecordedChannel:
         """Count one more write."""
         self._writes += 1
         self._last, self._last_state = planned, state
-        # That of many values is the largest of each one's.
-        tolerance = plan_tolerance(self._entry, self.live, (new,))
+        # That of many values is the largest of each one's; a long array has none.
+        short = not isinstance(new, tuple) or len(new) <= MAX_PLANNED_ELEMENTS
+        tolerance = plan_tolerance(self._entry, self.live, (new,)) if short else None
         known = self._tolerance
         self._tolerance = None if known is None or tolerance is None else max(known, tolerance)
         if isinstance(new, int | float) and not self._facts.exact:
@@ -128,18 +130,18 @@ class Recorder:
         """Remember what a channel was before its first write."""
         self.channels[channel.record.channel] = channel
 
-    def wrote(self, record: Record, old: Value, received: Received) -> None:
-        """Record a write that passed."""
+    def wrote(self, record: Record, judged: Judged, old: object, new: object) -> None:
+        """Record a write that passed, with its values as a plan tells them."""
         now = asyncio.get_running_loop().time()
         self._began = now if self._began is None else self._began
         self._count += 1
-        planned = as_planned(received.value)
-        self.channels[record.channel].add(old, received.value, planned, received.state or "")
+        received, state = judged.received, judged.received.state or ""
+        self.channels[record.channel].add(judged.old, received.value, new, state)
         write = PlannedWrite(
             channel=record.channel,
-            old=as_planned(old),
-            new=planned,
-            state=received.state or "",
+            old=old,
+            new=new,
+            state=state,
             after=round(now - self._began, _ROUNDED),
         )
         # Only the first ones, without a gap: what comes behind one that is left out is so too.

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from gate.aside import aside
 from gate.attempt import Attempted, RefusedError, brief, told
 from gate.client_channels import Channel
 from gate.conditions import holds
@@ -26,6 +27,7 @@ from runpermit.config import GateSettings
 from runpermit.errors import ChannelLimitsViolationError
 from runpermit.limits import Condition, LimitsFile, ViolationType
 from runpermit.models import MachineState
+from runpermit.plans import as_planned
 
 if TYPE_CHECKING:
     from gate.session import Session
@@ -85,7 +87,13 @@ class Rehearsal:
                 judged = await self._judged(channel, record, write)
             except RefusedError as refused:
                 return self.refused(refused)
-            self.recorder.wrote(record, judged.old, judged.received)
+            elements = judged.received.count
+            self.recorder.wrote(
+                record,
+                judged,
+                await aside(elements, as_planned, judged.old),
+                await aside(elements, as_planned, judged.received.value),
+            )
             changed = await self._follow(record, judged)
             await asyncio.gather(*(listener.tell(changed) for listener in self.listeners))
             return judged
@@ -197,7 +205,8 @@ class Rehearsal:
     async def _follow(self, record: Record, judged: Judged) -> set[str]:
         """Have the channel, and what follows it, read what they would. Which channels these are."""
         received = judged.received
-        found = following(record, judged.entry, received.value, self._motors.get(record.name))
+        motor = self._motors.get(record.name)
+        found = await aside(received.count, following, record, judged.entry, received.value, motor)
         found = await self._by_own_names(found)
         digits = self.recorder.channels[record.channel].digits
         shadows = {
@@ -245,26 +254,25 @@ class Rehearsal:
     async def _look_again(self) -> None:
         """Find out which of the written channels something else has moved meanwhile."""
         free = asyncio.Semaphore(_TOGETHER)
-        looks = [
-            asyncio.create_task(self._look(channel, free))
+        looks = {
+            asyncio.create_task(self._look(channel, free)): channel
             for channel in self.recorder.channels.values()
             if not channel.moved_by
-        ]
-        if looks:
-            _, late = await asyncio.wait(looks, timeout=_LOOK_SECONDS)
-            for look in late:
-                look.cancel()
+        }
+        if not looks:
+            return
+        done, late = await asyncio.wait(looks, timeout=_LOOK_SECONDS)
+        for look in late:
+            look.cancel()
+            looks[look].not_seen(f"no answer in {_LOOK_SECONDS:g} s")
+        for look in done:
+            if (error := look.exception()) is not None:
+                looks[look].not_seen(error)
 
     async def _look(self, channel: RecordedChannel, free: asyncio.Semaphore) -> None:
-        try:
-            async with free:
-                setpoint = await self._own.open(channel.used)
-                channel.seen((await setpoint.read()).value)
-        except asyncio.CancelledError:
-            channel.not_seen(f"no answer in {_LOOK_SECONDS:g} s")
-            raise
-        except (IocLostError, LookupError, UnfitValueError) as error:
-            channel.not_seen(error)
+        async with free:
+            setpoint = await self._own.open(channel.used)
+            channel.seen((await setpoint.read()).value)
 
 
 async def _motor(circuit: IocCircuit, name: str) -> Motor:
