@@ -149,11 +149,11 @@ def _findings(pending: PendingApproval, words: int) -> str:
 
 def _code(pending: PendingApproval, words: int, most: int) -> str:
     code = pending.code.rstrip("\n")
-    lines = code.count("\n") + 1
+    lines = "1 line" if "\n" not in code else f"{code.count(chr(10)) + 1} lines"
     shown = code if len(code) <= most else code[:most]
     rest = "" if shown is code else " (only its beginning: the whole is in the notebook below)"
     return (
-        f"#### Code, {lines} lines{rest}\n\n<details open><summary>show or hide</summary>"
+        f"#### Code, {lines}{rest}\n\n<details open><summary>show or hide</summary>"
         f"<pre>{preformatted(shown, _CODE_WIDTH)}</pre></details>\n\n"
         f"Notebook: {markdown(pending.notebook_path, min(300, 3 * words))}"
     )

@@ -1,10 +1,12 @@
 """The page of MACHINE LEFT CHANGED: what an execution left, and how to put it back."""
 
+import math
+
 from runpermit.models import LeftChange, PendingRestore
 from runpermit.page.answers import clicks, command_block
 from runpermit.page.layout import WIDTH, wrapped
 from runpermit.page.sizing import fitting
-from runpermit.page.values import value_text
+from runpermit.page.values import is_number, value_text
 from runpermit.text import fenced, markdown, one_line
 
 # From what reads well to what fits whatever is in it: channels and words shown, commands.
@@ -61,8 +63,20 @@ def _lines(change: LeftChange) -> list[str]:
     reads = "can't be read now" if change.reads is None else f"reads {value_text(change.reads)} now"
     values = [f"before {value_text(change.before)}", f"written {value_text(change.written)}", reads]
     lines = [one_line(change.channel, WIDTH), *wrapped(values)]
+    if _reads_other(change):
+        lines += wrapped(["! reads something else than was written"])
     if change.uncertain:
         lines += wrapped(["! uncertain whether the last write arrived"])
     if not change.restorable:
         lines += wrapped([f"! can't be put back: {change.why_not or 'no reason is known'}"])
     return lines
+
+
+def _reads_other(change: LeftChange) -> bool:
+    """Whether somebody else may have set it since; records round what they are sent."""
+    written, reads = change.written, change.reads
+    if written is None or reads is None:
+        return False
+    if is_number(written) and is_number(reads):
+        return not math.isclose(written, reads, rel_tol=1e-6, abs_tol=1e-9)
+    return bool(written != reads)

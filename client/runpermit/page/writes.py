@@ -108,7 +108,7 @@ def _step(channel: PlannedChannel) -> str:
     allowed = f"{number_text(channel.max_step)} {unit_text(channel.units)}".strip()
     if channel.largest_step is None:
         return f"step at most {allowed}"
-    return f"step {channel.largest_step:.6g} of {allowed}"
+    return f"step {channel.largest_step:.6g} of at most {allowed}"
 
 
 def _marks(channel: PlannedChannel) -> list[str]:

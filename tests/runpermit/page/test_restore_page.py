@@ -1,6 +1,7 @@
 """The page of MACHINE LEFT CHANGED."""
 
 import html
+from typing import Any
 
 import pytest
 
@@ -42,6 +43,15 @@ def test_a_write_of_which_nobody_knows_and_a_channel_that_is_silent_are_marked()
 
     assert "can't be read now" in lines[1]
     assert "uncertain" in lines[2]
+
+
+@pytest.mark.parametrize(
+    ("reads", "marked"), [(0.3, False), (0.30000001192, False), (0.31, True), ("OFF", True)]
+)
+def test_a_channel_that_somebody_else_may_have_set_is_marked(reads: Any, *, marked: bool) -> None:
+    lines = change_lines(pending_restore([change(reads=reads)]))
+
+    assert ("! reads something else than was written" in " ".join(lines)) is marked
 
 
 def test_channels_that_are_not_shown_are_counted_and_the_page_says_where_all_are() -> None:

@@ -28,7 +28,7 @@ def test_a_write_tells_channel_now_new_and_change_then_device_share_and_limits()
     assert first.endswith("Δ +0.2 A")
     assert len(first) == 54
     assert " ".join(" ".join(rest).split()) == (
-        "Corrector 1, 10 % of range, limits -1 … 1 A step 0.2 of 0.5 A"
+        "Corrector 1, 10 % of range, limits -1 … 1 A step 0.2 of at most 0.5 A"
     )
 
 
