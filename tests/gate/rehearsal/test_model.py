@@ -154,6 +154,24 @@ async def test_a_model_that_is_lost_ends_the_rehearsal(
     assert (await machine.value("T:AO"), await machine.value("T:AO:PUTS")) == before
 
 
+async def test_a_model_that_is_frozen_is_not_taken_for_one_that_lacks_the_channel(
+    machine: Any, start_ioc: Any, start_gate: Any
+) -> None:
+    before = await machine.value("T:AO"), await machine.value("T:AO:PUTS")
+    with start_ioc() as ioc:
+        upstream = {"upstream": f"127.0.0.1:{ioc.port}"}
+        with start_gate(machine, rehearsal=upstream) as gate:
+            async with gate.session("rehearse") as kernel:
+                client = await kernel.circuit()
+                channel = await client.open("T:AO")
+                ioc.freeze()
+                assert (await client.put_number(channel, 1)).violation == "NOT_ALLOWED"
+                report = await kernel.session.close()
+    assert "rehearsal.upstream" in report.ended
+    assert report.rehearsed.writes == []
+    assert (await machine.value("T:AO"), await machine.value("T:AO:PUTS")) == before
+
+
 async def test_a_channel_that_the_model_lacks_is_shadowed_and_told(
     machine: Any, start_ioc: Any, start_gate: Any
 ) -> None:
