@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,8 @@ from runpermit.plans import same as exactly_same
 RESTORE = "restore-"
 """What the names of the gate's own sessions that put back begin with."""
 
+# As the journal writes it; in a text it would stand with backslashes.
+_OF = re.compile(rb'"of": (\d+)[,}]')
 # Of a longer text the journal has the beginning alone.
 _WHOLE_TEXT = 10_000
 # After these the record may still hold what it held before.
@@ -79,13 +82,15 @@ class ExecutionStory:
         return story
 
     def _read(self, directory: Path, execution: str) -> None:
-        marks = (json.dumps(execution).encode(), b'"of":')
+        name = json.dumps(execution).encode()
         for file in journal_files(directory):
             with file.open("rb") as opened:
                 for line in opened:
-                    if any(mark in line for mark in marks) and line.endswith(b"\n"):
+                    of = _OF.search(line)
+                    ours = of is not None and int(of[1]) in self._pending
+                    if (ours or name in line) and line.endswith(b"\n"):
                         record = json.loads(line)
-                        if record.get("execution") == execution or "of" in record:
+                        if ours or record.get("execution") == execution:
                             self.take(record)
 
     def take(self, record: Mapping[str, Any]) -> None:

@@ -5,7 +5,9 @@ import secrets
 from dataclasses import dataclass, field
 from typing import Any
 
+from gate.attempt import told
 from gate.execution_story import RESTORE, Left, as_value, equals
+from gate.guards import Guards
 from gate.inhibit import Inhibit
 from gate.journal import Journal
 from gate.messages import Refusal, WriteOutcome, WriteRecord
@@ -33,16 +35,19 @@ _WENT_WELL = frozenset({WriteOutcome.CONFIRMED, WriteOutcome.NOT_VERIFIED, Write
 class StillOurs:
     """What keeps the next write of a restore: it is refused where somebody else was faster.
 
-    `ours` are the values that the channel may have, as closely as `entry` says. A restore makes one
-    write at a time, so that nobody waits for `turn`.
+    `ours` are the values that the channel may have, as closely as `entry` says; `guards` must hold.
+    A restore makes one write at a time, so that nobody waits for `turn`.
     """
 
     ours: list[Any]
     entry: ChannelLimitsConfig | None
+    guards: Guards
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    def standing(self) -> None:
-        """Nothing is refused beforehand."""
+    def standing(self) -> tuple[ViolationType, str] | None:
+        """Why nothing at all may be written now, None where something may."""
+        why = self.guards.refusal()
+        return (ViolationType.CONDITION_FAILED, why) if why is not None else None
 
     def latch(self, channel: str, reason: str) -> None:
         """A refusal ends nothing here but its own channel."""
@@ -109,6 +114,7 @@ class Means:
     """What a restore works with."""
 
     own: OwnChannels
+    guards: Guards
     writer: Writer
     limits: LimitsFile
     inhibit: Inhibit
@@ -163,7 +169,7 @@ class PuttingBack:
             if reads == target:
                 mine = self._writes or self._left.restoring
                 return RestoreOutcome.RESTORED if mine else RestoreOutcome.UNCHANGED
-            kept = StillOurs(ours, self._entry)
+            kept = StillOurs(ours, self._entry, self._means.guards)
             why = kept.outside(self._left.channel, reads, target)
             if why is not None:
                 raise _EndedError(RestoreOutcome.ANOTHER_HAND, why)
@@ -207,17 +213,17 @@ class PuttingBack:
 
     async def _permitted(self) -> None:
         """Wait while nothing may be written on this host."""
-        told = False
+        waits = False
         while True:
             self._refuse_where_stopped()
             why = self._means.inhibit.refusal()
             if why is None:
                 return
-            if not told:
+            if not waits:
                 self._means.journal.note(
                     "restore_waits", **self._session.identity, channel=self._left.channel, why=why
                 )
-                told = True
+                waits = True
             await self._session.wait(seconds=INHIBITED_SECONDS)
 
     def _next(self, setpoint: Setpoint, reads: Value, target: Value) -> Value:
@@ -285,12 +291,10 @@ def _steps(
     return step, relative
 
 
-def briefly(value: Any) -> Any:  # noqa: ANN401  (JSON, or what a channel reads)
-    """A value as reports tell it: of a long one the beginning."""
-    if isinstance(value, list | tuple):
-        if len(value) <= _FIRST:
-            return list(value)
-        return {"_type": "array", "count": len(value), "first": list(value[:_FIRST])}
+def briefly(value: object) -> object:
+    """A value, or what the journal has of one, as reports tell it: of a long one the beginning."""
+    if isinstance(value, list | tuple) and len(value) > _FIRST:
+        return {"_type": "array", "count": len(value), "first": told(value[:_FIRST])}
     if isinstance(value, str) and len(value) > 50 * _FIRST:
         return value[: 50 * _FIRST] + "…"
-    return value
+    return told(value)

@@ -11,10 +11,12 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from gate.claims import Claims
 from gate.directory import Directory
 from gate.execution_story import ExecutionStory
+from gate.guards import Guards
 from gate.inhibit import Inhibit
 from gate.journal import Journal
 from gate.own_channels import OwnChannels
 from gate.putting_back import Means, PuttingBack, RestoreSession
+from gate.watched_channel import WatchedIocs
 from gate.writing import Writer
 from runpermit.config import Settings
 from runpermit.errors import ContainerConfigurationError, ServiceUnavailableError
@@ -31,6 +33,7 @@ class Restorer:
         self,
         *,
         directory: Directory,
+        iocs: WatchedIocs,
         writer: Writer,
         journal: Journal,
         limits: LimitsFile,
@@ -40,6 +43,7 @@ class Restorer:
         is_applying: Callable[[str], bool],
     ) -> None:
         self._directory = directory
+        self._iocs = iocs
         self._writer = writer
         self._journal = journal
         self._limits = limits
@@ -81,7 +85,7 @@ class Restorer:
             channels = [one.channel for one in left]
             async with (
                 self._claims.hold(execution, channels, self._quotas.claim_wait),
-                self._means() as means,
+                self._means(session) as means,
             ):
                 putting = [
                     PuttingBack(one, story.why_not.get(one.channel, _NOT_PLANNED), session, means)
@@ -110,12 +114,21 @@ class Restorer:
             del self._running[execution]
 
     @contextlib.asynccontextmanager
-    async def _means(self) -> AsyncIterator[Means]:
+    async def _means(self, session: RestoreSession) -> AsyncIterator[Means]:
+        """What it works with; a guard that is violated ends it."""
+        guards = await Guards.open(self._quotas.guards, self._iocs)
+
+        def end(violated: asyncio.Future[str]) -> None:
+            if not violated.cancelled():
+                session.stop(violated.result())
+
+        guards.violated.add_done_callback(end)
         own = OwnChannels(self._directory, self._quotas.array_bytes)
         try:
-            yield Means(own, self._writer, self._limits, self._inhibit, self._journal)
+            yield Means(own, guards, self._writer, self._limits, self._inhibit, self._journal)
         finally:
             own.close()
+            await guards.close()
 
     async def _put_back(
         self, putting: list[PuttingBack], session: RestoreSession

@@ -86,6 +86,7 @@ async def serve(settings: Settings) -> None:
             ),
             restorer=Restorer(
                 directory=directory,
+                iocs=watched,
                 writer=writer,
                 journal=journal,
                 limits=limits,

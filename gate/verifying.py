@@ -1,6 +1,7 @@
 """After an apply: whether setpoints read what they were set to last, and devices went there."""
 
 import asyncio
+import math
 from dataclasses import dataclass
 
 from gate.directory import Directory
@@ -100,7 +101,9 @@ class Verifier:
         written = as_value(left.written)
         if readback is None or isinstance(written, str | tuple | None):
             return _Device(FollowOutcome.UNCHECKED)
-        expected = written * readback.scale + readback.offset
+        expected = float(written) * readback.scale + readback.offset
+        if not math.isfinite(expected):
+            return _Device(FollowOutcome.UNREADABLE)
         allowed = readback.tolerance
         if allowed is None:
             allowed = tolerance(float(written), entry) * abs(readback.scale)
@@ -162,4 +165,6 @@ def _number(channel: WatchedChannel) -> float | None:
         value = channel.reading().value
     except LookupError:
         return None
-    return None if isinstance(value, str | tuple) else float(value)
+    if isinstance(value, str | tuple) or not math.isfinite(value):
+        return None
+    return float(value)

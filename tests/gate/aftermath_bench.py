@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ from gate.verifying import Verifier
 from gate.watched_channel import WatchedIocs
 from gate.writing import Writer
 from runpermit.config import ControlSystemSettings, GateSettings, Settings
-from runpermit.limits import LimitsFile
+from runpermit.limits import Condition, LimitsFile
 from runpermit.models import RestoredChannel, RestoreReport
 
 ARRAY_BYTES = 1024 * 1024
@@ -44,11 +44,11 @@ class Program:
 class Bench:
     """All that a restore needs of a gate, in this process."""
 
-    def __init__(self, folder: Path, *ports: int) -> None:
+    def __init__(self, folder: Path, *ports: int, guards: Sequence[Condition] = ()) -> None:
         self.folder = folder
         self.settings = Settings(
             control_system=ControlSystemSettings(writes_enabled=True),
-            gate=GateSettings(journal=folder / "journal", claim_wait=0.1),
+            gate=GateSettings(journal=folder / "journal", claim_wait=0.1, guards=list(guards)),
         )
         self.applying = False
         self.directory = Directory([f"127.0.0.1:{port}" for port in ports], [])
@@ -64,15 +64,17 @@ class Bench:
             inhibit=self.inhibit,
             conditions=ConditionReader(self.reader),
         )
+        iocs = WatchedIocs(self.directory)
         self.verifier = Verifier(
             directory=self.directory,
-            iocs=WatchedIocs(self.directory),
+            iocs=iocs,
             journal=self.journal,
             limits=limits,
             quotas=self.settings.gate,
         )
         self.restorer = Restorer(
             directory=self.directory,
+            iocs=iocs,
             writer=self.writer,
             journal=self.journal,
             limits=limits,
@@ -129,8 +131,10 @@ class Bench:
 
 
 @asynccontextmanager
-async def bench_for(folder: Path, *ports: int) -> AsyncIterator[Bench]:
-    bench = Bench(folder, *ports)
+async def bench_for(
+    folder: Path, *ports: int, guards: Sequence[Condition] = ()
+) -> AsyncIterator[Bench]:
+    bench = Bench(folder, *ports, guards=guards)
     try:
         yield bench
     finally:

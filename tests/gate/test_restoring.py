@@ -11,6 +11,7 @@ import pytest
 from demo.stack import free_port
 from gate.values import Value
 from runpermit.errors import ContainerConfigurationError, ServiceUnavailableError
+from runpermit.limits import Condition
 from tests.gate.aftermath_bench import Bench, bench_for, until
 
 
@@ -77,6 +78,13 @@ async def test_floats_are_not_rounded_past_their_step(bench: Bench, machine: Any
     channel = await bench.only()
     assert (channel.outcome, channel.reason) == ("restored", "")
     assert await machine.value("T:ONE:FLOAT") == 1000
+
+
+async def test_what_reads_no_number_is_told(bench: Bench, machine: Any) -> None:
+    await bench.apply(("T:AO", 2.0))
+    await machine.set("T:AO", float("nan"))
+    channel = await bench.only()
+    assert (channel.outcome, channel.reads) == ("another_hand", {"_type": "float", "value": "nan"})
 
 
 async def test_what_reads_as_before_is_not_written(bench: Bench, machine: Any) -> None:
@@ -264,6 +272,40 @@ async def test_inhibited_on_the_way_it_stands_still_and_then_goes_on(
     channel = await restoring
     assert (channel.outcome, channel.writes) == ("restored", 2)
     assert await machine.value("T:AO") == 1
+
+
+GUARD = Condition.model_validate({"channel": "T:PERMIT", "op": "==", "value": "yes"})
+
+
+async def test_where_a_guard_does_not_hold_nothing_is_put_back(
+    machine: Any, tmp_path: Path
+) -> None:
+    await machine.set("T:AO", 1)
+    async with bench_for(tmp_path, machine.port, guards=[GUARD]) as bench:
+        await bench.apply(("T:AO", 2.0))
+        await machine.set("T:PERMIT", 0)
+        channel = await bench.only()
+        await machine.set("T:PERMIT", 1)
+        assert channel.outcome == "failed"
+        assert "The guard T:PERMIT == 'yes' does not hold" in channel.reason
+        assert await machine.value("T:AO") == 2
+        assert (await bench.only()).outcome == "restored"
+
+
+async def test_a_guard_that_is_violated_on_the_way_ends_it(machine: Any, tmp_path: Path) -> None:
+    await machine.set("T:AO", 1)
+    async with bench_for(tmp_path, machine.port, guards=[GUARD]) as bench:
+        await bench.apply(("T:AO", 2.0))
+        bench.set_limits({"T:AO": {"max_step": 0.1, "min_interval": 0.2}})
+        restoring = asyncio.create_task(bench.only())
+        await until(lambda: len(bench.steps()) == 2)
+        await machine.set("T:PERMIT", 0)
+        async with asyncio.timeout(0.3):
+            channel = await restoring
+        await machine.set("T:PERMIT", 1)
+        assert channel.outcome == "failed"
+        assert "The guard T:PERMIT == 'yes' does not hold" in channel.reason
+        assert len(bench.steps()) == 2
 
 
 async def test_cancelled_it_ends_behind_the_write_under_way_and_goes_on_when_asked_again(

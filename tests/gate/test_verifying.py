@@ -128,6 +128,16 @@ async def test_a_device_that_can_not_be_read_is_told(bench: Bench, device: str) 
     assert (channel.accepted, channel.outcome, channel.device_reads) == (True, "unreadable", None)
 
 
+async def test_what_is_no_number_is_no_answer(bench: Bench, machine: Any) -> None:
+    bench.set_limits({"T:AO": readback("T:AO2", settle_time=0.1)})
+    await bench.apply(("T:AO", 2.0))
+    for channel in ("T:AO", "T:AO2"):
+        await machine.set(channel, float("nan"))
+    told = await only(bench)
+    assert (told.accepted, told.reads) == (False, {"_type": "float", "value": "nan"})
+    assert (told.outcome, told.device_reads) == ("unreadable", None)
+
+
 async def test_arrays_are_compared_whole_and_follow_nothing(bench: Bench, machine: Any) -> None:
     bench.set_limits({"T:A:DOUBLE": readback()})
     await bench.apply(("T:A:DOUBLE", (1.0, 2.0)))
