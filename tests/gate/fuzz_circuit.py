@@ -29,6 +29,7 @@ with (
     from gate.frames import OWN_IDS, PROTOCOL, Command, Frame, FrameReader, pack, text_of
     from gate.ioc_circuit import IocCircuit
     from gate.messages import SessionMode
+    from gate.rehearsal.rehearsal import Facilities, Rehearsal
     from gate.writing import Writer
 from runpermit.config import GateSettings
 from runpermit.limits import LimitsFile
@@ -78,6 +79,7 @@ class WatchingIoc(IocCircuit):
     """The gate's end of a circuit, and the IOC behind it, which asserts what it may receive."""
 
     writes = 0
+    rehearsed = 0
     may_write = True
 
     async def _connect(self) -> None:
@@ -159,7 +161,7 @@ class WatchingIoc(IocCircuit):
         self._say(pack(Command.READ_NOTIFY, frame.dtype, len(values), 1, frame.p2, payload))
 
     def _write(self, frame: Frame) -> None:
-        assert WatchingIoc.may_write, "a write in a read-only session"
+        assert WatchingIoc.may_write, "a write in a session that may not write"
         name = self._open[frame.p1]
         dtype, most = CHANNELS[name]
         assert frame.dtype == dtype
@@ -191,13 +193,14 @@ class _Journal:
 class _Session:
     def __init__(self, shared: Any, mode: SessionMode) -> None:
         self.shared = shared
-        self.opening = SimpleNamespace(mode=mode)
+        self.name = "s"
+        self.opening = SimpleNamespace(mode=mode, guards=[])
         self.identity: dict[str, object] = {}
         self.enforcement = None
         self.circuits: set[ClientCircuit] = set()
         self.channels = 0
         self.port = 5064
-        self.rehearsal = None
+        self.rehearsal: Rehearsal | None = None
         self.is_open = True
         self.may_write = mode is SessionMode.APPLY
         self.tasks: set[asyncio.Task[Any]] = set()
@@ -229,6 +232,7 @@ class _Session:
     def note(self, _: str) -> None: ...
 
 
+MODES = {0: SessionMode.READ_ONLY, 1: SessionMode.REHEARSE}
 COMMANDS = [0, 1, 2, 4, 4, 6, 8, 9, 10, 12, 15, 18, 19, 19, 19, 20, 21, 23, 3, 27]
 IDS = [1, 2, 3, 4, 5, 0, 7, OWN_IDS, 2**32 - 1]
 NAMES = [b"A\0", b"M\0", b"W\0", b"xyz\0", b"A.NAME$\0", b"\0", b"A b\0", b"A" * 300]
@@ -275,11 +279,13 @@ async def circuit_with(data: bytes, limits: LimitsFile) -> None:
     quotas = GateSettings(channels_per_session=4, array_bytes=2048)
     directory = SimpleNamespace(forget=lambda _: None)
     shared = SimpleNamespace(directory=directory, writer=writer, quotas=quotas, circuits={})
-    WatchingIoc.may_write = not data or data[0] % 8 != 0
-    WatchingIoc.writes = 0
-    session = _Session(
-        shared, SessionMode.APPLY if WatchingIoc.may_write else SessionMode.READ_ONLY
-    )
+    mode = MODES.get(data[0] % 8, SessionMode.APPLY) if data else SessionMode.APPLY
+    WatchingIoc.may_write = mode is SessionMode.APPLY
+    WatchingIoc.writes = WatchingIoc.rehearsed = 0
+    session = _Session(shared, mode)
+    if mode is SessionMode.REHEARSE:
+        facilities = Facilities(directory, limits, None, journal, quotas)  # type: ignore[arg-type]
+        session.rehearsal = Rehearsal(session, facilities, None)  # type: ignore[arg-type]
     heard = FrameReader(2**20)
     circuit = ClientCircuit(session)  # type: ignore[arg-type]
     transport = Transport(heard.feed)
@@ -300,6 +306,10 @@ async def circuit_with(data: bytes, limits: LimitsFile) -> None:
     assert session.channels == len(circuit.channels._channels) + len(circuit.channels._opening)
     assert 0 <= session.channels <= 4
     assert WatchingIoc.writes == journal.intended, "forwarded without a record"
+    if session.rehearsal is not None:
+        rehearsed = session.rehearsal.recorder.rehearsed("")
+        assert all(write.new <= HIGHEST for write in rehearsed.writes if write.channel == "A")
+        WatchingIoc.rehearsed = len(rehearsed.writes)
     circuit.connection_lost(None)
     await settled(session)
     assert (session.channels, session.circuits, shared.circuits) in (
@@ -314,7 +324,7 @@ async def settled(session: _Session) -> None:
         await asyncio.sleep(0)
         if all(task.done() for task in session.tasks):
             break
-    for _ in range(5):
+    for _ in range(30):  # a rehearsing circuit asks what stands behind each channel
         await asyncio.sleep(0)
     for task in session.tasks:
         assert task.done(), task

@@ -34,10 +34,11 @@ WRITE_10_5 = bytes([12, 6, 1, 0, 0, 130])
 def test_the_fuzzer_reaches_the_ioc_and_the_judge(fuzzer: Fuzzer) -> None:
     written = []
     in_a_read_only_session = bytes([24, *WRITE_9_5[1:]])
-    for operation in (WRITE_9_5, WRITE_10_5, in_a_read_only_session):
+    in_a_rehearsal = bytes([33, *WRITE_9_5[1:]])
+    for operation in (WRITE_9_5, WRITE_10_5, in_a_read_only_session, in_a_rehearsal):
         fuzzer(operation * 2)
-        written.append(WatchingIoc.writes)
-    assert written == [2, 0, 0]
+        written.append((WatchingIoc.writes, WatchingIoc.rehearsed))
+    assert written == [(2, 0), (0, 0), (0, 0), (0, 2)]
 
 
 @settings(max_examples=400, deadline=None)
