@@ -29,7 +29,7 @@ def timeline(
     for write, wait in zip(writes, believed, strict=False):
         arrives = write.after + wait
         time = times[-1] + max(arrives - arrived, 0.0) if times else 0.0
-        arrived = max(arrives, arrived) if times else arrives
+        arrived = arrives
         if write.channel in last:
             time = max(time, last[write.channel] + intervals.get(write.channel, 0.0))
         last[write.channel] = time

@@ -1,4 +1,5 @@
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -7,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runpermit.limits import ChannelLimitsConfig
-from runpermit.models.plan import Declaration, Plan, PlanKind, PlannedChannel
+from runpermit.models.plan import Declaration, Plan, PlanKind, PlannedChannel, PlannedWrite
 from runpermit.plans import build_plan
 from tests.runpermit.plans.recorded import AT, LIVE, WRITES, recorded, unhurried
 
@@ -71,6 +72,14 @@ def test_numbers_that_are_left_out_are_told_by_their_range() -> None:
     assert (plan.left_out, plan.count) == (1, 3)
 
 
+def test_extremes_do_not_tell_of_arrays() -> None:
+    plan = recorded(MACHINE, [("WAVE", (1.0, 2.0))])
+    facts = {"low": 0.0, "high": 2.0, "last": 1.0, "writes": 2}
+    channel = plan.channels[0].model_copy(update=facts)
+
+    assert built([], [channel], list(plan.writes), "").kind is PlanKind.INCOMPLETE
+
+
 def test_a_range_can_not_be_declared_for_what_comes_exactly() -> None:
     declared = Declaration(channel="MODE", low=0, high=3, max_writes=5)
     plan = recorded(MACHINE, [], declared=[declared])
@@ -79,17 +88,22 @@ def test_a_range_can_not_be_declared_for_what_comes_exactly() -> None:
     assert "MODE is declared as a range" in plan.problem
 
 
-def built(declared: list[Declaration], channels: list[PlannedChannel]) -> Plan:
+def built(
+    declared: list[Declaration],
+    channels: list[PlannedChannel],
+    writes: Sequence[PlannedWrite] = (),
+    problem: str = "it failed.",
+) -> Plan:
     return build_plan(
-        writes=[],
-        left_out=0,
+        writes=writes,
+        left_out=sum(channel.writes for channel in channels) - len(writes),
         channels=channels,
         reads=[],
         unknown=[],
         machine=[],
         upstream="",
         declared=declared,
-        problem="it failed.",
+        problem=problem,
         waits=None,
         at=None,
     )
@@ -109,8 +123,9 @@ def test_a_channel_that_can_not_be_read_makes_a_plan_incomplete() -> None:
     assert "A can't be read" in plan.problem
 
 
-def test_the_waits_that_were_shortened_are_told_in_full() -> None:
-    plan = recorded(MACHINE, [("A", 1.0), ("B", 1.0), ("A", 2.0)], after=[0, 1, 2], waits=[3, 8, 8])
+@pytest.mark.parametrize("waits", [[3, 8, 8], [0, 5, 5], (0.0, 5.0, 5.0)])
+def test_the_waits_that_were_shortened_are_told_in_full(waits: list[float]) -> None:
+    plan = recorded(MACHINE, [("A", 1.0), ("B", 1.0), ("A", 2.0)], after=[0, 1, 2], waits=waits)
 
     assert times(plan) == [0, 6, 7]
     assert plan.seconds == 7
@@ -149,10 +164,11 @@ def test_a_write_waits_for_its_channel_and_what_follows_waits_with_it() -> None:
 
 
 def test_writes_that_are_left_out_take_at_least_their_intervals() -> None:
-    plan = recorded(MACHINE, [("A", float(n)) for n in range(10)], told=3, entry=SLOW)
+    writes = [("B", 1.0), *(("A", float(n)) for n in range(10))]
+    plan = recorded(MACHINE, writes, told=3, entry=SLOW)
 
-    assert times(plan) == [0, 2, 4]
-    assert plan.seconds == 4 + 7 * 2
+    assert times(plan) == [0, 1, 3]
+    assert plan.seconds == 3 + 8 * 2
 
 
 def test_writes_that_are_left_out_take_at_least_their_waits() -> None:
