@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import signal
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -175,7 +174,8 @@ async def test_a_write_whose_ioc_was_lost_is_uncertain_and_can_not_be_read(
     start_ioc: Any, start_gate: Any
 ) -> None:
     """The record is busy with a put callback: its IOC has the next one, and has not taken it."""
-    with start_ioc("--prefix", "C:") as ioc, start_gate(ioc, enforced=True) as gate:
+    limits = {"C:SLOW.A": {}}
+    with start_ioc("--prefix", "C:") as ioc, start_gate(ioc, limits=limits, enforced=True) as gate:
         permit = await gate.permit(planned([("C:SLOW.A", 1.0), ("C:SLOW.A", 2.0)]))
         async with gate.session(permit=permit) as kernel:
             for number in (1.0, 2.0):
@@ -413,7 +413,7 @@ def test_a_story_with_a_record_that_can_not_be_read_is_not_told(tmp_path: Path, 
     found = index(tmp_path, CONSUMED)
     with (tmp_path / "2026-01.jsonl").open("a") as file:
         file.write(line + "\n")
-    with pytest.raises(ValueError, match="malformed|Expecting"):
+    with pytest.raises(ValueError, match=r"malformed|Expecting"):
         found.story("p")
 
 
