@@ -190,7 +190,7 @@ async def test_a_write_whose_ioc_was_lost_is_uncertain_and_can_not_be_read(
         said = await gate.client.verdict(permit.id, "e")
     assert (said.verdict, said.forwarded) == ("partial", 2)
     assert [(w.outcome, w.read_back) for w in said.writes] == [
-        ("confirmed", 1.0),
+        ("alarm", 1.0),  # it was never processed before
         ("uncertain", None),
     ]
     (change,) = said.changes
