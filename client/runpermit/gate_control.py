@@ -50,7 +50,10 @@ def ask(socket_path: Path, request: dict[str, Any], timeout: float = 5.0) -> dic
 
 
 def _asked(socket_path: Path, line: bytes, deadline: float) -> bytes:
-    """One line there, one line back, at most ANSWER_BYTES of it."""
+    """One line there, one line back, at most ANSWER_BYTES of it.
+
+    Empty lines before it say that the gate is at work.
+    """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as gate:
         gate.settimeout(_left(deadline))
         gate.connect(str(socket_path))
@@ -61,7 +64,7 @@ def _asked(socket_path: Path, line: bytes, deadline: float) -> bytes:
             chunk = gate.recv(_CHUNK)
             if not chunk:
                 raise ConnectionResetError("it closed the connection without an answer")
-            answer += chunk
+            answer += chunk if answer else chunk.lstrip(b"\n")
     return bytes(answer)
 
 

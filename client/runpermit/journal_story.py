@@ -1,7 +1,7 @@
 """Records of the gate's journal as lines for people (pure)."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from runpermit.models.approval import SHOWN_DIGITS
@@ -10,7 +10,9 @@ from runpermit.text import one_line
 
 _WIDTH = 300
 _CHAIN = {"seq", "at", "event", "prev", "session", "execution", "attempt", "of"}
-_ENDS = {"confirmed", "not_forwarded"}
+_WRITES = {"write", "stop_write"}
+_ENDS = {"confirmed", "not_forwarded", "stop_written"}
+_UNNAMED = "an unnamed operator"
 _TOLD_SEPARATELY = {"differs", "alarm", "uncertain"}
 
 Record = Mapping[str, Any]
@@ -20,7 +22,7 @@ def story(records: Iterable[Record]) -> list[str]:
     """A line each, in their order: a write together with what was noted of it later."""
     records = list(records)
     ends = {record.get("of"): record for record in records if record.get("event") in _ENDS}
-    writes = {record.get("seq") for record in records if record.get("event") == "write"}
+    writes = {record.get("seq") for record in records if record.get("event") in _WRITES}
     lines = []
     for record in records:
         if record.get("event") in _ENDS and record.get("of") in writes:
@@ -35,35 +37,90 @@ def _time(record: Record) -> str:
 
 
 def _words(record: Record, end: Record | None) -> str:
-    match record.get("event"):
-        case "write":
-            change = f"{value_text(record.get('old'))} → {value_text(record.get('new'))}"
-            return f"write {record.get('channel')}: {change}, {_end(end)}"
-        case "refused":
-            return (
-                f"REFUSED {record.get('channel')} = {value_text(record.get('value'))}: "
-                f"{record.get('violation_type')}, {record.get('reason')}"
-            )
-        case "session_opened":
-            permit = f", permit {_short(record['permit'])}" if record.get("permit") else ""
-            return f"session {record.get('session')} opened: {record.get('mode')}{permit}"
-        case "session_closed":
-            counts = f"{record.get('forwarded')} forwarded, {record.get('refused')} refused"
-            return f"session {record.get('session')} closed: {counts}"
-        case "permit_consumed":
-            return (
-                f"permit {_short(record.get('permit'))} consumed: revision "
-                f"{_short(record.get('revision'))}, number {record.get('number')}, issue "
-                f"{record.get('issue')}, by {record.get('operator') or 'an unnamed operator'} "
-                f"({record.get('assurance')})"
-            )
-    return _others(record)
+    event = record.get("event")
+    if event == "write":
+        change = f"{value_text(record.get('old'))} → {value_text(record.get('new'))}"
+        return f"write {record.get('channel')}: {change}, {_end(end)}"
+    if event == "stop_write":
+        value = value_text(record.get("value"))
+        return f"STOP write {record.get('channel')}: {value}, {_end(end)}"
+    return _TELLERS.get(str(event), _others)(record)
+
+
+def _refused(record: Record) -> str:
+    return (
+        f"REFUSED {record.get('channel')} = {value_text(record.get('value'))}: "
+        f"{record.get('violation_type')}, {record.get('reason')}"
+    )
+
+
+def _opened(record: Record) -> str:
+    permit = f", permit {_short(record['permit'])}" if record.get("permit") else ""
+    return f"session {record.get('session')} opened: {record.get('mode')}{permit}"
+
+
+def _closed(record: Record) -> str:
+    counts = f"{record.get('forwarded')} forwarded, {record.get('refused')} refused"
+    why = f", ended by the gate: {record['ended']}" if record.get("ended") else ""
+    return f"session {record.get('session')} closed: {counts}{why}"
+
+
+def _consumed(record: Record) -> str:
+    return (
+        f"permit {_short(record.get('permit'))} consumed: revision "
+        f"{_short(record.get('revision'))}, number {record.get('number')}, issue "
+        f"{record.get('issue')}, by {record.get('operator') or _UNNAMED} "
+        f"({record.get('assurance')})"
+    )
+
+
+def _void(record: Record) -> str:
+    return f"permit {_short(record.get('permit'))} void: {record.get('reason')}"
+
+
+def _stopped(record: Record) -> str:
+    return f"STOPPED by {record.get('operator')}: {record.get('reason')}"
+
+
+def _verdict(record: Record) -> str:
+    told = f"{record.get('verdict')}, {record.get('forwarded')} forwarded"
+    why = f". {record['reason']}" if record.get("reason") else ""
+    return f"verdict on permit {_short(record.get('permit'))}: {told}{why}"
+
+
+def _verified(record: Record) -> str:
+    device = f", {record.get('device')}" if record.get("device") else ""
+    accepted = "accepted" if record.get("accepted") else "NOT ACCEPTED"
+    return (
+        f"verified {record.get('channel')}: reads {value_text(record.get('reads'))}, "
+        f"{accepted}{device} {_plain(record.get('outcome'))}"
+    )
+
+
+def _restore_started(record: Record) -> str:
+    return f"restore begun, asked for by {record.get('operator') or _UNNAMED}"
+
+
+def _restored(record: Record) -> str:
+    why = f", {record['reason']}" if record.get("reason") else ""
+    return (
+        f"put back {record.get('channel')}: {_plain(record.get('outcome'))}, "
+        f"reads {value_text(record.get('reads'))}{why}"
+    )
+
+
+def _restore_ended(record: Record) -> str:
+    whole = "everything is back" if record.get("complete") else "NOT everything is back"
+    why = f", stopped: {record['stopped']}" if record.get("stopped") else ""
+    return f"restore ended: {whole}{why}"
 
 
 def _end(end: Record | None) -> str:
     """What was noted of a write once it was over."""
     if end is None:
         return "NOT CONFIRMED: nobody knows whether it arrived"
+    if end.get("event") == "stop_written":
+        return "written"
     if end.get("event") == "not_forwarded":
         return "not forwarded"
     outcome = str(end.get("outcome"))
@@ -73,13 +130,33 @@ def _end(end: Record | None) -> str:
 
 
 def _others(record: Record) -> str:
+    """An event without words of its own: its name and fields."""
     fields = (
         f"{name}={json.dumps(value, ensure_ascii=False)}"
         for name, value in record.items()
         if name not in _CHAIN and value not in (None, "", [], {})
     )
-    return " ".join((str(record.get("event")).replace("_", " "), *fields))
+    return " ".join((_plain(record.get("event")), *fields))
 
 
-def _short(digits: Any) -> str:  # noqa: ANN401  (a record holds anything)
+_TELLERS: dict[str, Callable[[Record], str]] = {
+    "refused": _refused,
+    "session_opened": _opened,
+    "session_closed": _closed,
+    "permit_consumed": _consumed,
+    "permit_void": _void,
+    "stopped": _stopped,
+    "verdict": _verdict,
+    "verified": _verified,
+    "restore_started": _restore_started,
+    "restore_channel": _restored,
+    "restore_ended": _restore_ended,
+}
+
+
+def _plain(word: Any) -> str:  # noqa: ANN401  (a record holds anything)
+    return str(word).replace("_", " ")
+
+
+def _short(digits: Any) -> str:  # noqa: ANN401
     return str(digits)[:SHOWN_DIGITS]

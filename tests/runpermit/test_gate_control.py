@@ -79,6 +79,11 @@ def test_a_line_goes_there_and_the_object_comes_back(gate_socket: Serve) -> None
     assert heard == [request]
 
 
+def test_empty_lines_say_that_the_gate_is_at_work(gate_socket: Serve) -> None:
+    path = gate_socket(answering(b"\n", b"\n\n", b'\n{"done"', b": 1}\n"))
+    assert ask(path, {"do": "records"}) == {"done": 1}
+
+
 def test_what_the_gate_refuses_is_told_with_its_words(gate_socket: Serve) -> None:
     path = gate_socket(answering(b'{"error": "no", "category": "configuration"}\n'))
     with pytest.raises(GateRefusedError, match=r"^no$") as refused:

@@ -38,6 +38,14 @@ def test_a_write_without_an_end_is_uncertain_and_one_that_stayed_here_is_not() -
     assert kept.endswith("not forwarded")
 
 
+def test_a_stop_entry_that_the_gate_wrote_is_told_with_its_end() -> None:
+    stop = record("stop_write", 1, channel="M.STOP", value=1, stops=["M.VAL"])
+    assert story([stop, record("stop_written", 2, of=1)]) == [
+        "2026-01-01 03:12:05.123 STOP write M.STOP: 1, written"
+    ]
+    assert "NOT CONFIRMED" in story([stop])[0]
+
+
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
@@ -50,8 +58,24 @@ def test_a_write_without_an_end_is_uncertain_and_one_that_stayed_here_is_not() -
         ({"event": "permit_consumed", "permit": "ab" * 32, "revision": "cd" * 32, "number": 1,
           "issue": 1, "operator": "jd", "assurance": "claimed"},
          "permit ababab consumed: revision cdcdcd, number 1, issue 1, by jd (claimed)"),
-        ({"event": "restore_ended", "back": ["SR:X"], "left": []},
-         'restore ended back=["SR:X"]'),
+        ({"event": "session_closed", "session": "apply-1", "forwarded": 2, "refused": 0,
+          "ended": "a guard"}, "session apply-1 closed: 2 forwarded, 0 refused, ended by the gate: "
+         "a guard"),
+        ({"event": "permit_void", "permit": "ab" * 32, "reason": "never seen"},
+         "permit ababab void: never seen"),
+        ({"event": "stopped", "operator": "jd", "reason": "beam lost"},
+         "STOPPED by jd: beam lost"),
+        ({"event": "verdict", "permit": "ab" * 32, "verdict": "partial", "forwarded": 2,
+          "reason": ""}, "verdict on permit ababab: partial, 2 forwarded"),
+        ({"event": "verified", "channel": "SR:X", "reads": 0.3, "accepted": True,
+          "device": "SR:X:RB", "outcome": "not_followed"},
+         "verified SR:X: reads 0.3, accepted, SR:X:RB not followed"),
+        ({"event": "restore_started", "operator": "jd"}, "restore begun, asked for by jd"),
+        ({"event": "restore_channel", "channel": "SR:X", "reads": 2, "outcome": "another_hand",
+          "reason": "it reads 2"}, "put back SR:X: another hand, reads 2, it reads 2"),
+        ({"event": "restore_ended", "complete": False, "stopped": "by jd"},
+         "restore ended: NOT everything is back, stopped: by jd"),
+        ({"event": "odd_thing", "why": ["SR:X"], "left": []}, 'odd thing why=["SR:X"]'),
     ],
 )  # fmt: skip
 def test_every_event_is_told_in_words_and_an_unknown_one_with_its_fields(
