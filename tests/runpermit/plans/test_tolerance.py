@@ -11,6 +11,8 @@ from tests.runpermit.plans.recorded import ARRAYS, NUMBERS, unhurried
 
 EXACTLY = Verification(tolerance_absolute=0.0)
 
+MOST = (0.0,) * MAX_PLANNED_ELEMENTS
+
 
 def entry(**fields: object) -> ChannelLimitsConfig:
     return ChannelLimitsConfig.model_validate(fields)
@@ -32,6 +34,7 @@ def entry(**fields: object) -> ChannelLimitsConfig:
         (entry(verification=EXACTLY, max_step=0.2), 1.0, (11.0,), 0.2),
         (entry(verification=EXACTLY), (0.0, 1.0), ((0.5, 1.0), (0.0, 3.0)), 0.2),
         (entry(verification=EXACTLY), (), ((),), 0.0),
+        (entry(plan_tolerance=0.3), MOST, (MOST,), 0.3),
     ],
 )
 def test_the_tolerance(
