@@ -11,7 +11,7 @@ from gate.guards import Guards
 from gate.inhibit import Inhibit
 from gate.journal import Journal
 from gate.messages import Refusal, WriteOutcome, WriteRecord
-from gate.own_channels import OwnChannels, Setpoint
+from gate.own_channels import OwnChannels, Put, Setpoint
 from gate.rehearsal.description import why_not_restorable
 from gate.values import Dbr, Target, UnfitValueError, Value
 from gate.writing import Writer
@@ -263,17 +263,25 @@ class PuttingBack:
                 raise _EndedError(RestoreOutcome.ANOTHER_HAND, done.reason)
             raise _EndedError(RestoreOutcome.REFUSED, done.reason)
         self._writes += 1
-        await self._session.wait(put.answered, seconds=PUT_SECONDS)
+        record = await self._came_to_its_end(put, done)
+        if record.outcome in _WENT_WELL:
+            return record
+        self._reads = None
+        what = {
+            WriteOutcome.DIFFERS: f"reads {shown(record.read_back)}",
+            WriteOutcome.UNREADABLE: "can't be read back",
+        }.get(record.outcome, "its IOC was lost: nobody knows whether it took that")
+        raise _EndedError(RestoreOutcome.FAILED, f"it was set to {shown(value)}, and {what}")
+
+    async def _came_to_its_end(
+        self, put: Put, confirming: "asyncio.Task[WriteRecord]"
+    ) -> WriteRecord:
+        """What became of a write, once its record has done with it."""
+        await self._session.wait(confirming, put.answered, seconds=PUT_SECONDS)
+        if not confirming.done() or confirming.result().outcome in _WENT_WELL:
+            await self._session.wait(put.answered, seconds=PUT_SECONDS)
         put.forget()
-        record = await done
-        if record.outcome not in _WENT_WELL:
-            self._reads = None
-            raise _EndedError(
-                RestoreOutcome.FAILED,
-                f"it was set to {shown(value)}, which is {record.outcome}: it reads "
-                f"{shown(record.read_back)}",
-            )
-        return record
+        return await confirming
 
 
 def _steps(

@@ -14,7 +14,7 @@ import pytest
 
 from gate.frames import Command, pack
 from gate.values import Dbr, encode
-from runpermit.errors import PlanOutdatedError
+from runpermit.errors import PlanOutdatedError, ServiceUnavailableError
 from runpermit.limits import Condition
 from tests.gate.permits import planned
 from tests.gate.raw_client import EndedError
@@ -241,6 +241,27 @@ async def test_a_restore_ends_with_its_connection_and_goes_on_when_asked_again(
     assert (await enforcing.client.restore("in steps", "jd")).complete
     assert await machine.value("T:AO") == 1
     assert await machine.value("T:AO:PUTS") == puts + 10
+
+
+@pytest.mark.slow
+async def test_a_gate_that_is_killed_on_the_way_goes_on_after_its_restart(
+    machine: Any, start_gate: Any
+) -> None:
+    await machine.set("T:AO", 1)
+    with start_gate(machine, serve=False, enforced=True) as gate:
+        with gate.serving():
+            await applied(gate, "killed", T_AO=2.0)
+            gate.set_limits({"T:AO": {"max_step": 0.1, "min_interval": 0.1}})
+            puts = await machine.value("T:AO:PUTS")
+            restoring = asyncio.create_task(gate.client.restore("killed", "jd"))
+            await reads(machine, "T:AO", lambda value: value <= 1.7)
+            gate.running.kill()
+            with pytest.raises(ServiceUnavailableError):
+                await restoring
+        with gate.serving():
+            assert (await gate.client.restore("killed", "jd")).complete
+            assert await machine.value("T:AO") == 1
+            assert await machine.value("T:AO:PUTS") == puts + 10
 
 
 @pytest.mark.slow

@@ -381,6 +381,26 @@ async def test_a_lost_ioc_fails_its_channel_and_the_others_go_on(
             assert await ioc.value("R:AO") == 0
 
 
+@pytest.mark.slow
+async def test_an_ioc_that_freezes_on_the_way_fails_its_channel_and_can_be_gone_on_with(
+    start_ioc: Any, tmp_path: Path
+) -> None:
+    with start_ioc("--prefix", "R:") as ioc:
+        async with bench_for(tmp_path, ioc.port) as bench:
+            await bench.apply(("R:AO", 1.0))
+            bench.set_limits({"R:AO": {"max_step": 0.1, "min_interval": 0.1}})
+            restoring = asyncio.create_task(bench.only())
+            await until(lambda: len(bench.steps()) == 2)
+            ioc.freeze()
+            async with asyncio.timeout(4):
+                channel = await restoring
+            # Refused where it froze before the step was judged.
+            assert channel.outcome in {"failed", "refused"}
+            ioc.thaw()
+            assert (await bench.only()).outcome == "restored"
+            assert await ioc.value("R:AO") == 0
+
+
 async def test_a_record_that_takes_its_time_is_waited_for(bench: Bench) -> None:
     # As a motor does: its put callback comes when it is there, a second later here.
     bench.set_limits({"T:SLOW.A": {"restore": True}})
