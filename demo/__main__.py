@@ -23,7 +23,14 @@ from runpermit import (
     Verb,
 )
 from runpermit.models import PendingRestore
-from runpermit.page import change_lines, commands, question, restore_question, write_lines
+from runpermit.page import (
+    change_lines,
+    commands,
+    plan_warnings,
+    question,
+    restore_question,
+    write_lines,
+)
 from runpermit.text import one_line, visible
 
 _DIRECTORY = Path(os.environ.get("DEMO_DIRECTORY", ROOT / "demo-run")).resolve()
@@ -96,7 +103,7 @@ async def ask(client: RunpermitClient, execution: Execution, pending: PendingApp
     say(f"\n   IT WAITS FOR YOU: {question(pending.plan)}")
     for line in write_lines(pending.plan):
         say(f"      {line}")
-    for warning in pending.warnings:
+    for warning in [*plan_warnings(pending.plan), *pending.warnings]:
         say(f"      ! {warning}")
     await _answered(client, execution, pending, Verb.APPROVE, Verb.REJECT)
 

@@ -20,8 +20,9 @@ from runpermit.models import (
     Stage,
     WriteOutcome,
 )
+from runpermit.page import plan_warnings
 from runpermit.plans import groups
-from tests.system.machine import Machine, own_gate
+from tests.system.machine import COUNTERS, Machine, own_gate
 
 pytestmark = pytest.mark.slow
 
@@ -166,6 +167,9 @@ async def test_with_a_model_the_same_program_has_a_complete_plan(
     twin: tuple[Any, Machine], machine: Machine
 ) -> None:
     house, model = twin
+    # A facility's virtual accelerator follows its machine by itself.
+    for channel in [name for name in COUNTERS if name.startswith("SR:HCM")]:
+        await model.set(channel, await machine.number(channel))
     untouched = await model.counts()
     handle, pending = await rehearsed(house, machine, program("orbit_correction"))
     plan, before = pending.plan, await machine.counts()
@@ -205,7 +209,8 @@ async def test_an_array_is_planned_and_written_element_by_element(
     assert pending.plan.kind is PlanKind.COMPLETE
     assert write.new == pytest.approx([round(value * 1.05, 4) for value in start], abs=2e-4)
     [state] = pending.plan.machine
-    assert (state.channel, state.reads, state.holds) == ("SR:INTERLOCK", "OK", True)
+    assert (state.channel, state.holds) == ("SR:INTERLOCK", True)
+    assert "OK" in state.reads
     await applied(house, handle, pending)
     (end,) = await machine.read("SR:RF:RAMP")
     assert list(end) == write.new
@@ -237,7 +242,7 @@ async def test_a_tuner_that_a_feedback_moves_is_told_as_such(house: Any, machine
     assert (plan.kind, plan.count) == (PlanKind.COMPLETE, 3)
     [channel] = plan.channels
     assert channel.moved_by
-    assert any("SR:TUNER:SP" in warning for warning in pending.warnings)
+    assert any("SR:TUNER:SP" in warning for warning in plan_warnings(plan))
     result = await applied(house, handle, pending)
     assert await machine.since(before) == {"SR:TUNER:SP": 3}
     scan = result.execution_result.results["scan"]
