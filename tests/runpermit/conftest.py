@@ -48,6 +48,9 @@ from runpermit.models import (
 )
 from runpermit.names import TASK_QUEUE
 from runpermit.payloads import data_converter
+from tests.runpermit.gate_process import gate, runpermit
+
+__all__ = ["gate", "runpermit"]
 
 CODE = "write_channel('SR:HCM1', 0.2)\nresults = {'done': True}\n"
 FORGED = "write_channel('SR:HCM1', 99)\n"
