@@ -1,6 +1,7 @@
 """A time-skipping server, a real worker, and a script where a fault or a time is needed."""
 
 import asyncio
+import contextlib
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ from temporalio.api.common.v1 import Payload, Payloads, WorkflowExecution
 from temporalio.api.sdk.v1 import WorkflowMetadata
 from temporalio.api.workflowservice.v1 import SignalWorkflowExecutionRequest
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
+from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import (
     Interceptor,
@@ -500,31 +502,41 @@ class Running:
         self._environment = environment
 
     async def state(self) -> PythonExecutionState:
-        return await self.handle.query("state", result_type=PythonExecutionState)
+        return cast("PythonExecutionState", await self._query("state", PythonExecutionState))
+
+    async def _query(self, name: str, kind: Any) -> Any:
+        """A worker loses a query that meets the eviction of its execution: it is asked again."""
+        for _ in range(5):
+            with contextlib.suppress(RPCError):
+                return await self.handle.query(
+                    name, result_type=kind, rpc_timeout=timedelta(seconds=3)
+                )
+        return await self.handle.query(name, result_type=kind)
 
     async def until(self, stage: Stage) -> PythonExecutionState:
+        """The state at that stage, once the memo shows it."""
         async with asyncio.timeout(10):
-            while (state := await self.state()).current_stage is not stage:
-                assert not state.current_stage.is_final, state.failure_reason
+            while (now := await self._stage()) is not stage:
+                assert now is None or not now.is_final, (await self.state()).failure_reason
                 await asyncio.sleep(0.02)
-        return state
+        return await self.state()
+
+    async def _stage(self) -> Stage | None:
+        memo = await (await self.handle.describe()).memo()
+        return Stage(memo["stage"]) if memo else None
 
     async def pending(self) -> PendingApproval:
         """The question, once it waits."""
         await self.until(Stage.AWAITING_APPROVAL)
-        pending = await self.handle.query(
-            "pending_approval", result_type=cast("type[PendingApproval]", PendingApproval | None)
-        )
-        assert pending is not None
+        pending = await self._query("pending_approval", PendingApproval | None)
+        assert isinstance(pending, PendingApproval)
         return pending
 
     async def left_changed(self) -> PendingRestore:
         """The question what becomes of the machine, once it waits."""
         await self.until(Stage.AWAITING_RESTORE)
-        pending = await self.handle.query(
-            "pending_restore", result_type=cast("type[PendingRestore]", PendingRestore | None)
-        )
-        assert pending is not None
+        pending = await self._query("pending_restore", PendingRestore | None)
+        assert isinstance(pending, PendingRestore)
         return pending
 
     async def stages(self) -> list[Stage]:
@@ -533,7 +545,10 @@ class Running:
 
     async def metadata(self) -> WorkflowMetadata:
         """What the Web UI reads."""
-        return await self.handle.query("__temporal_workflow_metadata", result_type=WorkflowMetadata)
+        return cast(
+            "WorkflowMetadata",
+            await self._query("__temporal_workflow_metadata", WorkflowMetadata),
+        )
 
     async def memo(self) -> Memo:
         description = await self.handle.describe()
@@ -545,9 +560,12 @@ class Running:
     async def until_number(self, number: int) -> PendingApproval:
         """The question of that number, once it waits."""
         async with asyncio.timeout(10):
-            while (pending := await self.pending()).number != number:  # noqa: ASYNC110
+            while True:
+                await self.until(Stage.AWAITING_APPROVAL)
+                pending = await self._query("pending_approval", PendingApproval | None)
+                if isinstance(pending, PendingApproval) and pending.number == number:
+                    return pending
                 await asyncio.sleep(0.02)
-        return pending
 
     async def sleep(self, duration: timedelta) -> None:
         await self._environment.sleep(duration)
