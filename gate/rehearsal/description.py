@@ -106,7 +106,7 @@ async def facts_of(
         live=await aside(record.target.count, as_planned, live.value),
         state=live.state,
         alarm=live.alarm,
-        exact=is_exact(record, live.value),
+        exact=is_exact(record),
         min_value=entry.min_value,
         max_value=entry.max_value,
         max_step=entry.max_step,
@@ -119,23 +119,21 @@ async def facts_of(
     )
 
 
-def is_exact(record: Record, value: Value) -> bool:
-    """Whether values must come exactly as planned: enums, texts and fields other than VAL."""
-    items = value if isinstance(value, tuple) else (value,)
-    return (
-        record.target.native is Dbr.ENUM
-        or record.channel != record.name
-        or any(isinstance(item, str) for item in items)
-    )
+def is_exact(record: Record) -> bool:
+    """Whether values must come exactly as planned: states, texts and fields other than VAL."""
+    of_numbers = record.target.native not in {Dbr.ENUM, Dbr.STRING} and not record.target.text
+    return record.channel != record.name or not of_numbers
 
 
 def why_not_restorable(record: Record, value: Value, entry: ChannelLimitsConfig | None) -> str:
-    """Why what was written to a channel can't be put back, empty where it can."""
+    """Why a channel that held `value` can't be put back, empty where it can."""
+    if value == ():
+        return "it was empty, and an empty array can't be written"
     if entry is not None and entry.restore is not None:
         return "" if entry.restore else "restore: false in the limits database"
     if is_busy(record):
         what = "1 while something is under way"
-    elif not is_exact(record, value):
+    elif not is_exact(record):
         return ""
     elif record.channel != record.name:
         what = "a field"

@@ -12,9 +12,11 @@ from gate.frames import Command, pack
 from gate.messages import REPORT_BYTES
 from gate.values import Dbr, encode
 from runpermit.gate_control import ask
+from runpermit.limits import Condition
 from runpermit.models.plan import MAX_PLANNED_WRITES
 
 pytestmark = pytest.mark.parts
+MASK = b"\0" * 12 + b"\0\5\0\0"
 COUNTED = ("T:AO", "T:AO2", "T:CLAMP", "T:LO", "T:BO", "T:MB", "T:SO", "T:BYTES")
 
 
@@ -174,13 +176,12 @@ async def test_inhibit_and_pacing_are_not_asked_and_conditions_are_told(
     with ExitStack() as stack:
         gate = stack.enter_context(start_gate(machine, limits=limits, serve=False))
         with (gate.folder / "runpermit.toml").open("a") as settings:
-            for guard in (lost, mode):
-                settings.write("[[gate.guards]]\n" + "\n".join(
-                    f"{key} = {json.dumps(value)}" for key, value in guard.items()
-                ) + "\n")  # fmt: skip
+            lines = [f"{key} = {json.dumps(value)}" for key, value in lost.items()]
+            settings.write("\n".join(["[[gate.guards]]", *lines, ""]))
         stack.enter_context(gate.serving())
         ask(gate.control, {"do": "inhibit", "on": True, "operator": "test", "reason": "a test"})
-        async with gate.session("rehearse") as kernel:
+        guards = [Condition.model_validate(mode)]
+        async with gate.session("rehearse", guards=guards) as kernel:
             client = await kernel.circuit()
             channel = await client.open("T:AO")
             for number in (1, 2, 3):
@@ -251,6 +252,7 @@ async def test_later_live_events_of_a_written_channel_tell_the_rehearsed_value(
     gate: Any, machine: Any
 ) -> None:
     gate.set_limits({})
+    live = await machine.value("T:F")
     async with gate.session("rehearse") as kernel:
         client = await kernel.circuit()
         channel = await client.open("T:F")
@@ -260,6 +262,7 @@ async def test_later_live_events_of_a_written_channel_tell_the_rehearsed_value(
         await machine.set("T:F", 77)
         assert set(await client.all_monitored(channel)) == {5}
         assert await client.value(channel) == 5
+        await machine.set("T:F", live)
         told = await rehearsed(kernel)
     assert "changed during the rehearsal" in told.channels[0].moved_by
 
@@ -299,6 +302,42 @@ async def test_a_long_array_is_read_in_other_types_too(gate: Any) -> None:
         assert await client.value(channel) == numbers
         frame = await client.read(channel, Dbr.LONG, 1000)
         assert frame.payload == encode(Dbr.LONG, tuple(range(1000)))
+
+
+async def test_very_many_elements_are_converted_aside(gate: Any) -> None:
+    gate.set_limits({})
+    texts = tuple(str(number) for number in range(1500))
+    async with gate.session("rehearse") as kernel:
+        client, other = await kernel.circuit(), await kernel.circuit()
+        channel = await client.open("T:TEXTS")
+        watched = await other.open("T:TEXTS")
+        other.send(pack(Command.EVENT_ADD, Dbr.LONG, 1500, watched.sid, 7, MASK))
+        await other.hear(Command.EVENT_ADD)
+        array = encode(Dbr.STRING, texts)
+        assert (await client.put(channel, Dbr.STRING, 1500, array)).status == 1
+        numbers = encode(Dbr.LONG, tuple(range(1500)))
+        assert (await client.read(channel, Dbr.LONG, 1500)).payload == numbers
+        assert (await other.hear(Command.EVENT_ADD)).payload == numbers
+        told = await rehearsed(kernel)
+    assert told.writes[0].new["count"] == 1500
+    assert told.channels[0].exact
+    assert "it was empty" in told.channels[0].why_not
+
+
+async def test_a_subscription_to_other_than_values_is_told_nothing(gate: Any) -> None:
+    gate.set_limits({})
+    async with gate.session("rehearse") as kernel:
+        client = await kernel.circuit()
+        channel = await client.open("T:AO")
+        alarms_alone = MASK[:13] + b"\4\0\0"
+        client.send(pack(Command.EVENT_ADD, 6, 1, channel.sid, 7, alarms_alone))
+        await client.hear(Command.EVENT_ADD)
+        client.send(
+            pack(Command.WRITE, 6, 1, channel.sid, 1, encode(Dbr.DOUBLE, (5.0,))),
+            pack(Command.ECHO),
+        )
+        heard = await client.hear(Command.EVENT_ADD, Command.ECHO)
+        assert heard.command == Command.ECHO
 
 
 async def test_a_state_is_told_by_its_name_and_planned_exactly(gate: Any, machine: Any) -> None:
