@@ -9,6 +9,7 @@ import importlib.util
 import json
 import sys
 import tempfile
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,10 @@ from temporalio.testing import WorkflowEnvironment
 from runpermit.errors import (
     ChannelLimitsViolationError,
     CodeRuntimeError,
+    PlanOutdatedError,
     ServiceUnavailableError,
 )
+from runpermit.models import PlanKind, Verdict
 from runpermit.payloads import data_converter
 
 HERE = Path(__file__).parent
@@ -106,12 +109,93 @@ async def cancelled_while_it_waits(lab: Any) -> Any:
 
 
 async def refused_in_reading(lab: Any) -> Any:
-    """A write that the gate refuses a read-only run, asked about and applied."""
+    """A write that the gate refuses a read-only run, rehearsed, asked about and applied."""
     lab.script.runs = [ChannelLimitsViolationError("SR:HCM1:SP", 0.1, "NOT_ALLOWED", "read only")]
     lab.script.applies = [{"done": True}]
     running = await lab.start()
     pending = await running.pending()
     await running.signal(f"approve-{pending.revision}", {"operator": "jd"})
+    return running
+
+
+async def partial_and_restored(lab: Any) -> Any:
+    """An apply that fails after a write, a no to something else, and a restore."""
+    lab.script.applies = [CodeRuntimeError("division by zero", "Traceback: …", 1)]
+    lab.script.verdicts = [lab.script.told(Verdict.PARTIAL, lab.script.changed())]
+    running = await lab.approved()
+    pending = await running.left_changed()
+    await running.signal("reject", {"operator": "jd"})
+    await running.signal(f"restore-{pending.revision}", {"operator": "jd"})
+    return running
+
+
+async def stopped_while_it_applies_and_left(lab: Any) -> Any:
+    """A stop in an apply, and a machine that is left as it is."""
+    held = lab.hold()
+    lab.script.applies = [held]
+    lab.script.verdicts = [lab.script.told(Verdict.PARTIAL, lab.script.changed())]
+    running = await lab.approved()
+    await held.entered.wait()
+    await running.signal("stop", {"operator": "jd", "comment": "beam lost"})
+    await running.left_changed()
+    await running.handle.execute_update("decide", {"decision": "leave", "operator": "jd"})
+    return running
+
+
+async def cancelled_while_it_restores(lab: Any) -> Any:
+    """The big blue button, in a restore."""
+    held = lab.hold()
+    lab.script.applies = [CodeRuntimeError("division by zero", "Traceback: …", 1)]
+    lab.script.verdicts = [lab.script.told(Verdict.PARTIAL, lab.script.changed())]
+    lab.script.restores = [held]
+    running = await lab.approved()
+    await running.left_changed()
+    await running.signal("restore")
+    await held.entered.wait()
+    await running.handle.cancel()
+    return running
+
+
+async def silent_host(lab: Any) -> Any:
+    """A gate that answers too late to be waited for quietly, and then a second permit."""
+    lost = ServiceUnavailableError("the gate was lost", "gate")
+    lab.script.applies = [lost, {"done": True}]
+    lab.script.verdicts = [lost] * 7 + [lab.script.told(Verdict.NOTHING_FORWARDED), None]
+    return await lab.approved()
+
+
+async def unknown(lab: Any) -> Any:
+    """A host that never tells."""
+    lab.script.applies = [ServiceUnavailableError("the gate was lost", "gate")]
+    lab.script.verdicts = [ServiceUnavailableError("the gate is gone", "gate")]
+    return await lab.approved()
+
+
+async def outdated_and_asked_again(lab: Any) -> Any:
+    """An old plan that changed, one that changed at the gate, and a yes that holds."""
+    lab.script.programs = [lab.programs.write]
+    lab.script.rehearsals = [None, lab.script.planned(0.1, live=0.05)]
+    lab.script.applies = [PlanOutdatedError("not run", ["input files changed"]), {"done": True}]
+    running = await lab.start()
+    first = await running.pending()
+    await running.sleep(timedelta(minutes=20))
+    await running.signal(f"approve-{first.revision}", {"operator": "jd"})
+    for number in (2, 3):
+        pending = await running.until_number(number)
+        await running.signal(f"approve-{pending.revision}", {"operator": "jd"})
+    return running
+
+
+async def incomplete(lab: Any) -> Any:
+    """A plan that can't be approved."""
+    lab.script.programs = [lab.programs.write]
+    problem = {"kind": PlanKind.INCOMPLETE, "problem": "LinAlgError: Singular matrix"}
+    lab.script.rehearsals = [lab.script.planned(0.1, **problem)]
+    running = await lab.start()
+    pending = await running.pending()
+    await running.signal(f"approve-{pending.revision}")
+    await running.signal("approve", {"operator": "jd"})
+    await running.signal("reject", {"operator": "jd"})
     return running
 
 
@@ -128,6 +212,13 @@ SCENARIOS = (
     stopped_while_it_runs,
     cancelled_while_it_waits,
     refused_in_reading,
+    partial_and_restored,
+    stopped_while_it_applies_and_left,
+    cancelled_while_it_restores,
+    silent_host,
+    unknown,
+    outdated_and_asked_again,
+    incomplete,
     no_request,
 )
 

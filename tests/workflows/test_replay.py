@@ -15,7 +15,7 @@ HISTORIES = sorted((Path(__file__).parent / "histories").glob("*.json"))
 
 
 def test_histories_are_recorded() -> None:
-    assert len(HISTORIES) >= 7
+    assert len(HISTORIES) >= 15
 
 
 @pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)
