@@ -53,7 +53,7 @@ def build_question(
             kernel_environment=draft.kernel_environment,
         ),
         changed=changed,
-        warnings=warnings(deployment, draft, plan, mode),
+        warnings=warnings(deployment, draft, mode),
         execution_mode=mode,
         user_query=request.user_query,
         task_objective=request.task_objective,
@@ -88,39 +88,17 @@ def heed(
     return answer
 
 
-def warnings(deployment: Deployment, draft: Draft, plan: Plan, mode: ExecutionMode) -> list[str]:
-    """What an operator must know before saying yes; only what is true here."""
+def warnings(deployment: Deployment, draft: Draft, mode: ExecutionMode) -> list[str]:
+    """What an operator must know of the house before saying yes; the page tells of the plan."""
     found = gate_warnings(draft, mode)
     if draft.gate.inhibited is not None:
         # The page stays as it is for as long as the question waits.
         found[0] += " So it was when this was asked; `runpermit inhibit status` tells of now."
-    if mode is ExecutionMode.WRITE_ACCESS:
-        found += _write_warnings(plan)
     if deployment.foreign_details:
         found.append("Summary and Details beside this page are the requester's.")
     if deployment.isolation is Isolation.NONE:
         found.append("Isolation none: no sandbox, the worker's own user. It only reads.")
     found.append("approver not verified: any signal can approve.")
-    return found
-
-
-def _write_warnings(plan: Plan) -> list[str]:
-    found = []
-    if plan.kind is PlanKind.INCOMPLETE:
-        found.append(f"INCOMPLETE, can't be approved: {plan.problem}")
-    if plan.kind is PlanKind.DECLARED and plan.problem:
-        found.append(f"The rehearsal did not end: {plan.problem} What was declared is enforced.")
-    failing = [state for state in plan.machine if not state.holds]
-    found += [
-        f"{state.channel} {state.op} {state.value} does not hold (reads {state.reads}): writes "
-        "that need it will be refused."
-        for state in failing
-    ]
-    if plan.upstream:
-        found.append(f"What the writes do was answered by the model at {plan.upstream}.")
-    if plan.unknown:
-        shown = ", ".join(plan.unknown[:3]) + (", …" if len(plan.unknown) > 3 else "")  # noqa: PLR2004
-        found.append(f"Nothing models what the writes do to {shown}: it read what was there.")
     return found
 
 
