@@ -40,6 +40,18 @@ _SIZES = (
 )
 
 
+@dataclass(frozen=True)
+class _Told:
+    """What is said of a plan, before any of it is cut."""
+
+    title: str
+    machine: list[str]
+    warnings: list[str]
+    writes: list[str]
+    reads: str
+    ending: str
+
+
 def question(plan: Plan) -> str:
     """The question in one line of plain text: how many writes, to which channels, which values."""
     if plan.kind is PlanKind.READS_ONLY:
@@ -49,7 +61,16 @@ def question(plan: Plan) -> str:
 
 def approval_page(pending: PendingApproval) -> str:
     """The page of a waiting approval, in the Markdown that the Temporal Web UI can show."""
-    return fitting(lambda size: _page(pending, size), _SIZES)
+    # Once, whatever fits then: a workflow must not think for long.
+    told = _Told(
+        title=title(pending),
+        machine=machine_lines(pending.plan),
+        warnings=all_warnings(pending),
+        writes=write_lines(pending.plan),
+        reads=reads_words(pending.plan),
+        ending=ending_words(pending.plan),
+    )
+    return fitting(lambda size: _page(pending, told, size), _SIZES)
 
 
 def title(pending: PendingApproval) -> str:
@@ -99,31 +120,30 @@ def reads_words(plan: Plan, shown: int = 3) -> str:
     return f"Reads {count}: {names(plan.reads, shown)}."
 
 
-def _page(pending: PendingApproval, size: _Size) -> str:
-    plan, words = pending.plan, size.words
-    writes = write_lines(plan)
-    warnings = all_warnings(pending)
-    more = len(warnings) - size.warnings
+def _page(pending: PendingApproval, told: _Told, size: _Size) -> str:
+    words = size.words
+    more = len(told.warnings) - size.warnings
     code_is_cut = len(pending.code.rstrip("\n")) > size.code
     parts = [
-        f"### {markdown(title(pending), min(300, 5 * words))}",
+        f"### {markdown(told.title, min(300, 5 * words))}",
         f"**Revision {pending.revision}** {facts_line(pending)}",
-        _block(machine_lines(plan), size.machine),
+        _block(told.machine, size.machine),
         "\n".join(
-            f"⚠️ {markdown(warning, min(400, 4 * words))}" for warning in warnings[: size.warnings]
+            f"⚠️ {markdown(warning, min(400, 4 * words))}"
+            for warning in told.warnings[: size.warnings]
         ),
         f"⚠️ {more} more warnings: `runpermit show` below has all." if more > 0 else "",
         "⚠️ Only the beginning of the code is shown: `runpermit show` below has all."
         if code_is_cut
         else "",
-        _block(writes, size.lines),
-        markdown(reads_words(plan), min(300, 5 * words)),
-        markdown(ending_words(plan), min(500, 10 * words)),
+        _block(told.writes, size.lines),
+        markdown(told.reads, min(300, 5 * words)),
+        markdown(told.ending, min(500, 10 * words)),
         "#### To answer",
         f"{clicks(pending)} *Request Cancellation* stops it, now and while it runs. The page does "
         "not refresh by itself: press R.",
         command_block(
-            pending, size.commands, show=code_is_cut or more > 0 or len(writes) > size.lines
+            pending, size.commands, show=code_is_cut or more > 0 or len(told.writes) > size.lines
         ),
         "#### Why (the requester's words)",
         f"Asked for: {markdown(pending.user_query, words)}\n"

@@ -1,31 +1,32 @@
 """What an operator must know of a plan before saying yes; only what is true of it."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 from runpermit.models import MachineState, Plan, PlanKind, PlannedChannel
 from runpermit.text import one_line
 
 _NAMED = 3
 
+_Item = TypeVar("_Item")
+
 
 def plan_warnings(plan: Plan) -> list[str]:
     """One sentence or two each, the worst first."""
     found = list(_endings(plan))
-    if failing := [_condition(state) for state in plan.machine if not state.holds]:
-        found.append(f"DOES NOT HOLD: {_and_more(failing)}.")
+    if failing := [state for state in plan.machine if not state.holds]:
+        found.append(f"DOES NOT HOLD: {_some(failing, _condition)}.")
     channels = plan.channels
-    if alarms := [_because(channel, channel.alarm) for channel in channels if channel.alarm]:
-        found.append(f"ALARM: {_and_more(alarms)}.")
+    if alarms := [channel for channel in channels if channel.alarm]:
+        found.append(f"ALARM: {_some(alarms, lambda one: _because(one, one.alarm))}.")
     if unread := [channel.channel for channel in channels if channel.live is None]:
         found.append(f"Reads nothing now: {names(unread)}.")
-    if moved := [_because(channel, channel.moved_by) for channel in channels if channel.moved_by]:
-        found.append(f"Something else may fight this: {_and_more(moved)}.")
-    if fixed := [
-        _because(channel, channel.why_not or "no reason is known")
-        for channel in channels
-        if not channel.restorable
-    ]:
-        found.append(f"Cannot be put back: {_and_more(fixed)}.")
+    if moved := [channel for channel in channels if channel.moved_by]:
+        told = _some(moved, lambda one: _because(one, one.moved_by))
+        found.append(f"Something else may fight this: {told}.")
+    if fixed := [channel for channel in channels if not channel.restorable]:
+        told = _some(fixed, lambda one: _because(one, one.why_not or "no reason is known"))
+        found.append(f"Cannot be put back: {told}.")
     if plan.unknown:
         found.append(
             f"Flat in the rehearsal: {names(plan.unknown)}. It was read after a write that may "
@@ -41,9 +42,9 @@ def plan_warnings(plan: Plan) -> list[str]:
     return found
 
 
-def names(channels: list[str], shown: int = _NAMED) -> str:
+def names(channels: Sequence[str], shown: int = _NAMED) -> str:
     """The first of `channels`, and how many more."""
-    return _and_more([one_line(channel, 60) for channel in channels], shown)
+    return _some(channels, lambda channel: one_line(channel, 60), shown)
 
 
 def _endings(plan: Plan) -> Iterable[str]:
@@ -68,6 +69,7 @@ def _because(channel: PlannedChannel, why: str) -> str:
     return f"{one_line(channel.channel, 60)} ({one_line(why, 60)})"
 
 
-def _and_more(told: list[str], shown: int = _NAMED) -> str:
-    more = len(told) - shown
-    return f"{', '.join(told[:shown])} and {more} more" if more > 0 else ", ".join(told)
+def _some(items: Sequence[_Item], words: Callable[[_Item], str], shown: int = _NAMED) -> str:
+    told = ", ".join(words(item) for item in items[:shown])
+    more = len(items) - shown
+    return f"{told} and {more} more" if more > 0 else told
