@@ -15,6 +15,7 @@ from kernels.pool import KernelPool
 from runpermit.config import KernelsSettings
 from runpermit.errors import ContainerConnectivityError, PythonExecutorException
 from runpermit.models import Isolation
+from tests.gate.permits import of_its_own, permit
 from tests.security.catalogue import Effect, Mode, Program
 from tests.security.collect import MOST_HELD
 from tests.security.findings import Finding, Result
@@ -67,7 +68,7 @@ class OurHost:
         begun = time.monotonic()
         try:
             async with self._pool.session(work) as kernel:
-                opening = _opening(program.mode)
+                opening = await self._opening(program.mode)
                 async with self.lab.gate.session(opening, kernel.listener) as session:
                     self.lab.arm()
                     begun = time.monotonic()
@@ -129,9 +130,10 @@ class OurHost:
             "results = {'value': value, 'files': os.listdir('.')}\n"
         )
         self.lab.ioc.take()
+        opening = await self._opening(Mode.APPLY)
         async with (
             self._pool.session(work) as kernel,
-            self.lab.gate.session(_opening(Mode.APPLY), kernel.listener) as session,
+            self.lab.gate.session(opening, kernel.listener) as session,
         ):
             ended = await kernel.run(code, timeout=20, attempt=1, on_stdout=_drop)
             report = await session.close()
@@ -175,7 +177,7 @@ class OurHost:
                 self._alarms.append("another execution was changed")
 
         async with self._pool.session(work) as kernel, contextlib.AsyncExitStack() as stack:
-            opening = _opening(Mode.READ_ONLY)
+            opening = await self._opening(Mode.READ_ONLY)
             await stack.enter_async_context(self.lab.gate.session(opening, kernel.listener))
             running = asyncio.create_task(
                 kernel.run(code, timeout=36000, attempt=1, on_stdout=take)
@@ -187,6 +189,21 @@ class OurHost:
             finally:
                 running.cancel()
                 await asyncio.wait({running})
+
+    async def _opening(self, mode: Mode) -> Opening:
+        """With a permit where it writes; the lab's gate lets more pass than a plan would."""
+        permitted = None
+        if mode is Mode.APPLY:
+            status = await self.lab.gate.status()
+            permitted = permit(of_its_own(), "security", status.limits_sha256)
+        return Opening(
+            execution="security",
+            run_id="run",
+            attempt=1,
+            mode=SessionMode(mode.value),
+            isolation=Isolation.FULL,
+            permit=permitted,
+        )
 
     async def _run(self, kernel: Kernel, program: Program) -> RunOutcome:
         async with asyncio.timeout(program.seconds + 3 * GRACE):
@@ -203,16 +220,6 @@ async def our_host(lab: Lab) -> AsyncIterator[OurHost]:
         host = OurHost(lab, pool)
         async with host.neighbour():
             yield host
-
-
-def _opening(mode: Mode) -> Opening:
-    return Opening(
-        execution="security",
-        run_id="run",
-        attempt=1,
-        mode=SessionMode(mode.value),
-        isolation=Isolation.FULL,
-    )
 
 
 def _judged(outcome: RunOutcome, took: float, program: Program) -> list[Finding]:
