@@ -52,8 +52,6 @@ def is_ours(
 
     Numbers within `tolerance`, anything else exactly; what can't be told is not ours.
     """
-    if reads is None or written is None:
-        return False
     if _comparable(reads, written):
         pairs = zip(numbers_of(reads) or (), numbers_of(written) or (), strict=True)
         return all(abs(one - other) <= (tolerance or 0.0) for one, other in pairs)

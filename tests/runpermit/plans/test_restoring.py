@@ -54,6 +54,8 @@ def test_what_was_written_last_is_put_back_first() -> None:
         (0.0, 1.0, None, 0.5, [None]),
         (5, 0, 0.5, None, [None]),
         (0.0, 1e9, 1e-3, None, [None]),
+        (1.0, 2.0, None, 1e-7, [None]),
+        (1.0, 2.0, 1e-7, 1.0, [None]),
         ((0.0, 5.0), (1.0, 5.0), 0.5, None, [(0.5, 5.0), (1.0, 5.0)]),
         ((0.0, 5.0), (3.0, 4.0), 1.0, None, [(1.0, 4.0), (2.0, 4.0), (3.0, 4.0)]),
         ((1.0, 0.0), (2.0, 1.0), None, 1.0, [None]),
@@ -63,6 +65,13 @@ def test_the_way_back(
     now: Any, target: Any, step: float | None, relative: float | None, expected: list[Any]
 ) -> None:
     assert way(now, target, step, relative) == expected
+
+
+def test_a_short_way_in_small_fractions_of_a_large_value_is_found() -> None:
+    found = way(1000.0, 1001.0, None, 1e-4)
+
+    assert len(found) == 10
+    assert found[-1] == 1001.0
 
 
 @pytest.mark.parametrize(
