@@ -4,7 +4,7 @@ import asyncio
 from typing import Protocol
 
 from gate.values import Value
-from runpermit.limits import LimitsValidator, ViolationType
+from runpermit.limits import LimitsDatabase, LimitsValidator, ViolationType
 from runpermit.models import Plan
 from runpermit.plans.envelope import Envelope
 from runpermit.text import one_line
@@ -62,6 +62,11 @@ class Enforcement:
         self._guards = guards
         self._latch = ""
         self._wrote: set[str] = set()
+
+    @property
+    def approved(self) -> LimitsDatabase | None:
+        """The limits under which the plan was approved."""
+        return self._limits.database
 
     def standing(self) -> tuple[ViolationType, str] | None:
         """Why nothing at all may be written now, None where something may."""

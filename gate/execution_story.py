@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from gate.verification import same
 from runpermit.errors import ServiceUnavailableError
 from runpermit.limits import ChannelLimitsConfig
 from runpermit.plans import same as exactly_same
+from runpermit.plans.values import is_number
 
 RESTORE = "restore-"
 """What the names of the gate's own sessions that put back begin with."""
@@ -27,14 +28,35 @@ _WHOLE_TEXT = 10_000
 _UNKNOWN = frozenset({WriteOutcome.UNCERTAIN, WriteOutcome.UNREADABLE})
 
 
+@dataclass(frozen=True)
+class Ours:
+    """What a channel may read where nobody else has set it since.
+
+    One of `values`, as the journal tells them; or a number in `span`, where it was stopped on its
+    way.
+    """
+
+    values: tuple[Any, ...]
+    span: tuple[float, float] | None = None
+
+    def has(self, reads: Value, entry: ChannelLimitsConfig | None) -> bool:
+        """Whether it `reads` so, as closely as it is verified."""
+        if any(equals(value, reads, entry) for value in self.values):
+            return True
+        if self.span is None or isinstance(reads, str | tuple):
+            return False
+        return min(self.span) <= reads <= max(self.span)
+
+
 @dataclass
 class Left:
     """A channel that an execution wrote; values are JSON as the journal has it.
 
     first, last: the numbers of the first and last write. name: what to open it as. before: what it
-    held before the first. written: what it was set to last, by the session `session` under
-    `permit`. ours: what it may read where nobody else has set it since. uncertain: whether nobody
-    knows what became of the last write.
+    held before the first. written: what it was set to last, from `old`, by the session `session`
+    under `permit`. read_back: what it read then. stop: what the gate set it to itself, to stop
+    something. stopped: whether it was stopped on its way. uncertain: whether nobody knows what
+    became of the last write.
     """
 
     first: int
@@ -42,8 +64,11 @@ class Left:
     name: str
     before: Any
     last: int = 0
+    old: Any = None
     written: Any = None
-    ours: list[Any] = field(default_factory=list)
+    read_back: Any = None
+    stop: Any = None
+    stopped: bool = False
     uncertain: bool = True
     session: str = ""
     permit: str = ""
@@ -53,6 +78,17 @@ class Left:
     def restoring(self) -> bool:
         """Whether the last write was one of a restore."""
         return self.session.startswith(RESTORE)
+
+    @property
+    def ours(self) -> Ours:
+        """What it may read where nobody else has set it since."""
+        values = [self.written, self.read_back, self.stop, self.old if self.uncertain else None]
+        known = tuple(value for value in values if value is not None)
+        if not self.stopped:
+            return Ours(known)
+        # A device that stops takes its setpoint along, as a motor record does.
+        ends = [end for end in (self.old, self.written) if is_number(end)]
+        return Ours(known, (ends[0], ends[1]) if len(ends) == 2 else None)  # noqa: PLR2004
 
 
 class ExecutionStory:
@@ -65,6 +101,7 @@ class ExecutionStory:
     def __init__(self) -> None:
         self.why_not: dict[str, str] = {}
         self._pending: dict[int, Mapping[str, Any]] = {}
+        self._stops: list[Mapping[str, Any]] = []
         self._left: dict[str, Left] = {}
 
     @classmethod
@@ -101,6 +138,8 @@ class ExecutionStory:
                 self.why_not |= known if isinstance(known, dict) else {}
             case "write":
                 self._pending[record["seq"]] = record
+            case "stop_write":
+                self._stops.append(record)
             case "not_forwarded":
                 self._pending.pop(record.get("of", 0), None)
             case "confirmed":
@@ -113,6 +152,8 @@ class ExecutionStory:
         for written in self._pending.values():
             self._wrote(written, {})
         self._pending.clear()
+        for stop in self._stops:
+            self._stopped(stop)
         return sorted(self._left.values(), key=lambda left: left.first)
 
     def _wrote(self, record: Mapping[str, Any], end: Mapping[str, Any]) -> None:
@@ -124,16 +165,22 @@ class ExecutionStory:
             left.first, left.before = seq, old
         if seq < left.last:
             return
-        left.last, left.written = seq, record["new"]
+        left.last, left.old, left.written = seq, old, record["new"]
         left.session = str(record.get("session", ""))
         left.permit = str(record.get("permit", ""))
         left.attempt = record.get("attempt", 0)
         left.uncertain = end.get("outcome", WriteOutcome.UNCERTAIN) in _UNKNOWN
-        left.ours = [left.written]
-        if end.get("read_back") is not None:
-            left.ours.append(end["read_back"])
-        if left.uncertain:
-            left.ours.append(old)
+        left.read_back = end.get("read_back")
+
+    def _stopped(self, record: Mapping[str, Any]) -> None:
+        """Take a stop that the gate wrote itself, for what was on its way then."""
+        for channel in record["stops"]:
+            left = self._left.get(channel)
+            if left is not None and left.last < record["seq"]:
+                left.stopped = True
+        left = self._left.get(record["channel"])
+        if left is not None and left.last < record["seq"]:
+            left.stop = record["value"]
 
 
 def _opened_as(record: Mapping[str, Any]) -> str:

@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gate.attempt import told
-from gate.execution_story import RESTORE, Left, as_value, equals
+from gate.execution_story import RESTORE, Left, Ours, as_value
 from gate.guards import Guards
 from gate.inhibit import Inhibit
 from gate.journal import Journal
 from gate.messages import Refusal, WriteOutcome, WriteRecord
 from gate.own_channels import OwnChannels, Put, Setpoint
 from gate.rehearsal.description import why_not_restorable
+from gate.stopping import Stopper
 from gate.values import Dbr, Target, UnfitValueError, Value
 from gate.writing import Writer
 from runpermit.errors import ChannelLimitsViolationError
@@ -35,11 +36,11 @@ _WENT_WELL = frozenset({WriteOutcome.CONFIRMED, WriteOutcome.NOT_VERIFIED, Write
 class StillOurs:
     """What keeps the next write of a restore: it is refused where somebody else was faster.
 
-    `ours` are the values that the channel may have, as closely as `entry` says; `guards` must hold.
-    A restore makes one write at a time, so that nobody waits for `turn`.
+    The channel must read what is `ours`, as closely as `entry` says, and `guards` must hold. A
+    restore makes one write at a time, so that nobody waits for `turn`.
     """
 
-    ours: list[Any]
+    ours: Ours
     entry: ChannelLimitsConfig | None
     guards: Guards
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -59,7 +60,7 @@ class StillOurs:
     def outside(self, channel: str, live: Value, value: Value) -> str | None:
         """Why the channel, which reads `live`, is no longer ours to set; None where it is."""
         del channel, value
-        if any(equals(one, live, self.entry) for one in self.ours):
+        if self.ours.has(live, self.entry):
             return None
         return (
             f"it reads {shown(live)}, which is not what was last written: somebody else has set "
@@ -116,6 +117,7 @@ class Means:
     own: OwnChannels
     guards: Guards
     writer: Writer
+    stopper: Stopper
     limits: LimitsFile
     inhibit: Inhibit
     journal: Journal
@@ -179,7 +181,7 @@ class PuttingBack:
             self._session.enforcement = kept
             done = await self._write(setpoint, value)
             if done is not None:
-                last, ours = value, [value, done.read_back]
+                last, ours = value, Ours((value, done.read_back))
 
     @property
     def _entry(self) -> ChannelLimitsConfig | None:
@@ -280,6 +282,8 @@ class PuttingBack:
         await self._session.wait(confirming, put.answered, seconds=PUT_SECONDS)
         if not confirming.done() or confirming.result().outcome in _WENT_WELL:
             await self._session.wait(put.answered, seconds=PUT_SECONDS)
+        if not put.answered.done() and not self._session.may_write:
+            await self._means.stopper.stop([self._left.channel], self._session.identity)
         put.forget()
         return await confirming
 

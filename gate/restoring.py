@@ -16,6 +16,7 @@ from gate.inhibit import Inhibit
 from gate.journal import Journal
 from gate.own_channels import OwnChannels
 from gate.putting_back import Means, PuttingBack, RestoreSession
+from gate.stopping import Stopper
 from gate.watched_channel import WatchedIocs
 from gate.writing import Writer
 from runpermit.config import Settings
@@ -35,6 +36,7 @@ class Restorer:
         directory: Directory,
         iocs: WatchedIocs,
         writer: Writer,
+        stopper: Stopper,
         journal: Journal,
         limits: LimitsFile,
         inhibit: Inhibit,
@@ -45,6 +47,7 @@ class Restorer:
         self._directory = directory
         self._iocs = iocs
         self._writer = writer
+        self._stopper = stopper
         self._journal = journal
         self._limits = limits
         self._inhibit = inhibit
@@ -125,7 +128,15 @@ class Restorer:
         guards.violated.add_done_callback(end)
         own = OwnChannels(self._directory, self._quotas.array_bytes)
         try:
-            yield Means(own, guards, self._writer, self._limits, self._inhibit, self._journal)
+            yield Means(
+                own,
+                guards,
+                self._writer,
+                self._stopper,
+                self._limits,
+                self._inhibit,
+                self._journal,
+            )
         finally:
             own.close()
             await guards.close()

@@ -66,12 +66,13 @@ async def serve(settings: Settings) -> None:
         shared = Shared(directory, writer, journal, quotas, {}, rehearsals)
         permits = Permits(journal, PermitIndex.scan(quotas.journal), directory, quotas.array_bytes)
         claims = Claims()
+        stopper = Stopper(directory, journal, limits)
         sessions = Sessions(
             settings,
             shared,
             Opener(settings, permits, claims, limits, reader, watched),
             permits,
-            Stopper(directory, journal, limits),
+            stopper,
         )
         verbs = Verbs(
             settings=settings,
@@ -88,6 +89,7 @@ async def serve(settings: Settings) -> None:
                 directory=directory,
                 iocs=watched,
                 writer=writer,
+                stopper=stopper,
                 journal=journal,
                 limits=limits,
                 inhibit=inhibit,

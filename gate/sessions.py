@@ -146,7 +146,8 @@ class Sessions:
         closing = asyncio.ensure_future(session.close(completed=completed))
         if moving:
             try:
-                await self._stopper.stop(moving, session.identity)
+                approved = session.enforcement.approved if session.enforcement else None
+                await self._stopper.stop(moving, session.identity, approved)
             except Exception:
                 log.exception("what was set going could not be stopped", channels=moving)
         return await closing

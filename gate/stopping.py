@@ -14,7 +14,7 @@ from gate.frames import Command, pack
 from gate.journal import Journal, JournalError
 from gate.own_channels import OwnChannels, Setpoint
 from gate.values import Dbr, Received, UnfitValueError, encode, receive
-from runpermit.limits import LimitsFile, TargetValue
+from runpermit.limits import LimitsDatabase, LimitsFile, TargetValue
 
 _ARRAY_BYTES = 64 * 1024
 
@@ -29,15 +29,20 @@ class Stopper:
         self._journal = journal
         self._limits = limits
 
-    async def stop(self, channels: Iterable[str], identity: Mapping[str, object]) -> list[str]:
+    async def stop(
+        self,
+        channels: Iterable[str],
+        identity: Mapping[str, object],
+        approved: LimitsDatabase | None = None,
+    ) -> list[str]:
         """Stop what `channels` (names of records or fields) set going; which channels were written.
 
-        `identity` says whose puts they are. What could not be written is in journal and log.
+        `identity` says whose puts they are. Where no limits can be read now, those under which they
+        were `approved` count. What could not be written is in journal and log.
         """
         stops: dict[TargetValue, list[str]] = {}
-        validator = self._limits.validator
+        database = self._limits.validator.database or approved
         for channel in dict.fromkeys(channels):
-            database = validator.database
             entry = database.find(channel) if database is not None else None
             if entry is not None and entry.stop is not None:
                 stops.setdefault(entry.stop, []).append(channel)

@@ -18,6 +18,7 @@ from gate.messages import Refusal
 from gate.own_channels import OwnChannels
 from gate.reading import ChannelReader
 from gate.restoring import Restorer
+from gate.stopping import Stopper
 from gate.values import Value
 from gate.verifying import Verifier
 from gate.watched_channel import WatchedIocs
@@ -65,6 +66,7 @@ class Bench:
             conditions=ConditionReader(self.reader),
         )
         iocs = WatchedIocs(self.directory)
+        self.stopper = Stopper(self.directory, self.journal, limits)
         self.verifier = Verifier(
             directory=self.directory,
             iocs=iocs,
@@ -76,6 +78,7 @@ class Bench:
             directory=self.directory,
             iocs=iocs,
             writer=self.writer,
+            stopper=self.stopper,
             journal=self.journal,
             limits=limits,
             inhibit=self.inhibit,

@@ -155,6 +155,14 @@ async def test_a_stop_writes_the_stop_channels_of_what_is_under_way(
     assert (record["channel"], record["value"], record["stops"]) == ("T:LO", 9, ["T:SLOW.A"])
 
 
+async def test_broken_limits_do_not_hinder_a_stop(gate: Any, machine: Any) -> None:
+    async with moving(gate, machine) as kernel:
+        record = await gate.journalled("session_opened", session=kernel.session.identity)
+        gate.set_limits("{")
+        await gate.client.stop(record["execution"], "jd", "")
+        await stopped_at(machine, CHANGE_SECONDS)
+
+
 @pytest.mark.slow
 async def test_a_worker_that_is_lost_or_frozen_leaves_nothing_moving(
     gate: Any, machine: Any, start_gate: Any

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gate.attempt import recorded
-from gate.execution_story import ExecutionStory, Left, as_value, equals
+from gate.execution_story import ExecutionStory, Left, as_value
 from gate.journal import Journal
 from gate.values import Value
 from runpermit.limits import ChannelLimitsConfig, Verification
@@ -48,7 +48,7 @@ def story() -> Story:
 
 
 def is_ours(left: Left, reads: Value, entry: ChannelLimitsConfig | None = None) -> bool:
-    return any(equals(one, reads, entry) for one in left.ours)
+    return left.ours.has(reads, entry)
 
 
 def test_a_channel_was_what_it_was_before_its_first_write_and_is_what_it_was_set_to_last(
@@ -107,6 +107,33 @@ def test_a_write_that_a_crash_left_unconfirmed_comes_before_later_ones(story: St
     story.wrote("A", 2.0, 1.5, session="restore-1")
     left = story.only()
     assert (left.before, left.written, left.uncertain, left.restoring) == (1.0, 1.5, False, True)
+
+
+def test_what_was_stopped_on_its_way_may_be_anywhere_on_it(story: Story) -> None:
+    of = story.write("A", 1.0, 5.0)
+    stop = {"event": "stop_write", "channel": "A.STOP", "value": 1, "stops": ["A"]}
+    story.told.take({"seq": 50, **stop})
+    story.confirm(of, "uncertain")
+    left = story.only()
+    assert is_ours(left, 3.3)
+    assert not is_ours(left, 0.9)
+    assert not is_ours(left, 5.1)
+    assert not is_ours(left, "3.3")
+
+
+def test_a_stop_before_the_last_write_says_nothing_of_it(story: Story) -> None:
+    story.wrote("A", 1.0, 5.0)
+    stop = {"event": "stop_write", "channel": "A.STOP", "value": 1, "stops": ["A"]}
+    story.told.take({"seq": 2, **stop})
+    story.wrote("A", 3.0, 4.0)
+    assert not is_ours(story.only(), 3.5)
+
+
+def test_a_channel_that_the_gate_itself_set_to_stop_something_is_ours(story: Story) -> None:
+    story.wrote("RAMP", 0, 1)
+    stop = {"event": "stop_write", "channel": "RAMP", "value": 2, "stops": ["A"]}
+    story.told.take({"seq": 50, **stop})
+    assert is_ours(story.only(), 2)
 
 
 def test_ours_is_told_within_the_tolerance_of_its_verification(story: Story) -> None:

@@ -415,6 +415,31 @@ async def test_a_record_that_takes_its_time_is_waited_for(bench: Bench) -> None:
     assert (other - slow).total_seconds() > 0.9
 
 
+async def test_what_was_stopped_on_its_way_is_put_back_from_there(
+    bench: Bench, machine: Any
+) -> None:
+    await bench.apply(("T:AO", 2.0))
+    bench.set_limits({"T:AO": {"stop": {"channel": "T:LO", "value": 5}}})
+    assert await bench.stopper.stop(["T:AO"], {"execution": "e"}) == ["T:LO"]
+    await machine.set("T:AO", 1.4)  # as a motor record does when it has come to a stand
+    assert (await bench.only()).outcome == "restored"
+    assert await machine.value("T:AO") == 1
+
+
+async def test_what_a_stopped_restore_set_going_is_stopped(bench: Bench, machine: Any) -> None:
+    stop = {"channel": "T:LO", "value": 5}
+    bench.set_limits({"T:SLOW.A": {"restore": True, "stop": stop}})
+    await bench.apply(("T:SLOW.A", 5.0))
+    restoring = asyncio.create_task(bench.only())
+    await until(lambda: len(bench.steps()) == 1)
+    bench.restorer.stop("e", "by jd")
+    await restoring
+    assert await machine.value("T:LO") == 5
+    (record,) = bench.journalled("stop_write")
+    assert record["stops"] == ["T:SLOW.A"]
+    assert record["session"].startswith("restore-")
+
+
 async def test_a_second_restore_of_an_execution_does_not_begin(bench: Bench) -> None:
     await bench.apply(("T:AO", 2.0))
     bench.set_limits({"T:AO": {"max_step": 0.25, "min_interval": 0.1}})
