@@ -28,7 +28,7 @@ def story(records: Iterable[Record]) -> list[str]:
         if record.get("event") in _ENDS and record.get("of") in writes:
             continue
         told = _words(record, ends.get(record.get("seq")))
-        lines.append(one_line(f"{_time(record)}  {told}", _WIDTH))
+        lines.append(one_line(f"{_time(record)} {told}", _WIDTH))
     return lines
 
 

@@ -27,6 +27,7 @@ from runpermit.models import (
     Decision,
     DecisionReceipt,
     ExecutionMode,
+    FollowOutcome,
     Isolation,
     LeftBehind,
     LeftChange,
@@ -45,6 +46,7 @@ from runpermit.models import (
     Stage,
     StageChange,
     Verb,
+    VerifiedChannel,
 )
 from runpermit.names import TASK_QUEUE
 from runpermit.payloads import data_converter
@@ -124,7 +126,13 @@ class StandIn:
             ),
             generated_code=CODE,
             isolation=Isolation.NONE,
-        )
+            verified=[
+                VerifiedChannel(
+                    channel="SR:HCM1", written=0.2, reads=0.2, accepted=True, device="SR:HCM1:RB",
+                    outcome=FollowOutcome.NOT_FOLLOWED,
+                )
+            ],
+        )  # fmt: skip
         self._state.execution_result = result
         self._enter(Stage.SUCCEEDED)
         return result
@@ -151,7 +159,13 @@ class StandIn:
         assert self._answer is not None
         self._left = self._state.pending_restore = None
         verb, comment = self._answer
-        raise WorkflowError(f"{verb}: {comment}", Stage.FAILED)
+        details = {
+            "verdict": "partial",
+            "writes": ["SR:HCM1: 0.1 → 0.2, confirmed\x1b[2J"],
+            "left_changed": ["SR:HCM1: was 0.1, set to 0.2, reads 0.2"],
+            "journal": "/executions/x/journal.jsonl",
+        }
+        raise WorkflowError(f"{verb}: {comment}", Stage.FAILED, technical_details=details)
 
     async def _ask(self, task: str) -> None:
         number = 1

@@ -67,6 +67,7 @@ def test_run_prints_progress_to_stderr_and_the_result_to_stdout(cli: Callable[..
     assert ran.returncode == 0
     assert '"value": 42' in ran.stdout
     assert "/executions/x/notebook.ipynb" in ran.stdout
+    assert "verified  SR:HCM1 reads 0.2, accepted; SR:HCM1:RB not followed" in ran.stdout
     assert "succeeded" in ran.stderr
     assert "Execution scan-" in ran.stderr
 

@@ -79,6 +79,13 @@ def test_an_answer_with_the_question_that_was_seen_asks_nothing_and_counts(
     ended = cli("result", name)
     assert ended.returncode == 1
     assert f"{verb}: agreed" in ended.stderr
+    for line in (
+        "verdict   partial",
+        "write     SR:HCM1: 0.1 → 0.2, confirmed\\x1b[2J",
+        "CHANGED   SR:HCM1: was 0.1",
+        "journal   /executions/x/journal.jsonl",
+    ):
+        assert line in ended.stderr
 
 
 @pytest.mark.parametrize("verb", ["restore", "leave"])

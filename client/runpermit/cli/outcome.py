@@ -8,7 +8,8 @@ from runpermit.cli.exits import ExitCode, of_outcome
 from runpermit.cli.session import Session
 from runpermit.errors import PythonExecutorException
 from runpermit.execution import Execution
-from runpermit.models import PythonServiceResult
+from runpermit.models import PythonServiceResult, VerifiedChannel
+from runpermit.page.values import value_text
 from runpermit.text import visible
 from runpermit.waiting import memo_of
 
@@ -61,5 +62,15 @@ def _result_text(result: PythonServiceResult) -> str:
         lines += [f"write     {visible(str(write))}" for write in result.writes.writes]
         more = result.writes.forwarded - len(result.writes.writes)
         lines += [f"write     and {more} more: {result.writes.where}"] if more else []
+    lines += [f"verified  {visible(_followed(channel))}" for channel in result.verified]
+    if result.restore is not None:
+        lines += [f"restored  {visible(str(channel))}" for channel in result.restore.channels]
     lines += [f"warning   {warning}" for warning in result.analysis_warnings]
     return "\n".join(lines)
+
+
+def _followed(channel: VerifiedChannel) -> str:
+    accepted = "accepted" if channel.accepted else "NOT ACCEPTED"
+    told = f"{channel.channel} reads {value_text(channel.reads)}, {accepted}"
+    device = f"{channel.device} " if channel.device else "device "
+    return f"{told}; {device}{channel.outcome.replace('_', ' ')}"

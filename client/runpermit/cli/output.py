@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich.console import Console, RenderableType
@@ -9,7 +10,9 @@ from rich.console import Console, RenderableType
 from runpermit.cli.exits import ExitCode
 from runpermit.errors import CodeRuntimeError, PythonExecutorException
 from runpermit.failures import to_wire
-from runpermit.text import visible
+from runpermit.text import one_line, visible
+
+_WIDTH = 300
 
 
 class Output:
@@ -52,6 +55,8 @@ class Output:
         self.note(f"{type(error).__name__}: {error.message}", style="bold red")
         if isinstance(error, CodeRuntimeError):
             self.note(error.traceback_info)
+        for line in _aftermath(error.technical_details):
+            self.note(line)
         if error.folder_path:
             self.note(f"Folder: {error.folder_path}")
 
@@ -71,3 +76,18 @@ class Output:
         self.document(
             {"error": {"type": kind, "message": message, "category": None, "exit_code": int(code)}}
         )
+
+
+def _aftermath(details: Mapping[str, Any]) -> Iterator[str]:
+    """What an execution that ended with an error had written, left, and put back."""
+    told = {
+        "verdict": [details.get("verdict")],
+        "write": details.get("writes"),
+        "CHANGED": details.get("left_changed"),
+        "restored": details.get("restored"),
+        "journal": [details.get("journal")],
+    }
+    for label, lines in told.items():
+        for line in lines if isinstance(lines, list) else []:
+            if line:
+                yield f"{label:<9} {one_line(str(line), _WIDTH)}"
