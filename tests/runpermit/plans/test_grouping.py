@@ -1,3 +1,4 @@
+import math
 from collections import Counter
 from typing import Any
 
@@ -100,6 +101,12 @@ def test_a_single_write_tells_its_step() -> None:
     (group,) = grouped(("A", 0.2))
 
     assert (group.count, group.step, group.values, group.seconds) == (1, 0.2, (), 0)
+
+
+def test_a_value_that_was_no_number_before_is_no_step() -> None:
+    (group,) = groups(recorded({"A": math.nan}, [("A", 1.0), ("A", 2.0)]))
+
+    assert (group.step, group.values) == (None, (1.0, 2.0))
 
 
 def test_what_comes_exactly_stands_alone_but_for_repetitions() -> None:
