@@ -1,13 +1,15 @@
 """A dev server, a house with real kernels behind a real gate, and the workflow's messages."""
 
+import asyncio
 import json
+import secrets
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
@@ -19,6 +21,7 @@ from temporalio.testing import ActivityEnvironment, WorkflowEnvironment
 
 from activities.generators.mock_generator import MockGenerator
 from activities.house import House
+from activities.inputs import manifest
 from demo.stack import ROOT, free_port, toml
 from gate.client import GateClient
 from kernels.opening import open_kernels
@@ -26,15 +29,17 @@ from kernels.pool import KernelPool
 from runpermit.config import KernelsSettings, LimitsSettings, Settings, limits_file
 from runpermit.gate_control import ask
 from runpermit.models import (
-    ExecutionMode,
     NotebookAttempt,
     NotebookType,
+    Permit,
     Plan,
     PythonExecutionRequest,
     Revision,
+    RunProgress,
 )
 from runpermit.payloads import data_converter
-from workflows.steps import ExecuteTask, Folder, PrepareTask
+from tests.gate.permits import planned
+from workflows.steps import ApplyTask, ExecuteTask, Folder, PrepareTask, RehearseTask
 
 STARTED = datetime(2026, 10, 31, 23, 59, 59, tzinfo=UTC)
 PACKAGES = "python 3, 2 packages, abc"
@@ -63,7 +68,7 @@ class Desk:
     root: Path
     gate_socket: Path = Path("/nowhere/gate.sock")
     kernels: KernelPool | None = None
-    sections: dict[str, dict[str, Any]] = field(default_factory=dict)
+    limits: Path | None = None
 
     def settings(self, **sections: dict[str, Any]) -> Settings:
         """A worker's settings that allow writes to the demo's machine."""
@@ -72,6 +77,7 @@ class Desk:
             "control_system": {"type": "mock", "writes_enabled": True},
             "approval": {"assurance": "claimed"},
             "worker": {"host": "here"},
+            "limits": {"file": self.limits},
         }
         for name, values in sections.items():
             base[name] = base.get(name, {}) | values
@@ -137,23 +143,58 @@ class Desk:
         known: dict[str, Any] = {
             "folder": folder,
             "code": code,
-            "approved": None,
             "attempt": 1,
-            "mode": ExecutionMode.READ_ONLY,
             "timeout": 30.0,
             "notebook": self.notebook(folder),
         }
         return ExecuteTask(**(known | fields))
 
+    def rehearse_task(self, folder: Folder, code: str, **fields: Any) -> RehearseTask:
+        """A rehearsal of `code`."""
+        known: dict[str, Any] = {
+            "folder": folder,
+            "code": code,
+            "attempt": 1,
+            "timeout": 30.0,
+            "run_seconds": 600.0,
+            "guards": [],
+            "notebook": self.notebook(folder, "rehearsal"),
+        }
+        return RehearseTask(**(known | fields))
+
+    def apply_task(
+        self, folder: Folder, code: str, plan: Plan | None = None, **fields: Any
+    ) -> ApplyTask:
+        """A run of `code`, to whose `plan` somebody said yes just now."""
+        known: dict[str, Any] = {
+            "folder": folder,
+            "code": code,
+            "attempt": 1,
+            "timeout": 30.0,
+            "notebook": self.notebook(folder, "apply"),
+            "guards": [],
+        }
+        if "permit" not in fields:
+            binds = self.revision(
+                code=code, plan=plan or planned([("SR:HCM1:SP", 0.1)]), inputs=manifest(folder.work)
+            )
+            known["permit"] = self.permit(binds)
+        return ApplyTask(**(known | fields))
+
+    def permit(self, revision: Revision, **fields: Any) -> Permit:
+        """A yes to `revision`, just now."""
+        known: dict[str, Any] = {"decided_at": datetime.now(UTC), "operator": "jd"}
+        return Permit(revision=revision, **(known | fields))
+
     def revision(self, **fields: Any) -> Revision:
-        """What an operator approved: of the limits, those of the gate."""
+        """What an operator approved, like no other: of the limits, those of the gate."""
         limits = LimitsSettings(file=self.gate_socket.parent / "limits.json")
         known: dict[str, Any] = {
-            "workflow_id": "wf",
-            "first_run_id": "test-run",
+            "workflow_id": ActivityEnvironment.default_info().workflow_id,
+            "first_run_id": secrets.token_hex(8),
             "number": 1,
             "code": "results = {}",
-            "plan": Plan(),
+            "plan": planned([("SR:HCM1:SP", 0.1)]),
             "limits_sha256": limits_file(limits).status().binds,
             "inputs": {},
             "kernel_environment": PACKAGES,
@@ -195,20 +236,25 @@ class GateServer:
 
     def get(self, channel: str) -> float:
         """What the ring holds, read past the gate."""
-        code = "import sys, epics\nprint(epics.caget(sys.argv[1], timeout=5))"
+        return float(self._past("print(epics.caget(sys.argv[1], timeout=5))", channel))
+
+    def put(self, channel: str, value: float) -> None:
+        """Have the ring hold `value`, past the gate."""
+        self._past("epics.caput(sys.argv[1], sys.argv[2], wait=True)", channel, str(value))
+
+    def _past(self, code: str, *arguments: str) -> str:
         environment = {
             "EPICS_CA_NAME_SERVERS": f"127.0.0.1:{self.ring_port}",
             "EPICS_CA_ADDR_LIST": "",
             "EPICS_CA_AUTO_ADDR_LIST": "NO",
         }
-        done = subprocess.run(
-            [sys.executable, "-c", code, channel],
+        return subprocess.run(
+            [sys.executable, "-c", f"import sys, epics\n{code}", *arguments],
             env=environment,
             capture_output=True,
             text=True,
             check=True,
-        )
-        return float(done.stdout)
+        ).stdout
 
 
 @pytest.fixture(scope="session")
@@ -266,6 +312,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
 def gated(desk: Desk, gate: GateServer) -> Desk:
     """The desk whose houses reach a gate."""
     desk.gate_socket = gate.socket
+    desk.limits = gate.folder / "limits.json"
     return desk
 
 
@@ -275,6 +322,31 @@ async def running(gated: Desk) -> AsyncIterator[Desk]:
     async with open_kernels(KernelsSettings(pool=0, preload=[])) as kernels:
         gated.kernels = kernels
         yield gated
+
+
+class Temporal:
+    """Takes a step's heartbeats as a server does, or answers them with `error`."""
+
+    def __init__(self) -> None:
+        self.heartbeats: list[RunProgress] = []
+        self.error: Exception | None = None
+        self.told = asyncio.Event()
+
+    def get_async_activity_handle(self, *, task_token: bytes) -> "Temporal":
+        del task_token
+        return self
+
+    async def heartbeat(self, progress: RunProgress) -> None:
+        self.heartbeats.append(progress)
+        if progress.stdout_tail:
+            self.told.set()
+        if self.error is not None:
+            raise self.error
+
+
+@pytest.fixture
+def temporal() -> Temporal:
+    return Temporal()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The write that the gate refused in a read-only run, as the analysis takes it."""
+"""The analysis as a step: the worker's limits and settings as they are now."""
 
 import json
 from pathlib import Path
@@ -8,64 +8,62 @@ import pytest
 from temporalio.testing import ActivityEnvironment
 
 from activities.analysis import Analysis
-from runpermit.errors import ChannelLimitsViolationError
-from runpermit.models import ExecutionMode, PlanKind, PlannedWrite
-from workflows.steps import Analysed, AnalyseTask
+from runpermit.errors import ChannelLimitsViolationError, CodeSyntaxError
+from runpermit.models import AnalysisResult, ExecutionMode
+from workflows.steps import AnalyseTask
 
 READS = 'results = {"i": read_channel("SR:BEAM:CURRENT")}'
-LIMITS = {"SR:X": {"min_value": -1, "max_value": 1, "units": "A", "description": "corrector"}}
+WRITES = 'write_channel("SR:X", 0.5)\nresults = {}'
 
 
-def refused(value: Any = 0.5, channel: str = "SR:X", *, known: bool = True) -> PlannedWrite:
-    return PlannedWrite(channel=channel, value=value, value_known=known, line=None)
-
-
-async def analyse(desk: Any, tmp_path: Path, write: PlannedWrite, **sections: Any) -> Analysed:
-    file = tmp_path / "limits.json"
-    file.write_text(json.dumps(LIMITS))
+async def analyse(desk: Any, file: Path, code: str, **sections: Any) -> AnalysisResult:
     house = desk.house(**({"limits": {"file": file}} | sections))
-    task = AnalyseTask(code=READS, refused=write)
-    found: Analysed = await ActivityEnvironment().run(Analysis(house).analyse, task)
+    found: AnalysisResult = await ActivityEnvironment().run(
+        Analysis(house).analyse, AnalyseTask(code=code)
+    )
     return found
 
 
-async def test_it_is_the_plan_with_what_the_limits_say_of_its_channel(
-    desk: Any, tmp_path: Path
+@pytest.fixture
+def limits(tmp_path: Path) -> Path:
+    file = tmp_path / "limits.json"
+    file.write_text(json.dumps({"SR:X": {"min_value": -1, "max_value": 1}}))
+    return file
+
+
+async def test_it_tells_reads_from_writes(desk: Any, limits: Path) -> None:
+    reads = await analyse(desk, limits, READS)
+    writes = await analyse(desk, limits, WRITES)
+
+    assert not reads.has_epics_writes
+    assert reads.execution_mode is ExecutionMode.READ_ONLY
+    assert writes.has_epics_writes
+    assert writes.execution_mode is ExecutionMode.WRITE_ACCESS
+
+
+async def test_constants_that_the_limits_forbid_go_back_to_the_model(
+    desk: Any, limits: Path
 ) -> None:
-    seen = await analyse(desk, tmp_path, refused())
-    assert seen.analysis.has_epics_writes
-    assert seen.analysis.execution_mode is ExecutionMode.WRITE_ACCESS
-    assert seen.plan.kind is PlanKind.REFUSED_READ_ONLY
-    [write] = seen.plan.writes
-    assert (write.channel, write.value, write.min_value, write.max_value, write.units) == (
-        "SR:X", 0.5, -1, 1, "A",
-    )  # fmt: skip
-    assert write.description == "corrector"
+    with pytest.raises(ChannelLimitsViolationError, match="SR:X"):
+        await analyse(desk, limits, 'write_channel("SR:X", 2)\nresults = {}')
 
 
-@pytest.mark.parametrize("write", [refused(2), refused(0, "SR:UNLISTED")])
-async def test_one_that_no_approval_could_let_pass_goes_back_to_the_model(
-    desk: Any, tmp_path: Path, write: PlannedWrite
+async def test_what_is_no_python_goes_back_to_the_model(desk: Any, limits: Path) -> None:
+    with pytest.raises(CodeSyntaxError):
+        await analyse(desk, limits, "results = {")
+
+
+async def test_where_writes_are_disabled_they_are_told_and_not_judged(
+    desk: Any, limits: Path
 ) -> None:
-    with pytest.raises(ChannelLimitsViolationError):
-        await analyse(desk, tmp_path, write)
+    off = {"control_system": {"writes_enabled": False}}
+    seen = await analyse(desk, limits, 'write_channel("SR:X", 2)\nresults = {}', **off)
+
+    assert seen.has_epics_writes
+    assert seen.execution_mode is ExecutionMode.READ_ONLY
 
 
-async def test_one_whose_value_is_not_known_is_asked_about(desk: Any, tmp_path: Path) -> None:
-    seen = await analyse(desk, tmp_path, refused(None, known=False))
-    assert seen.analysis.has_epics_writes
+async def test_limits_that_can_t_be_read_are_no_fault_of_the_code(desk: Any, limits: Path) -> None:
+    seen = await analyse(desk, limits.parent / "missing.json", WRITES)
 
-
-async def test_where_writes_are_disabled_it_is_told_and_not_judged(
-    desk: Any, tmp_path: Path
-) -> None:
-    seen = await analyse(desk, tmp_path, refused(2), control_system={"writes_enabled": False})
-    assert seen.analysis.has_epics_writes
-    assert seen.analysis.execution_mode is ExecutionMode.READ_ONLY
-
-
-async def test_limits_that_cannot_be_read_are_no_fault_of_the_code(
-    desk: Any, tmp_path: Path
-) -> None:
-    seen = await analyse(desk, tmp_path, refused(), limits={"file": tmp_path / "missing.json"})
-    assert seen.analysis.has_epics_writes
+    assert seen.has_epics_writes

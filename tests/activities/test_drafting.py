@@ -8,6 +8,8 @@ from temporalio.testing import ActivityEnvironment
 from activities.drafting import Drafting
 from runpermit.config import LimitsSettings, limits_file
 from runpermit.errors import ServiceUnavailableError
+from runpermit.models import Plan
+from tests.gate.permits import planned
 from workflows.steps import Draft, DraftTask
 
 
@@ -18,7 +20,9 @@ async def draft(desk: Any, task: DraftTask, **sections: dict[str, Any]) -> Draft
 
 def waiting(desk: Any) -> DraftTask:
     folder = desk.folder()
-    return DraftTask(folder=folder, notebook=desk.notebook(folder, "approval"), code="results = {}")
+    notebook = desk.notebook(folder, "approval")
+    plan = planned([("SR:HCM1:SP", 0.1)])
+    return DraftTask(folder=folder, notebook=notebook, code="results = {}", plan=plan)
 
 
 async def test_the_notebook_shows_the_code_as_it_waits_and_refuses_to_run(gated: Any) -> None:
@@ -31,6 +35,12 @@ async def test_the_notebook_shows_the_code_as_it_waits_and_refuses_to_run(gated:
     assert "waits for approval" in written.cells[0].source
     assert written.cells[1].source.endswith("results = {}")
     assert "RUNPERMIT_RERUN_WRITES" in written.cells[1].source
+
+
+async def test_the_plan_that_is_asked_about_lies_in_the_folder(gated: Any) -> None:
+    task = waiting(gated)
+    await draft(gated, task)
+    assert Plan.model_validate_json(task.folder.plan.read_bytes()) == task.plan
 
 
 async def test_the_stock_tells_the_inputs_as_they_are_now(gated: Any) -> None:
