@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 from temporalio import activity
 
+from activities.declarations import known
 from activities.folder import write_whole
 from activities.gated_run import Program, run_gated
 from activities.heartbeat import StdoutTail, heartbeating
@@ -14,8 +15,8 @@ from activities.openings import opening
 from gate.client import Rehearsed, SessionMode
 from kernels.interface import RunOutcome
 from runpermit.errors import CodeRuntimeError, PythonExecutorException, WorkflowError
-from runpermit.models import Declaration, Plan, PlannedChannel
-from runpermit.plans import build_plan, plan_tolerance
+from runpermit.models import Plan
+from runpermit.plans import build_plan
 from runpermit.text import one_line
 from workflows.steps import RehearseTask
 
@@ -57,41 +58,20 @@ class Rehearsal:
         error = outcome.error
         if error is not None and (refused or not (told.writes or outcome.declared)):
             raise error
-        channels = [*told.channels, *await self._declared(outcome.declared, told)]
+        declared, channels = await known(self._house, outcome.declared, told.channels)
         return build_plan(
             writes=told.writes,
             left_out=told.left_out,
-            channels=[self._ranged(channel, outcome.declared) for channel in channels],
+            channels=channels,
             reads=told.reads,
             unknown=told.unknown,
             machine=told.machine,
             upstream=told.upstream,
-            declared=list(outcome.declared),
+            declared=declared,
             problem=_problem(error),
             waits=list(outcome.waits),
             at=datetime.now(UTC),
         )
-
-    async def _declared(
-        self, declared: tuple[Declaration, ...], told: Rehearsed
-    ) -> list[PlannedChannel]:
-        """What is known of the channels that were declared and not written."""
-        validator = self._house.limits.validator
-        for declaration in declared:
-            for value in (declaration.low, declaration.high):
-                validator.static_check(declaration.channel, value)
-        known = {channel.channel for channel in told.channels}
-        missing = [one.channel for one in declared if one.channel not in known]
-        return await self._house.gate.describe(missing) if missing else []
-
-    def _ranged(self, channel: PlannedChannel, declared: tuple[Declaration, ...]) -> PlannedChannel:
-        """`channel` with the tolerance of its declared range, whatever was rehearsed of it."""
-        entry = self._house.limits.validator.find(channel.channel)
-        for one in declared:
-            if one.channel == channel.channel and isinstance(channel.live, int | float):
-                tolerance = plan_tolerance(entry, channel.live, (one.low, one.high))
-                return channel.model_copy(update={"tolerance": tolerance})
-        return channel
 
 
 def _refuse_long(task: RehearseTask, outcome: RunOutcome) -> None:
