@@ -48,14 +48,15 @@ class Keeping(Protocol):
 
 
 class Enforcement:
-    """Keeps a session within `plan`, which was approved under `limits`.
+    """Keeps a session within `plan`, which `permit` approved under `limits`.
 
     After the first refusal, whatever its reason, nothing is let pass any more: a program that goes
     on past one is no longer the one that was approved. `turn` is held from the judgement of a write
     until it is forwarded, since each counts for the next.
     """
 
-    def __init__(self, plan: Plan, limits: LimitsValidator, guards: Guarding) -> None:
+    def __init__(self, permit: str, plan: Plan, limits: LimitsValidator, guards: Guarding) -> None:
+        self.permit = permit
         self.turn = asyncio.Lock()
         self._envelope = Envelope(plan)
         self._limits = limits

@@ -14,7 +14,7 @@ from gate.enforcement import Enforcement
 from gate.guards import Guards
 from gate.ioc_circuit import IocLostError
 from gate.messages import Opening, Permit, SessionMode
-from gate.permits import Permits
+from gate.permits import Permits, Presented
 from gate.reading import ChannelReader
 from gate.values import UnfitValueError
 from gate.watched_channel import WatchedIocs
@@ -35,7 +35,7 @@ _READING_SLICE = 0.05
 class Admission:
     """A session that may open: its permit, not yet consumed, and what keeps it within that."""
 
-    permit: Permit
+    permit: Presented
     enforcement: Enforcement
     guards: Guards
 
@@ -71,12 +71,12 @@ class Opener:
         if permit is None:
             yield None
             return
-        plan = permit.revision.plan
-        self._permits.refuse_used(permit)
+        plan, presented = permit.revision.plan, await Presented.of(permit)
+        self._permits.refuse_used(presented)
         if permit.revision.workflow_id != opening.execution:
             raise WorkflowError("The permit is another execution's.", "applying")
         self._refuse_old(permit)
-        await self._permits.check_issue(permit)
+        await self._permits.check_issue(presented)
         limits = await self._approved_limits(permit)
         _refuse_plan(plan)
         await self._refuse_changed(plan, limits)
@@ -88,12 +88,13 @@ class Opener:
             )
             async with held:
                 # Waiting took its time: whatever is no longer so since then counts.
-                self._permits.refuse_used(permit)
+                self._permits.refuse_used(presented)
                 self._refuse_old(permit)
                 limits = await self._approved_limits(permit)
                 await self._refuse_changed(plan, limits)
                 _refuse_violated(guards)
-                yield Admission(permit, Enforcement(plan, limits, guards), guards)
+                enforcement = Enforcement(presented.id, plan, limits, guards)
+                yield Admission(presented, enforcement, guards)
         finally:
             await guards.close()
 

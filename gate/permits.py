@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from gate.attempt import brief, now, recorded
 from gate.directory import Directory
@@ -22,6 +23,28 @@ _NEVER_SEEN = "the verdict on it was asked for before it was used"
 _FENCED = "the verdict on its permit was asked for"
 
 
+@dataclass(frozen=True)
+class Presented:
+    """A permit with its id and its revision's sha256, which take their time for a long plan."""
+
+    permit: Permit
+    id: str
+    revision: str
+
+    @classmethod
+    async def of(cls, permit: Permit) -> "Presented":
+        """The same, computed aside."""
+        revision = permit.revision
+        sha256 = await asyncio.to_thread(lambda: revision.sha256)
+        known = permit_id(revision.workflow_id, revision.first_run_id, sha256, permit.issue)
+        return cls(permit, known, sha256)
+
+    @property
+    def execution(self) -> str:
+        """Whose it is."""
+        return self.permit.revision.workflow_id
+
+
 class Permits:
     """Knows every permit that was ever used, by the journal. One for the whole gate."""
 
@@ -34,26 +57,23 @@ class Permits:
         self._array_bytes = array_bytes
         self._sessions: dict[str, Session] = {}
 
-    def refuse_used(self, permit: Permit) -> None:
+    def refuse_used(self, permit: Presented) -> None:
         """Raise WorkflowError where the permit was used or is void, or its execution stopped."""
         used = self._index.used.get(permit.id)
         if used is not None:
             raise WorkflowError(f"{used.why}.", "applying")
-        execution = permit.revision.workflow_id
-        stopped = self._index.stopped.get(execution)
+        stopped = self._index.stopped.get(permit.execution)
         if stopped is not None:
-            raise WorkflowError(f"{stopped.why(execution)}.", "stopped")
+            raise WorkflowError(f"{stopped.why(permit.execution)}.", "stopped")
 
-    async def check_issue(self, permit: Permit) -> None:
+    async def check_issue(self, permit: Presented) -> None:
         """Raise PlanOutdatedError for a second issue without proof that the first wrote nothing."""
-        if permit.issue == ISSUES[0]:
+        issue, revision = permit.permit.issue, permit.permit.revision
+        if issue == ISSUES[0]:
             return
-        revision = permit.revision
-        first = permit_id(
-            revision.workflow_id, revision.first_run_id, revision.sha256, permit.issue - 1
-        )
-        if permit.issue not in ISSUES:
-            why = f"A permit has no issue {permit.issue}"
+        first = permit_id(revision.workflow_id, revision.first_run_id, permit.revision, ISSUES[0])
+        if issue not in ISSUES:
+            why = f"A permit has no issue {issue}"
         elif first in self._sessions and not self._sessions[first].finished.is_set():
             why = "Its first issue is in use"
         elif first not in self._index.used:
@@ -63,40 +83,40 @@ class Permits:
             if said.may_apply_again:
                 return
             why = f"The journal says of its first issue: {said}"
-        raise PlanOutdatedError(f"The permit is issue {permit.issue}. {why}.", [why])
+        raise PlanOutdatedError(f"The permit is issue {issue}. {why}.", [why])
 
-    async def consume(self, permit: Permit, session: Session) -> None:
+    async def consume(self, permit: Presented, session: Session) -> None:
         """Use `permit` for `session`: on the disk before anything is written.
 
         From the first line on nobody else can. Raises WorkflowError where somebody did, and
         ServiceUnavailableError where the journal takes no record.
         """
         self.refuse_used(permit)
-        execution = permit.revision.workflow_id
-        self._index.used[permit.id] = UsedPermit(execution, now(), session.name)
+        self._index.used[permit.id] = UsedPermit(permit.execution, now(), session.name)
         self._sessions[permit.id] = session
-        plan = permit.revision.plan
+        given = permit.permit
         try:
             await self._journal.write(
                 CONSUMED,
                 **session.identity,
                 run_id=session.opening.run_id,
-                revision=permit.revision.sha256,
-                number=permit.revision.number,
-                issue=permit.issue,
-                decided_at=permit.decided_at.isoformat(),
-                operator=permit.operator,
-                assurance=permit.assurance,
-                channels={channel.channel: _why_not(channel) for channel in plan.channels},
+                revision=permit.revision,
+                number=given.revision.number,
+                issue=given.issue,
+                decided_at=given.decided_at.isoformat(),
+                operator=given.operator,
+                assurance=given.assurance,
+                channels={one.channel: _why_not(one) for one in given.revision.plan.channels},
             )
         except ValueError as error:
             raise ServiceUnavailableError(
                 f"The gate's journal can't keep the permit: {error}. Plan fewer channels.", "gate"
             ) from None
 
-    def closed(self, permit: Permit) -> None:
-        """The session that used it has ended."""
-        self._sessions.pop(permit.id, None)
+    def closed(self, permit: Presented, session: Session) -> None:
+        """The session that used it, if it did, has ended."""
+        if self._sessions.get(permit.id) is session:
+            del self._sessions[permit.id]
 
     async def verdict(self, permit: str, execution: str) -> GateVerdict:
         """What became of `permit`. Its session is fenced first; one never seen is void from now on.
@@ -127,10 +147,6 @@ class Permits:
             reason=said.reason,
         )
         return said
-
-    async def written(self, permit: str) -> PermitStory:
-        """What the journal says of `permit`, whose session is over. Raises as `verdict`."""
-        return await self._story(permit)
 
     async def stop(self, executions: Iterable[str], operator: str, reason: str) -> None:
         """Refuse the permits of `executions` from now on. Raises JournalError."""

@@ -82,8 +82,8 @@ class Session:
             "execution": opening.execution,
             "attempt": opening.attempt,
         }
-        if opening.permit is not None:
-            self.identity["permit"] = opening.permit.id
+        if enforcement is not None:
+            self.identity["permit"] = enforcement.permit
         self.rehearsal: Rehearsal | None = None
         self._listener = listener
         self._searching = asyncio.Semaphore(SEARCHES)
@@ -183,7 +183,6 @@ class Session:
                 outcomes=report.outcomes,
                 notes=report.notes,
             )
-        self.finished.set()
         return report
 
     async def find(self, name: str) -> Address | None:

@@ -133,14 +133,13 @@ class Sessions:
             yield ending
         finally:
             # However this ends, shutdown included, the session is fenced first.
-            closing = asyncio.ensure_future(self._close(session, completed=ending.completed))
-            report = await asyncio.shield(closing)
+            closing = self._close(session, admission, completed=ending.completed)
+            report = await asyncio.shield(asyncio.ensure_future(closing))
             ending.told = report.model_dump(mode="json")
-            self._open.discard(session)
-            if admission is not None:
-                self._permits.closed(admission.permit)
 
-    async def _close(self, session: Session, *, completed: bool) -> SessionReport:
+    async def _close(
+        self, session: Session, admission: Admission | None, *, completed: bool
+    ) -> SessionReport:
         """Close it; what it set going is stopped as the limits say, unless it came to its end."""
         moving = [] if completed and not session.ended else session.outstanding
         closing = asyncio.ensure_future(session.close(completed=completed))
@@ -150,7 +149,13 @@ class Sessions:
                 await self._stopper.stop(moving, session.identity, approved)
             except Exception:
                 log.exception("what was set going could not be stopped", channels=moving)
-        return await closing
+        try:
+            return await closing
+        finally:
+            session.finished.set()
+            self._open.discard(session)
+            if admission is not None:
+                self._permits.closed(admission.permit, session)
 
     def _refuse_writes(self, opening: Opening, peer: int) -> None:
         """Raise ContainerConfigurationError where this gate's own settings allow no writing."""

@@ -236,14 +236,14 @@ class Guarding:
 
 def test_a_guard_is_asked_with_each_write() -> None:
     guards = Guarding()
-    enforcement = Enforcement(RAMP, limits("{}"), guards)
+    enforcement = Enforcement("p", RAMP, limits("{}"), guards)
     assert enforcement.standing() is None
     guards.why = "it is hot"
     assert enforcement.standing() == (ViolationType.CONDITION_FAILED, "it is hot")
 
 
 def test_limits_are_the_same_where_they_say_the_same() -> None:
-    enforcement = Enforcement(RAMP, limits('{"A": {}}'), Guarding())
+    enforcement = Enforcement("p", RAMP, limits('{"A": {}}'), Guarding())
     same, other = limits('{"A": {"_comment": 1}}'), limits('{"A": {"max_value": 1}}')
     unavailable = LimitsValidator(None)
     assert enforcement.limits(same) == (same,)
@@ -255,7 +255,7 @@ def test_limits_are_the_same_where_they_say_the_same() -> None:
 
 
 def test_the_first_refusal_is_the_one_that_is_named() -> None:
-    enforcement = Enforcement(RAMP, limits("{}"), Guarding())
+    enforcement = Enforcement("p", RAMP, limits("{}"), Guarding())
     enforcement.latch("A", "is too high")
     enforcement.latch("B", "is too low")
     standing = enforcement.standing()

@@ -176,7 +176,7 @@ async def test_what_a_latch_or_guard_forbids_while_the_disk_is_slow_still_counts
         bench.asked.clear()
         bench.disk.clear()
         judging = judged(bench, tmp_path, limits)
-        bench.enforcement = Enforcement(plan, limits.validator, guards)
+        bench.enforcement = Enforcement("p", plan, limits.validator, guards)
         await on_its_way(bench)
         if kind == "latch":
             bench.enforcement.latch("B", "is too high")
