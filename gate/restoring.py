@@ -15,7 +15,8 @@ from gate.guards import Guards
 from gate.inhibit import Inhibit
 from gate.journal import Journal
 from gate.own_channels import OwnChannels
-from gate.putting_back import Means, PuttingBack, RestoreSession
+from gate.putting_back import Means, PuttingBack
+from gate.restore_session import RestoreSession
 from gate.stopping import Stopper
 from gate.watched_channel import WatchedIocs
 from gate.writing import Writer
