@@ -14,7 +14,7 @@ import pytest
 
 from gate.frames import Command, pack
 from gate.values import Dbr, encode
-from runpermit.errors import PlanOutdatedError, ServiceUnavailableError
+from runpermit.errors import PlanOutdatedError, ServiceUnavailableError, WorkflowError
 from runpermit.limits import Condition
 from tests.gate.permits import planned
 from tests.gate.raw_client import EndedError
@@ -140,6 +140,34 @@ async def stopped_at(machine: Any, within: float) -> float:
     """When the stop channel was written."""
     await reads(machine, "T:LO", lambda value: value == 9, within)
     return time.monotonic()
+
+
+@pytest.mark.parametrize("whose", ["its own", "all"])
+async def test_a_stop_ends_all_writing_in_time_and_for_good(
+    gate: Any, machine: Any, whose: str
+) -> None:
+    execution, everything = f"stopped {time.time()}", whose == "all"
+    async with (
+        gate.session(execution=execution) as kernel,
+        gate.session(execution=f"other {time.time()}") as other,
+        writing(kernel, "T:AO") as program,
+        writing(other, "T:AO2") as bystander,
+    ):
+        at = time.monotonic()
+        stopped = await gate.client.stop(None if everything else execution, "jd", "smoke")
+        assert kernel.session.identity in stopped
+        assert (other.session.identity in stopped) is everything
+        async with asyncio.timeout(CHANGE_SECONDS):
+            await program.ended.wait()
+        assert program.passed - at < CHANGE_SECONDS
+        puts = await machine.value("T:AO:PUTS")
+        report = await kernel.session.close()
+        assert report.ended == "stopped by jd: smoke"
+        assert bystander.ended.is_set() is everything
+    assert await machine.value("T:AO:PUTS") == puts
+    with pytest.raises(WorkflowError, match="was stopped"):
+        async with gate.session(execution=execution):
+            pass
 
 
 async def test_a_stop_writes_the_stop_channels_of_what_is_under_way(
