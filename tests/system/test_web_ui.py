@@ -73,9 +73,10 @@ async def test_an_operator_reads_the_page_and_approves_with_a_click(
     await page.get_by_role("tab", name="User Metadata").click()
     shown = page.frame_locator("iframe#user-metadata-current-details:visible").locator("body")
     for text in (
-        "Approve? 2 writes seen in the code: SR:HCM1:SP → 0.2 A; SR:HCM1:SP → computed",
+        "Approve? 1 setpoint, 2 writes",
+        f"Plan COMPLETE, {revision}, rehearsed",
         f"Revision {revision}",
-        "Nothing was rehearsed",
+        "→ 0.2 →",
         "approver not verified",
         "limits -5 … 5 A",
         f"approve-{revision}",

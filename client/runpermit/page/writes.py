@@ -2,11 +2,19 @@
 
 from runpermit.models import Declaration, MachineState, Plan, PlannedChannel
 from runpermit.page.layout import spread, wrapped
-from runpermit.page.values import delta, number_text, span_text, unit_text, value_text
+from runpermit.page.values import (
+    delta,
+    is_number,
+    number_text,
+    span_text,
+    unit_text,
+    value_text,
+)
 from runpermit.plans import Group, groups
 from runpermit.text import one_line
 
 SHOWN_WRITES = 30
+_SHOWN_VALUES = 3
 
 
 def write_lines(plan: Plan, shown: int = SHOWN_WRITES) -> list[str]:
@@ -31,7 +39,7 @@ def write_lines(plan: Plan, shown: int = SHOWN_WRITES) -> list[str]:
         lines += _group(group, channel)
         if group.channel not in told:
             told.add(group.channel)
-            lines += _known(channel, delta(group.first, group.last))
+            lines += _known(channel, _change(group))
     left = plan.left_out + sum(group.count for group in all_groups[shown:])
     if left:
         lines.append(f"… and {_writes(left)} more, see the notebook")
@@ -55,10 +63,30 @@ def _group(group: Group, channel: PlannedChannel | None) -> list[str]:
     """A write, or many to one channel: from, to, how, and the change."""
     units = channel.units if channel else ""
     before = channel.state if channel and channel.live == group.first else ""
-    old, new = value_text(group.first, state=before), value_text(group.last, units, group.state)
-    change = delta(group.first, group.last)
+    way = [value_text(group.first, state=before), *_on_the_way(group)]
+    way.append(value_text(group.last, units, group.state))
+    change = _change(group)
     right = "" if change is None else f"Δ {change:+.6g} {unit_text(units)}".strip()
-    return spread(group.channel, [f"{old} → {new}", *_course(group, units)], right)
+    return spread(group.channel, [" → ".join(way), *_course(group, units)], right)
+
+
+def _on_the_way(group: Group) -> list[str]:
+    """The values before the last, where they are few and no ramp."""
+    if group.step is not None or group.count > _SHOWN_VALUES or _repeats(group):
+        return []
+    return [value_text(value) for value in group.values[:-1]]
+
+
+def _repeats(group: Group) -> bool:
+    """Whether all of its writes are the same one."""
+    return not group.step and all(value == group.last for value in group.values)
+
+
+def _change(group: Group) -> float | None:
+    """The largest change from the value before, in numbers."""
+    changes = [delta(group.first, value) for value in (*group.values, group.last)]
+    numbers = [change for change in changes if change is not None]
+    return max(numbers, key=abs) if len(numbers) == len(changes) else None
 
 
 def _course(group: Group, units: str) -> list[str]:
@@ -66,9 +94,16 @@ def _course(group: Group, units: str) -> list[str]:
     if group.count == 1:
         return []
     took = f"in {group.seconds:.3g} s"
+    if _repeats(group):
+        return [f"{group.count} times {took}"]
     if group.step is not None:
         return [f"{group.count} × {value_text(abs(group.step), units)} {took}"]
-    return [f"{_writes(group.count)}: {value_text(list(group.values), units)} {took}"]
+    if group.count <= _SHOWN_VALUES:
+        return [took]
+    numbers = [value for value in group.values if is_number(value)]
+    if len(numbers) < group.count:
+        return [f"{_writes(group.count)} {took}"]
+    return [f"{_writes(group.count)}, {span_text(min(numbers), max(numbers), units)} {took}"]
 
 
 def _writes(count: int) -> str:

@@ -40,6 +40,38 @@ def test_a_ramp_reads_as_one_line_and_its_device_is_told_once() -> None:
     assert " ".join(lines).count("Corrector 1") == 1
 
 
+def test_a_step_there_and_back_tells_its_way_and_its_largest_change() -> None:
+    there_and_back = [write(new=0.5), write(new=0.1, old=0.5, after=2)]
+    lines = write_lines(plan(writes=there_and_back))
+
+    assert " ".join(lines[0].split()) == "SR:HCM1:SP 0.1 → 0.5 → 0.1 A in 2 s Δ +0.4 A"
+    assert "20 % of range" in " ".join(lines)
+
+
+def test_many_values_in_no_order_are_told_by_count_and_span() -> None:
+    values = [0.5, -0.2, 0.4, 0.0, 0.3, 0.1]
+    olds = [0.1, *values]
+    jumps = [
+        write(new=new, old=old, after=number)
+        for number, (new, old) in enumerate(zip(values, olds, strict=False))
+    ]
+    shown = " ".join(" ".join(write_lines(plan(writes=jumps))).split())
+
+    assert "0.1 → 0.1 A" in shown
+    assert "6 writes, -0.2 … 0.5 A in 5 s" in shown
+    assert "Δ +0.4 A" in shown
+
+
+@pytest.mark.parametrize(("new", "words"), [(1, "0 → 1 3 times in 2 s"), ("ON", "3 times in 2 s")])
+def test_a_repetition_is_told_by_its_count(new: Any, words: str) -> None:
+    olds = [0, new, new]
+    again = [write(new=new, old=old, after=number) for number, old in enumerate(olds)]
+    known = [channel(live=0, units="", exact=True)]
+    [first, *_] = write_lines(plan(writes=again, channels=known))
+
+    assert words in " ".join(first.split())
+
+
 def test_a_long_channel_keeps_its_name_and_its_values_whole() -> None:
     name = "SR:C01-MG:G02A:HCM1:Current:Setpoint:SP"
     lines = write_lines(plan(writes=[write(name, 12345678901234567890, old=0)]))
