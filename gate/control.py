@@ -42,6 +42,7 @@ class Control:
         await asyncio.wait({self._serving})
         self._socket.close()
         self._path.unlink(missing_ok=True)
+        self._sessions.fence(None, "the gate was ended")
         for conversation in self._conversations:
             conversation.cancel()
         if self._conversations:

@@ -34,6 +34,7 @@ async def test_when_told_to_end_it_fences_its_sessions_and_tells_so(
             "gate_started", "permit_consumed", "session_opened", "write", "confirmed",
             "session_closed", "gate_ended",
         ]  # fmt: skip
+        assert gate.journal("session_closed")[0]["ended"] == "the gate was ended"
         assert not gate.control.exists()
         assert "Traceback" not in gate.log()
 
