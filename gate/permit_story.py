@@ -5,7 +5,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gate.attempt import brief
-from gate.messages import MAX_WRITES, LeftChange, Verdict, WriteOutcome, WriteRecord
+from gate.messages import (
+    MAX_WRITES,
+    REPORT_BYTES,
+    LeftChange,
+    Verdict,
+    WriteOutcome,
+    WriteRecord,
+)
+from gate.reporting import json_size
 from runpermit.plans.verdicts import verdict
 
 CONSUMED, VOID = "permit_consumed", "permit_void"
@@ -37,6 +45,7 @@ class PermitStory:
     _events: list[Mapping[str, Any]] = field(default_factory=list)
     _pending: dict[int, Mapping[str, Any]] = field(default_factory=dict)
     _channels: dict[str, _Channel] = field(default_factory=dict)
+    _room: int = REPORT_BYTES
 
     def take(self, record: Mapping[str, Any]) -> None:
         """Take one more record of the permit."""
@@ -111,11 +120,13 @@ class PermitStory:
         uncertain = told is WriteOutcome.UNCERTAIN
         channel = self._channels.setdefault(name, _Channel(old, new, uncertain))
         channel.written, channel.uncertain = new, uncertain
-        if len(self.writes) < MAX_WRITES:
+        if len(self.writes) < MAX_WRITES and self._room > 0:
             record = WriteRecord(
                 channel=name, old=old, new=new, outcome=told, read_back=read_back, at=at
             )
-            self.writes.append(brief(record, "old", "new", "read_back"))
+            record = brief(record, "old", "new", "read_back")
+            self._room -= json_size(record.old, record.new, record.read_back)
+            self.writes.append(record)
 
 
 def _outcome(told: object) -> WriteOutcome:

@@ -8,10 +8,19 @@ from dataclasses import dataclass
 from gate.attempt import brief, now, recorded
 from gate.directory import Directory
 from gate.journal import Journal, JournalError
-from gate.messages import GateVerdict, Permit, Verdict, WriteOutcome, WriteRecord
+from gate.messages import (
+    REPORT_BYTES,
+    GateVerdict,
+    LeftChange,
+    Permit,
+    Verdict,
+    WriteOutcome,
+    WriteRecord,
+)
 from gate.own_channels import OwnChannels
 from gate.permit_index import STOPPED, PermitIndex, Stopped, UsedPermit
 from gate.permit_story import CONSUMED, VOID, PermitStory
+from gate.reporting import json_size
 from gate.session import Session
 from gate.values import UnfitValueError
 from runpermit.errors import PlanOutdatedError, ServiceUnavailableError, WorkflowError
@@ -181,7 +190,7 @@ class Permits:
     async def _told(self, story: PermitStory) -> GateVerdict:
         reads = await self._reads(story.channels)
         writes = [_with_reading(write, reads) for write in story.writes]
-        changes = [brief(change, *_VALUES) for change in story.changes(reads)]
+        changes = bounded(story.changes(reads))
         consumed = story.consumed or {}
         return GateVerdict(
             verdict=story.verdict,
@@ -204,6 +213,24 @@ class Permits:
 
 
 _VALUES = ("before", "written", "reads")
+
+
+def bounded(changes: list[LeftChange]) -> list[LeftChange]:
+    """All of them, the last ones with less of their arrays where one line has no room for more."""
+    room, found = REPORT_BYTES, []
+    for change in changes:
+        told = brief(change, *_VALUES)
+        size = json_size(told.before, told.written, told.reads)
+        if size > room:
+            lengths = {name: _length(getattr(change, name)) for name in _VALUES}
+            told = change.model_copy(update=lengths)
+        room -= size
+        found.append(told)
+    return found
+
+
+def _length(value: object) -> object:
+    return {"_type": "array", "count": len(value)} if isinstance(value, list) else value
 
 
 async def _read(own: OwnChannels, name: str) -> object:

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from gate.frames import Command, pack
-from gate.messages import MAX_WRITES
+from gate.messages import LINE_BYTES, MAX_WRITES, GateVerdict
 from gate.permit_index import PermitIndex
+from gate.permits import bounded
 from gate.values import Dbr, encode
 from runpermit.errors import (
     CodeAnalysisError,
@@ -433,6 +434,20 @@ def test_a_journal_that_does_not_tell_which_permits_were_used_is_not_taken(
 def test_many_writes_are_counted_and_the_first_are_told(tmp_path: Path) -> None:
     found = index(tmp_path, CONSUMED, *[WRITE] * (MAX_WRITES + 5)).story("p")
     assert (found.forwarded, len(found.writes)) == (MAX_WRITES + 5, MAX_WRITES)
+
+
+def test_a_verdict_on_many_large_writes_still_fits_one_line(tmp_path: Path) -> None:
+    texts = ["\u03a9" * 40] * 20
+    writes = [
+        WRITE | {"channel": f"C{number}", "old": [], "new": texts} for number in range(MAX_WRITES)
+    ]
+    story = index(tmp_path, CONSUMED, *writes).story("p")
+    changes = bounded(story.changes({f"C{number}": texts for number in range(MAX_WRITES)}))
+    assert 100 < len(story.writes) < MAX_WRITES == len(changes)
+    assert changes[0].written == texts
+    assert changes[-1].written == {"_type": "array", "count": 20}
+    told = GateVerdict(verdict=story.verdict, writes=story.writes, changes=changes)
+    assert len(json.dumps({"verdict": told.model_dump(mode="json")})) < LINE_BYTES
 
 
 def test_a_write_that_did_not_leave_the_gate_is_none(tmp_path: Path) -> None:
