@@ -190,8 +190,8 @@ class Desk:
         """What an operator approved, like no other: of the limits, those of the gate."""
         limits = LimitsSettings(file=self.gate_socket.parent / "limits.json")
         known: dict[str, Any] = {
-            "workflow_id": ActivityEnvironment.default_info().workflow_id,
-            "first_run_id": secrets.token_hex(8),
+            "workflow_id": f"wf-{secrets.token_hex(8)}",
+            "first_run_id": "test-run",
             "number": 1,
             "code": "results = {}",
             "plan": planned([("SR:HCM1:SP", 0.1)]),
@@ -204,11 +204,12 @@ class Desk:
 
 @dataclass
 class GateServer:
-    """The gate in a process of its own."""
+    """The gate in a process of its own. `lease` in seconds."""
 
     folder: Path
     ring_port: int
     process: subprocess.Popen[str] | None = None
+    lease: float = 3.0
 
     @property
     def socket(self) -> Path:
@@ -233,6 +234,11 @@ class GateServer:
     def inhibit(self, *, on: bool) -> None:
         """Turn the switch of the host."""
         ask(self.socket, {"do": "inhibit", "on": on, "operator": "jd", "reason": "maintenance"})
+
+    def stop(self, execution: str, operator: str, reason: str) -> None:
+        """Stop an execution, on the gate's host."""
+        request = {"do": "stop", "execution": execution, "operator": operator, "reason": reason}
+        ask(self.socket, request)
 
     def get(self, channel: str) -> float:
         """What the ring holds, read past the gate."""
@@ -275,6 +281,7 @@ def gate(ring_port: int) -> Iterator[GateServer]:
     """The gate before the demo's ring; its limits are for three correctors."""
     with tempfile.TemporaryDirectory(prefix="runpermit-") as name:
         folder = Path(name)
+        server = GateServer(folder, ring_port)
         corrector = {"min_value": -1, "max_value": 1, "min_interval": 0}
         limits = {
             "SR:HCM1:SP": corrector | {"max_step": 0.5},
@@ -289,10 +296,9 @@ def gate(ring_port: int) -> Iterator[GateServer]:
                 "name_servers": [f"127.0.0.1:{ring_port}"],
             },
             "limits": {"file": "limits.json"},
-            "gate": {"socket": "gate.sock", "journal": "journal"},
+            "gate": {"socket": "gate.sock", "journal": "journal", "lease": server.lease},
         }
         (folder / "runpermit.toml").write_text(toml(settings))
-        server = GateServer(folder, ring_port)
         server.start()
         yield server
         assert server.process is not None

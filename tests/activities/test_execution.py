@@ -1,8 +1,5 @@
-import asyncio
-import dataclasses
 import json
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 import nbformat
@@ -10,19 +7,11 @@ import pytest
 from temporalio.testing import ActivityEnvironment
 
 from activities.execution import Execution
-from activities.inputs import manifest
-from runpermit.errors import (
-    CodeRuntimeError,
-    ContainerConfigurationError,
-    ExecutionTimeoutError,
-    PythonExecutorException,
-    WorkflowError,
-)
-from runpermit.models import ExecutionMode, RunProgress
+from runpermit.errors import CodeRuntimeError, ExecutionTimeoutError, PythonExecutorException
+from runpermit.models import RunProgress
 from workflows.steps import Executed, ExecuteTask
 
 Run = Callable[..., Awaitable[Executed]]
-MARK = 'open("ran", "w").close()\nresults = {}\n'
 
 
 @pytest.fixture
@@ -31,32 +20,6 @@ def execute(running: Any) -> Run:
         return await ActivityEnvironment().run(Execution(running.house()).execute, task)
 
     return run
-
-
-@pytest.fixture
-def apply(running: Any) -> Run:
-    async def run(task: ExecuteTask, **sections: Any) -> Any:
-        return await ActivityEnvironment().run(Execution(running.house(**sections)).apply, task)
-
-    return run
-
-
-@pytest.fixture
-def approved(desk: Any) -> Callable[..., ExecuteTask]:
-    """The task of an approved program that would leave a file if it ran."""
-
-    def make(mode: ExecutionMode = ExecutionMode.WRITE_ACCESS, **revision: Any) -> ExecuteTask:
-        folder = desk.folder()
-        (folder.work / "context.json").write_text("{}")
-        binds = desk.revision(**({"code": MARK, "inputs": manifest(folder.work)} | revision))
-        task: ExecuteTask = desk.execute_task(folder, MARK, mode=mode, approved=binds)
-        return task
-
-    return make
-
-
-def ran(task: ExecuteTask) -> bool:
-    return (task.folder.work / "ran").exists()
 
 
 async def test_a_run_leaves_results_output_and_notebook(desk: Any, execute: Run) -> None:
@@ -143,118 +106,6 @@ async def test_while_it_runs_its_output_is_told(running: Any) -> None:
     task = running.execute_task(running.folder(), code)
     await environment.run(Execution(running.house()).execute, task)
     assert any(progress.stdout_tail == "now\n" for progress in told)
-
-
-async def test_what_was_approved_runs(approved: Any, apply: Run) -> None:
-    task = approved()
-    await apply(task)
-    assert ran(task)
-
-
-async def test_a_run_that_may_be_repeated_never_writes(approved: Any, execute: Run) -> None:
-    task = approved()
-    with pytest.raises(WorkflowError, match="repeatable"):
-        await execute(task)
-    assert not ran(task)
-
-
-@pytest.mark.parametrize("differs", [{"attempt": 2}, {"workflow_run_id": "a-reset-run"}])
-async def test_a_repetition_or_a_reset_of_an_approved_run_writes_nothing(
-    differs: dict[str, Any], approved: Any, running: Any
-) -> None:
-    task = approved()
-    environment = ActivityEnvironment()
-    environment.info = dataclasses.replace(environment.info, **differs)
-    with pytest.raises(WorkflowError, match="writes nothing") as refused:
-        await environment.run(Execution(running.house()).apply, task)
-    assert refused.value.technical_details == {"verdict": "not_opened"}
-    assert not ran(task)
-
-
-async def test_without_an_approval_nothing_is_applied(desk: Any, apply: Run) -> None:
-    task = desk.execute_task(desk.folder(), MARK, mode=ExecutionMode.WRITE_ACCESS)
-    with pytest.raises(WorkflowError, match="Nothing was approved"):
-        await apply(task)
-    assert not ran(task)
-
-
-@pytest.mark.parametrize(
-    ("changed", "named"),
-    [
-        ({"code": "results = {}"}, "code"),
-        ({"inputs": {}}, "input files"),
-        ({"limits_sha256": "0" * 64}, "limits"),
-        ({"kernel_environment": "python 3, 3 packages, def"}, "kernel packages"),
-    ],
-)
-@pytest.mark.parametrize(
-    ("step", "mode"),
-    [("apply", ExecutionMode.WRITE_ACCESS), ("execute", ExecutionMode.READ_ONLY)],
-)
-async def test_what_is_not_as_it_was_approved_does_not_run(
-    changed: dict[str, Any],
-    named: str,
-    step: str,
-    mode: ExecutionMode,
-    approved: Any,
-    apply: Run,
-    execute: Run,
-) -> None:
-    task = approved(mode, **changed)
-    with pytest.raises(WorkflowError, match=f"{named}\\.") as raised:
-        await {"apply": apply, "execute": execute}[step](task)
-    assert task.approved.sha256[:6] in raised.value.message
-    assert not ran(task)
-
-
-async def test_all_that_changed_is_named(approved: Any, apply: Run) -> None:
-    task = approved(code="", inputs={})
-    with pytest.raises(WorkflowError, match="code, input files"):
-        await apply(task)
-
-
-async def test_limits_that_changed_at_the_gate_since_the_approval_let_nothing_run(
-    approved: Any, apply: Run, gate: Any
-) -> None:
-    task = approved()
-    file = gate.folder / "limits.json"
-    before = file.read_text()
-    try:
-        file.write_text("{}")
-        await asyncio.sleep(0.5)
-        with pytest.raises(WorkflowError, match="limits"):
-            await apply(task)
-    finally:
-        file.write_text(before)
-        await asyncio.sleep(0.5)
-    assert not ran(task)
-
-
-async def test_the_worker_s_own_limits_are_not_what_was_approved_and_are_told(
-    approved: Any, apply: Run, tmp_path: Path
-) -> None:
-    file = tmp_path / "limits.json"
-    file.write_text("{}")
-    executed = await apply(task := approved(), limits={"file": file})
-    assert ran(task)
-    now = executed.in_force
-    assert now.gate.limits_sha256 == task.approved.limits_sha256 != now.limits.binds
-
-
-async def test_where_writes_were_disabled_meanwhile_nothing_is_applied(
-    approved: Any, apply: Run
-) -> None:
-    task = approved()
-    with pytest.raises(ContainerConfigurationError, match=r"control_system\.writes_enabled") as no:
-        await apply(task, control_system={"writes_enabled": False})
-    assert no.value.technical_details == {"verdict": "not_opened"}
-    assert not ran(task)
-
-
-async def test_a_real_control_system_is_written_like_the_demo_s(approved: Any, apply: Run) -> None:
-    task = approved()
-    await apply(task, control_system={"type": "epics"})
-    assert ran(task)
 
 
 async def test_a_run_twice_replaces_what_it_left(desk: Any, execute: Run) -> None:
