@@ -7,7 +7,7 @@ from runpermit.models import PendingApproval, PendingRestore, Verb
 from runpermit.page.layout import WIDTH
 from runpermit.text import fenced
 
-_NEXT = "    "
+_GOES_ON = " \\"
 _DECLARE = "declare your envelope with plan(…)"
 
 
@@ -52,10 +52,14 @@ def command_block(
 
 
 def _narrow(parts: tuple[str, ...]) -> str:
-    command, *options = parts
-    together = " ".join(options)
-    wide = len(together) > WIDTH - len(_NEXT)
-    return f" \\\n{_NEXT}".join([command, *(options if wide else [together])])
+    """A command on as many lines as it takes; no part of it is cut."""
+    lines = [parts[0]]
+    for part in parts[1:]:
+        if len(f"{lines[-1]} {part}{_GOES_ON}") <= WIDTH:
+            lines[-1] += f" {part}"
+        else:
+            lines.append(f"    {part}")
+    return f"{_GOES_ON}\n".join(lines)
 
 
 def _commands(pending: PendingApproval | PendingRestore) -> list[tuple[str, ...]]:
@@ -79,9 +83,6 @@ def _commands(pending: PendingApproval | PendingRestore) -> list[tuple[str, ...]
 
 
 def _command(verb: str, option: str, pending: PendingApproval | PendingRestore) -> tuple[str, ...]:
-    parts = (
-        f"runpermit {verb} {shlex.quote(pending.binds.workflow_id)}",
-        option,
-        pending.cli_options,
-    )
+    target = shlex.quote(pending.binds.workflow_id)
+    parts = (f"runpermit {verb}", target, option, pending.cli_options)
     return tuple(filter(None, parts))

@@ -224,6 +224,17 @@ def test_the_commands_carry_execution_revision_and_address() -> None:
     assert [line.split()[1] for line in commands(asked)] == ["approve", "reject", "revise", "stop"]
 
 
+def test_commands_stay_within_the_page_and_are_never_cut() -> None:
+    name = "a-rather-long-name-of-an-execution-1f2e3d4c"
+    page = approval_page(pending(workflow=name, cli_options="--address control-room:7233"))
+    block = page.split("```")[5]
+
+    assert max(len(line) for line in block.splitlines()) <= 54
+    assert f"runpermit reject {name} --reason '…' --address control-room:7233" in " ".join(
+        block.replace(" \\\n", " ").split()
+    )
+
+
 def test_the_link_leads_to_the_page_of_one_run() -> None:
     link = page_link("http://ui/", "default", "a b/c", "run")
 

@@ -27,7 +27,7 @@ def test_the_page_tells_what_was_what_is_and_how_to_answer() -> None:
     assert f"`restore-{asked.revision}`" in page
     assert f"`leave-{asked.revision}`" in page
     assert "approve" not in page
-    assert f"restore orbit-1 \\\n    --sha256 {asked.revision}" in page
+    assert f"restore orbit-1 --sha256 {asked.revision}" in page
 
 
 def test_what_cannot_be_put_back_is_said_with_the_reason() -> None:
