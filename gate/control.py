@@ -1,16 +1,16 @@
 """The gate's control socket: workers open sessions, operators inhibit and stop, everyone asks."""
 
 import asyncio
+import contextlib
 import os
 import socket
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import structlog
 from pydantic import ValidationError
 
-from gate.control_verbs import Verbs
+from gate.control_verbs import AT_ONCE, Verbs
 from gate.messages import Opening, Verdict
 from gate.sessions import Sessions
 from gate.talking import first_line, line, patience, peer_user, request_in
@@ -88,20 +88,13 @@ class Control:
             work = self._verbs.known.get(str(verb))
             if work is None:
                 raise ContainerConfigurationError(f"the gate knows no {verb!r}")
-            answer = await self._at_work(connection, work, request, peer)
+            # What must happen does, whether anybody waits for the answer or not.
+            waiting = contextlib.nullcontext() if verb in AT_ONCE else patience(connection)
+            async with waiting:
+                answer = await work(request, peer)
         except PythonExecutorException as error:
             answer = told(error)
         await self._loop.sock_sendall(connection, line(answer))
-
-    async def _at_work(
-        self,
-        connection: socket.socket,
-        work: "Work",
-        request: dict[str, Any],
-        peer: int,
-    ) -> dict[str, Any]:
-        async with patience(connection):
-            return await work(request, peer)
 
     async def _open(
         self,
@@ -116,9 +109,6 @@ class Control:
         except PythonExecutorException as error:
             error.technical_details["verdict"] = Verdict.NOT_OPENED
             raise
-
-
-Work = Callable[[dict[str, Any], int], Awaitable[dict[str, Any]]]
 
 
 def listening_socket(path: Path) -> socket.socket:

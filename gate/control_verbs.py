@@ -22,6 +22,9 @@ from runpermit.errors import (
 from runpermit.limits import LimitsFile
 from runpermit.text import one_line
 
+AT_ONCE = frozenset({"status", "inhibit", "stop"})
+"""The verbs that are not given up where whoever asked hangs up."""
+
 _MOST_NAMES = 1000
 
 Request = dict[str, Any]

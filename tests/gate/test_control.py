@@ -1,6 +1,7 @@
 """The control socket: whatever is said on it, and whatever comes along, others are served."""
 
 import array
+import asyncio
 import json
 import os
 import random
@@ -181,3 +182,12 @@ def test_a_second_gate_leaves_the_first_alone(gate: Any) -> None:
 def test_an_unknown_request_is_refused_by_name(gate: Any) -> None:
     with pytest.raises(GateRefusedError, match="forget"):
         ask(gate.control, {"do": "forget"})
+
+
+async def test_a_stop_is_carried_out_also_where_nobody_waits_for_the_answer(gate: Any) -> None:
+    async with gate.session("read_only", execution="hung up") as kernel:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(str(gate.control))
+            connection.sendall(b'{"do": "stop", "execution": "hung up"}\n')
+        await asyncio.wait_for(kernel.session.closed_by_gate, 2)
+    await gate.journalled("stopped", execution="hung up")
