@@ -69,6 +69,8 @@ class WatchedIocs:
                 self.directory.forget(address)
             if not ioc.users:
                 ioc.close()
+                if self._iocs.get(address) is ioc:
+                    del self._iocs[address]
 
 
 class WatchedChannel:

@@ -138,3 +138,4 @@ async def test_guards_of_one_ioc_share_a_circuit(machine: Any) -> None:
             (ioc,) = iocs._iocs.values()
             assert ioc.users == 3
         assert ioc.circuit.closed
+        assert iocs._iocs == {}
