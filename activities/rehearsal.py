@@ -14,7 +14,14 @@ from activities.notebook import attempt_notebook
 from activities.openings import opening
 from gate.client import Rehearsed, SessionMode
 from kernels.interface import RunOutcome
-from runpermit.errors import CodeRuntimeError, PythonExecutorException, WorkflowError
+from runpermit.errors import (
+    ChannelLimitsViolationError,
+    CodeRuntimeError,
+    ContainerConfigurationError,
+    PythonExecutorException,
+    WorkflowError,
+)
+from runpermit.limits import ViolationType
 from runpermit.models import Plan
 from runpermit.plans import build_plan
 from runpermit.text import one_line
@@ -34,8 +41,9 @@ class Rehearsal:
         """What the program would write.
 
         Raises ChannelLimitsViolationError for a write, or a declaration, that the limits do not
-        allow; what went wrong with a program that had neither written nor declared anything; and
-        ServiceUnavailableError where gate or model is lost.
+        allow; what went wrong with a program that had neither written nor declared anything;
+        ContainerConfigurationError where the limits can't be read; and ServiceUnavailableError
+        where gate or model is lost.
         """
         about = opening(self._house, SessionMode.REHEARSE, task.attempt, guards=task.guards)
         what = Program(task.code, task.folder.work, task.attempt, task.timeout)
@@ -50,6 +58,8 @@ class Rehearsal:
             try:
                 _refuse_long(task, outcome)
                 plan = await self._plan(outcome, run.report.rehearsed, refused=run.report.refused)
+            except ChannelLimitsViolationError as refused:
+                raise _blamed(refused) from None
             finally:
                 await asyncio.to_thread(_write_down, task, outcome)
         return plan
@@ -72,6 +82,13 @@ class Rehearsal:
             waits=list(outcome.waits),
             at=datetime.now(UTC),
         )
+
+
+def _blamed(refused: ChannelLimitsViolationError) -> PythonExecutorException:
+    """What a refusal means: where nobody could judge the write, other code is refused as well."""
+    if refused.violation_type != ViolationType.LIMITS_UNAVAILABLE:
+        return refused
+    return ContainerConfigurationError(refused.message)
 
 
 def _refuse_long(task: RehearseTask, outcome: RunOutcome) -> None:
