@@ -3,14 +3,25 @@
 import asyncio
 import socket
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from gate import client as client_module
 from gate import client_session
 from gate.client import GateClient, Opening, SessionMode
-from runpermit.errors import ContainerConfigurationError, ServiceUnavailableError
+from gate.client_session import line
+from gate.wire_errors import told
+from runpermit.errors import (
+    CodeAnalysisError,
+    ContainerConfigurationError,
+    PlanOutdatedError,
+    PythonExecutorException,
+    ServiceUnavailableError,
+    WorkflowError,
+)
 from runpermit.limits import LimitsStatus
 from runpermit.models import Isolation
 
@@ -141,3 +152,116 @@ async def test_what_a_status_does_not_say_counts_as_bad(
     assert (status.inhibited, status.writes, status.limits_error) == (inhibited, writes, error)
     assert status.limits_enabled is writes
     assert (status.limits_sha256 == LIMITS.binds) is writes
+
+
+@pytest.mark.parametrize(
+    ("error", "fields"),
+    [
+        (PlanOutdatedError("it moved", ["A reads 1"]), {"changed": ["A reads 1"]}),
+        (WorkflowError("used", "stopped"), {"stage": "stopped"}),
+        (ServiceUnavailableError("held", "gate", 3.0), {"service": "gate", "retry_after": 3.0}),
+        (ContainerConfigurationError("set it"), {}),
+        (CodeAnalysisError("no such channel", ["A"]), {"issues": ["A"]}),
+    ],
+)
+async def test_its_refusals_are_the_very_exceptions(
+    path: Path, error: PythonExecutorException, fields: dict[str, Any]
+) -> None:
+    error.technical_details["verdict"] = "not_opened"
+    async with FakeGate(path, line(told(error))):
+        with pytest.raises(type(error), match=f"The gate refused: {error.message}") as raised:
+            await GateClient(path).verdict("p", "e")
+    assert type(raised.value) is type(error)
+    assert raised.value.category is error.category
+    assert raised.value.technical_details == {"verdict": "not_opened"}
+    assert {name: getattr(raised.value, name) for name in fields} == fields
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        ({"error": "no", "category": "workflow"}, WorkflowError),
+        ({"error": "no", "kind": "WorkflowError", "fields": {"x": 1}}, ServiceUnavailableError),
+        ({"error": "no", "kind": "SystemExit", "fields": {}}, ServiceUnavailableError),
+        ({"error": "no", "technical_details": 5}, ServiceUnavailableError),
+    ],
+)
+async def test_a_refusal_of_an_unknown_kind_is_told_by_its_category(
+    path: Path, answer: dict[str, Any], kind: type[Exception]
+) -> None:
+    async with FakeGate(path, line(answer)):
+        with pytest.raises(kind):
+            await GateClient(path).records("e")
+
+
+ASKED: list[Callable[[GateClient], Awaitable[object]]] = [
+    lambda gate: gate.verdict("p", "e"),
+    lambda gate: gate.records("e"),
+    lambda gate: gate.describe(["A"]),
+    lambda gate: gate.verify("p", "e"),
+    lambda gate: gate.restore("e", "jd"),
+    lambda gate: gate.stop(None, "jd", ""),
+]
+
+
+@pytest.mark.parametrize("ask", ASKED)
+async def test_whatever_is_asked_a_gate_without_answer_is_told(
+    path: Path, monkeypatch: pytest.MonkeyPatch, ask: Callable[[GateClient], Awaitable[object]]
+) -> None:
+    monkeypatch.setattr(client_module, "ANSWER_SECONDS", 0.2)
+    gate = GateClient(path)
+    with pytest.raises(ServiceUnavailableError, match="Start it: python -m gate"):
+        await ask(gate)
+    wrong = (b"{}\n", b'{"verdict": 1, "journal": 1, "channels": 1, "verified": 1}\n', b"")
+    for answer in wrong:
+        async with FakeGate(path, answer):
+            with pytest.raises(ServiceUnavailableError, match="control socket"):
+                await ask(gate)
+
+    async def stay_silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_unix_server(stay_silent, path):
+        with pytest.raises(ServiceUnavailableError, match="control socket"):
+            await ask(gate)
+        await asyncio.sleep(0.02)
+
+
+async def test_a_gate_that_says_that_it_is_at_work_is_waited_for(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_module, "ANSWER_SECONDS", 0.2)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        for _ in range(5):
+            await asyncio.sleep(0.1)
+            writer.write(b"\n")
+        writer.write(line({"restored": {"channels": [], "operator": "jd"}}))
+        writer.close()
+
+    async with await asyncio.start_unix_server(serve, path):
+        report = await GateClient(path).restore("e", "jd")
+    assert (report.channels, report.operator) == ([], "jd")
+
+
+async def test_who_does_not_renew_by_hand_says_nothing(path: Path, listener: socket.socket) -> None:
+    said = bytearray()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        writer.write(b'{"session": "s", "lease": 1}\n')
+        while chunk := await reader.read(100):
+            said.extend(chunk)
+        writer.close()
+
+    async with await asyncio.start_unix_server(serve, path):
+        client = GateClient(path)
+        async with client.session(OPENING, listener, self_renewing=False) as session:
+            await asyncio.sleep(0.5)
+            assert said == b""
+            session.renew()
+            await asyncio.sleep(0.05)
+            assert said == b"\n"
+        await asyncio.sleep(0.02)

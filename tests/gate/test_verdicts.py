@@ -374,6 +374,31 @@ async def test_an_apply_is_verified_and_put_back(enforcing: Any, machine: Any) -
     assert (await machine.value("T:AO"), await machine.value("T:AO2")) == (0, 0)
 
 
+@pytest.mark.parts
+@pytest.mark.usefixtures("at_rest")
+async def test_a_restore_ends_with_its_connection_and_goes_on_when_it_is_asked_for_again(
+    enforcing: Any, machine: Any
+) -> None:
+    enforcing.set_limits({"T:AO": {"max_step": 10}})
+    permit = await enforcing.permit(planned([("T:AO", 8.0)]), "long")
+    async with enforcing.session(execution="long", permit=permit) as kernel:
+        await puts(kernel, ("T:AO", 8.0))
+        await kernel.session.close(completed=True)
+    enforcing.set_limits({"T:AO": {"max_step": 1, "min_interval": 0.2}})
+    restoring = asyncio.create_task(enforcing.client.restore("long", "jd"))
+    await asyncio.sleep(0.7)
+    restoring.cancel()
+    await asyncio.wait({restoring})
+    await enforcing.journalled("restore_ended", execution="long", complete=False)
+    stands = await machine.value("T:AO")
+    assert 0 < stands < 8
+    await asyncio.sleep(0.5)
+    assert await machine.value("T:AO") == stands
+    report = await enforcing.client.restore("long", "jd")
+    assert report.complete
+    assert await machine.value("T:AO") == 0
+
+
 def index(folder: Path, *records: dict[str, Any]) -> PermitIndex:
     lines = (json.dumps({"seq": seq, "at": f"2026-01-02T{seq:02}"} | record) + "\n"
              for seq, record in enumerate(records, 1))  # fmt: skip
