@@ -15,6 +15,7 @@ from runpermit.text import one_line
 
 SHOWN_WRITES = 30
 _SHOWN_VALUES = 3
+_LONG = 10  # s, from which on tenths do not matter
 
 
 def write_lines(plan: Plan, shown: int = SHOWN_WRITES) -> list[str]:
@@ -93,17 +94,17 @@ def _course(group: Group, units: str) -> list[str]:
     """How many writes lead there, and how long they take."""
     if group.count == 1:
         return []
-    took = f"in {group.seconds:.3g} s"
+    took = f"{group.seconds:.0f} s" if group.seconds >= _LONG else f"{group.seconds:.2g} s"
     if _repeats(group):
-        return [f"{group.count} times {took}"]
+        return [f"{group.count} times, {took}"]
     if group.step is not None:
-        return [f"{group.count} × {value_text(abs(group.step), units)} {took}"]
+        return [f"{group.count} × {value_text(abs(group.step), units)}, {took}"]
     if group.count <= _SHOWN_VALUES:
-        return [took]
+        return [f"in {took}"]
     numbers = [value for value in group.values if is_number(value)]
     if len(numbers) < group.count:
-        return [f"{_writes(group.count)} {took}"]
-    return [f"{_writes(group.count)}, {span_text(min(numbers), max(numbers), units)} {took}"]
+        return [f"{_writes(group.count)}, {took}"]
+    return [f"{_writes(group.count)}, {span_text(min(numbers), max(numbers), units)}, {took}"]
 
 
 def _writes(count: int) -> str:

@@ -35,7 +35,7 @@ def test_a_write_tells_channel_now_new_and_change_then_device_share_and_limits()
 def test_a_ramp_reads_as_one_line_and_its_device_is_told_once() -> None:
     lines = write_lines(plan(writes=ramp("SR:HCM1:SP")))
 
-    assert " ".join(lines[0].split()) == "SR:HCM1:SP 0 → 0.4 A 40 × 0.01 A in 3.9 s Δ +0.4 A"
+    assert " ".join(lines[0].split()) == "SR:HCM1:SP 0 → 0.4 A 40 × 0.01 A, 3.9 s Δ +0.4 A"
     assert len([line for line in lines if "→" in line]) == 1
     assert " ".join(lines).count("Corrector 1") == 1
 
@@ -58,11 +58,11 @@ def test_many_values_in_no_order_are_told_by_count_and_span() -> None:
     shown = " ".join(" ".join(write_lines(plan(writes=jumps))).split())
 
     assert "0.1 → 0.1 A" in shown
-    assert "6 writes, -0.2 … 0.5 A in 5 s" in shown
+    assert "6 writes, -0.2 … 0.5 A, 5 s" in shown
     assert "Δ +0.4 A" in shown
 
 
-@pytest.mark.parametrize(("new", "words"), [(1, "0 → 1 3 times in 2 s"), ("ON", "3 times in 2 s")])
+@pytest.mark.parametrize(("new", "words"), [(1, "0 → 1 3 times, 2 s"), ("ON", "3 times, 2 s")])
 def test_a_repetition_is_told_by_its_count(new: Any, words: str) -> None:
     olds = [0, new, new]
     again = [write(new=new, old=old, after=number) for number, old in enumerate(olds)]
