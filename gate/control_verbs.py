@@ -2,9 +2,11 @@
 
 import asyncio
 import os
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from gate.directory import is_channel_name
 from gate.inhibit import Inhibit
 from gate.journal import Journal
 from gate.journal_reading import audit
@@ -26,6 +28,8 @@ AT_ONCE = frozenset({"status", "inhibit", "stop"})
 """The verbs that are not given up where whoever asked hangs up."""
 
 _MOST_NAMES = 1000
+_MOST_CHARACTERS = 1000  # of the id of a workflow
+_PERMIT = re.compile(r"[0-9a-f]{64}")
 
 Request = dict[str, Any]
 Answer = dict[str, Any]
@@ -108,7 +112,7 @@ class Verbs:
 
     async def _verdict(self, request: Request, peer: int) -> Answer:
         del peer
-        verdict = await self._permits.verdict(_text(request, "permit"), _text(request, "execution"))
+        verdict = await self._permits.verdict(_permit(request), _text(request, "execution"))
         return {"verdict": verdict.model_dump(mode="json")}
 
     async def _records(self, request: Request, peer: int) -> Answer:
@@ -129,7 +133,7 @@ class Verbs:
         if not fit or not all(isinstance(name, str) for name in names or ()):
             raise ContainerConfigurationError("describe: `channels` is a list of names")
         try:
-            channels = await self._describer.describe(names or [])
+            channels = await self._describer.describe(_channels(names or []))
         except LookupError as error:
             raise CodeAnalysisError(f"{error}", [f"{error}"]) from None
         return {"channels": [channel.model_dump(mode="json") for channel in channels]}
@@ -137,9 +141,7 @@ class Verbs:
     async def _verify(self, request: Request, peer: int) -> Answer:
         del peer
         await self._journal.flush()
-        verified = await self._verifier.verify(
-            _text(request, "permit"), _text(request, "execution")
-        )
+        verified = await self._verifier.verify(_permit(request), _text(request, "execution"))
         return {"verified": [channel.model_dump(mode="json") for channel in verified]}
 
     async def _restore(self, request: Request, peer: int) -> Answer:
@@ -147,10 +149,25 @@ class Verbs:
         return {"restored": report.model_dump(mode="json")}
 
 
+def _channels(names: list[str]) -> list[str]:
+    """`names`, if they can be names of channels. Raises LookupError."""
+    for name in names:
+        if not is_channel_name(name.encode("utf-8", "backslashreplace")):
+            raise LookupError(f"{one_line(name, 60)!r} is no channel's name")
+    return names
+
+
 def _text(request: Request, name: str) -> str:
     found = request.get(name)
-    if not isinstance(found, str) or not found:
-        raise ContainerConfigurationError(f"{request.get('do')}: `{name}` is missing")
+    if not isinstance(found, str) or not 0 < len(found) <= _MOST_CHARACTERS:
+        raise ContainerConfigurationError(f"{request.get('do')}: `{name}` is missing or too long")
+    return found
+
+
+def _permit(request: Request) -> str:
+    found = _text(request, "permit")
+    if not _PERMIT.fullmatch(found):
+        raise ContainerConfigurationError(f"{request.get('do')}: `permit` is no permit's id")
     return found
 
 

@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from gate.aside import aside
 from gate.attempt import brief, now, recorded
 from gate.directory import Directory
 from gate.journal import Journal, JournalError
@@ -29,6 +30,8 @@ from runpermit.models.permit import ISSUES, permit_id
 from runpermit.text import one_line
 
 _NEVER_SEEN = "the verdict on it was asked for before it was used"
+# So many channels are read at a time: a verdict is no storm for an IOC.
+_TOGETHER = 20
 _FENCED = "the verdict on its permit was asked for"
 
 
@@ -202,11 +205,11 @@ class Permits:
         )
 
     async def _reads(self, channels: Iterable[str]) -> dict[str, object]:
-        """What channels read now; those that can't be read are not among them."""
+        """What channels read now."""
         own = OwnChannels(self._directory, self._array_bytes)
         try:
-            names = list(channels)
-            found = await asyncio.gather(*(_read(own, name) for name in names))
+            names, free = list(channels), asyncio.Semaphore(_TOGETHER)
+            found = await asyncio.gather(*(_read(own, name, free) for name in names))
             return dict(zip(names, found, strict=True))
         finally:
             own.close()
@@ -233,12 +236,15 @@ def _length(value: object) -> object:
     return {"_type": "array", "count": len(value)} if isinstance(value, list) else value
 
 
-async def _read(own: OwnChannels, name: str) -> object:
-    try:
-        seen = await (await own.open(name)).read()
-    except (ConnectionError, LookupError, UnfitValueError):
-        return None
-    return recorded(seen.value)
+async def _read(own: OwnChannels, name: str, free: asyncio.Semaphore) -> object:
+    """What a channel reads now, None where it can't be read."""
+    async with free:
+        try:
+            seen = await (await own.open(name)).read()
+        except (ConnectionError, LookupError, UnfitValueError):
+            return None
+    value = seen.value
+    return await aside(len(value) if isinstance(value, tuple) else 1, recorded, value)
 
 
 def _with_reading(write: WriteRecord, reads: dict[str, object]) -> WriteRecord:

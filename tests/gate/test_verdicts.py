@@ -329,7 +329,9 @@ async def test_the_status_tells_who_may_write_now(enforcing: Any) -> None:
     [
         {"do": "verdict"},
         {"do": "verdict", "permit": 1, "execution": "e"},
-        {"do": "verdict", "permit": "p", "execution": ""},
+        {"do": "verdict", "permit": "p", "execution": "e"},
+        {"do": "verdict", "permit": "0" * 64, "execution": ""},
+        {"do": "verdict", "permit": "0" * 64, "execution": "x" * 2000},
         {"do": "stop"},
         {"do": "stop", "execution": 5},
         {"do": "records"},
@@ -354,8 +356,9 @@ async def test_what_is_asked_without_saying_of_what_is_refused(
 async def test_channels_are_described(enforcing: Any) -> None:
     (channel,) = await enforcing.client.describe(["T:AO"])
     assert (channel.channel, channel.live, channel.units) == ("T:AO", 0.0, "A")
-    with pytest.raises(CodeAnalysisError, match="T:NO:SUCH"):
-        await enforcing.client.describe(["T:NO:SUCH"])
+    for name in ("T:NO:SUCH", "no name", "x" * 300, "\u03a9", ""):
+        with pytest.raises(CodeAnalysisError, match=name[:20] or "no channel"):
+            await enforcing.client.describe([name])
 
 
 @pytest.mark.parts
