@@ -98,7 +98,7 @@ def _course(group: Group, units: str) -> list[str]:
     if _repeats(group):
         return [f"{group.count} times, {took}"]
     if group.step is not None:
-        return [f"{group.count} × {value_text(abs(group.step), units)}, {took}"]
+        return [f"{group.count} × {value_text(abs(group.step))}, {took}"]
     if group.count <= _SHOWN_VALUES:
         return [f"in {took}"]
     numbers = [value for value in group.values if is_number(value)]

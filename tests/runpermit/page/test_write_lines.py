@@ -35,7 +35,7 @@ def test_a_write_tells_channel_now_new_and_change_then_device_share_and_limits()
 def test_a_ramp_reads_as_one_line_and_its_device_is_told_once() -> None:
     lines = write_lines(plan(writes=ramp("SR:HCM1:SP")))
 
-    assert " ".join(lines[0].split()) == "SR:HCM1:SP 0 → 0.4 A 40 × 0.01 A, 3.9 s Δ +0.4 A"
+    assert " ".join(lines[0].split()) == "SR:HCM1:SP 0 → 0.4 A 40 × 0.01, 3.9 s Δ +0.4 A"
     assert len([line for line in lines if "→" in line]) == 1
     assert " ".join(lines).count("Corrector 1") == 1
 
