@@ -1,6 +1,7 @@
 """A rehearsal, seen by its client, by the IOC, and in what the gate tells of it."""
 
 import asyncio
+import itertools
 import json
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
@@ -166,6 +167,15 @@ async def test_unlisted_channels_aliases_and_broken_limits_are_refused_as_in_ear
     assert (told.writes, told.channels, told.machine) == ([], [], [])
 
 
+async def test_limits_under_an_alias_alone_bind_nothing(gate: Any) -> None:
+    gate.set_limits({"T:AO:ALIAS": {"max_value": 1}})
+    async with gate.session("rehearse") as kernel:
+        client = await kernel.circuit()
+        alias = await client.open("T:AO:ALIAS")
+        assert (await client.put_number(alias, 0.5)).violation == "UNLISTED_CHANNEL"
+        assert (await rehearsed(kernel)).writes == []
+
+
 async def test_inhibit_and_pacing_are_not_asked_and_conditions_are_told(
     machine: Any, start_gate: Any
 ) -> None:
@@ -180,7 +190,8 @@ async def test_inhibit_and_pacing_are_not_asked_and_conditions_are_told(
             settings.write("\n".join(["[[gate.guards]]", *lines, ""]))
         stack.enter_context(gate.serving())
         ask(gate.control, {"do": "inhibit", "on": True, "operator": "test", "reason": "a test"})
-        guards = [Condition.model_validate(mode)]
+        of_request = [mode, {"channel": "T:MODE", "op": "!=", "value": "Shutdown"}]
+        guards = [Condition.model_validate(guard) for guard in of_request]
         async with gate.session("rehearse", guards=guards) as kernel:
             client = await kernel.circuit()
             channel = await client.open("T:AO")
@@ -189,11 +200,11 @@ async def test_inhibit_and_pacing_are_not_asked_and_conditions_are_told(
             told = await rehearsed(kernel)
     assert len(told.writes) == 3
     assert told.channels[0].min_interval == 30
-    found = {state.channel: (state.op, state.value, state.holds) for state in told.machine}
-    assert found == {
-        "T:NO:SUCH": (">", 1, False), "T:MODE": ("==", "User", True),
-        "T:PERMIT": ("==", "no", False),
-    }  # fmt: skip
+    found = [(state.channel, state.op, state.value, state.holds) for state in told.machine]
+    assert found == [
+        ("T:NO:SUCH", ">", 1, False), ("T:MODE", "==", "User", True),
+        ("T:MODE", "!=", "Shutdown", True), ("T:PERMIT", "==", "no", False),
+    ]  # fmt: skip
     reads = {state.channel: state.reads for state in told.machine}
     assert reads["T:MODE"].endswith("(User)")
     assert reads["T:NO:SUCH"].startswith("can't be read")
@@ -440,6 +451,7 @@ async def test_a_change_that_no_client_saw_is_found_at_the_end(gate: Any, machin
     assert "changed during the rehearsal" in found["T:AO2"]
 
 
+@pytest.mark.slow
 async def test_a_channel_that_can_not_be_looked_at_again_is_told(
     start_ioc: Any, start_gate: Any
 ) -> None:
@@ -543,3 +555,24 @@ async def test_two_rehearsals_do_not_see_each_other(gate: Any) -> None:
         assert await second.value(theirs) == live
         await asyncio.sleep(0)
         assert (await rehearsed(two)).channels == []
+
+
+async def test_writes_of_two_circuits_are_one_order(gate: Any) -> None:
+    gate.set_limits({})
+    async with gate.session("rehearse") as kernel:
+        clients = [await kernel.circuit() for _ in range(3)]
+        channels = [await client.open("T:AO2") for client in clients]
+        for client, channel in zip(clients, channels, strict=True):
+            numbers = [float(100 * channel.cid + turn) for turn in range(20)]
+            client.send(
+                *(
+                    pack(Command.WRITE, 6, 1, channel.sid, 1, encode(Dbr.DOUBLE, (number,)))
+                    for number in numbers
+                )
+            )
+        for client, channel in zip(clients, channels, strict=True):
+            await client.value(channel)
+        told = await rehearsed(kernel)
+    assert len(told.writes) == 60
+    assert all(one.new == next_.old for one, next_ in itertools.pairwise(told.writes))
+    assert told.writes[-1].new == told.channels[0].last
