@@ -307,7 +307,7 @@ async def test_a_temporal_server_that_is_killed_in_a_ramp_and_started_again(
     async with AsyncExitStack() as running:
         server = await running.enter_async_context(database_server(tmp_path, port))
         client = await connected(address)
-        house = dataclasses.replace(fragile.house, client=client, stack=stack)
+        house = dataclasses.replace(fragile.house, name="restarted", client=client, stack=stack)
         own = Own(house, fragile.gate)
         await running.enter_async_context(running_worker(stack))
         ramp = await begun(own, machine)
