@@ -1,4 +1,6 @@
-"""What a program declared by `plan(...)`, under the channels' own names, with what is known of them.
+"""What a program declared by `plan(...)`, and what is known of these channels.
+
+Declarations stand under the channels' own names.
 
 The kernel's word is nobody's proof: it is shown, and what was shown is what the gate enforces.
 """
