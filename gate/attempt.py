@@ -22,6 +22,7 @@ from runpermit.serialization import make_json_serializable
 _TOLD = 10_000  # elements or characters that are told; of longer ones, their beginning
 _GUESSED = 1000
 _BRIEF = 20
+_BITS = 64
 _PART = 50_000  # elements that are summed up at a time: others get their turn in between
 
 _AS_BYTES = "surrogateescape"
@@ -122,8 +123,11 @@ def now() -> str:
 
 def told(value: object) -> object:
     """A value as JSON that any reader takes; of a long one, its length and its beginning."""
-    if type(value) is float and math.isfinite(value):
-        return value  # nearly all of them
+    # Nearly all of them are plain numbers.
+    if (type(value) is float and math.isfinite(value)) or (
+        type(value) is int and value.bit_length() <= _BITS
+    ):
+        return value
     if isinstance(value, tuple | list) and len(value) > _TOLD:
         return {
             "_type": "array",

@@ -101,12 +101,14 @@ class Verbs:
     async def _stop(self, request: Request, peer: int) -> Answer:
         """Fence first, then all the rest; it is for one execution, or by null for all."""
         execution = None if request.get("execution", "") is None else _text(request, "execution")
-        operator, reason = _operator(request, peer), str(request.get("reason") or "")
-        why = f"stopped by {one_line(operator, 100)}"
-        why += f": {one_line(reason, 300)}" if reason else ""
+        operator = one_line(_operator(request, peer), 100)
+        reason = one_line(str(request.get("reason") or ""), 500)
+        why = f"stopped by {operator}: {reason}" if reason else f"stopped by {operator}"
         executions = self._sessions.executions if execution is None else {execution}
         stopped = self._sessions.fence(execution, why)
         stopped += self._restorer.stop(execution, why)
+        if execution is None:
+            self._journal.note("stop_all", operator=operator, reason=reason, stopped=stopped)
         await self._permits.stop(sorted(executions), operator, reason)
         return {"stopped": stopped}
 

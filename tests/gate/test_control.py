@@ -191,3 +191,10 @@ async def test_a_stop_is_carried_out_also_where_nobody_waits_for_the_answer(gate
             connection.sendall(b'{"do": "stop", "execution": "hung up"}\n')
         await asyncio.wait_for(kernel.session.closed_by_gate, 2)
     await gate.journalled("stopped", execution="hung up")
+
+
+async def test_a_stop_of_all_is_told_also_where_nothing_ran(gate: Any) -> None:
+    assert await gate.client.stop(None, "jd", "smoke") == []
+    assert await gate.journalled("stop_all", operator="jd", reason="smoke", stopped=[])
+    assert await gate.client.stop("e", "jd" * 100_000, "smoke" * 400_000) == []
+    assert len((await gate.journalled("stopped", execution="e"))["reason"]) == 500
