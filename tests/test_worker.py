@@ -1,3 +1,4 @@
+import inspect
 import json
 import os
 import signal
@@ -7,11 +8,17 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from temporalio.client import Client
 
+import workflows.steps
 from demo.stack import free_port
+from kernels.interface import Kernels
+from runpermit.config import Settings, WorkerSettings
+from runpermit.payloads import data_converter
+from worker import build_house, build_workers
 
 pytestmark = pytest.mark.parts
 
@@ -98,6 +105,24 @@ def temporal() -> Iterator[str]:
             yield address
         finally:
             server.terminate()
+
+
+async def test_every_step_of_the_lifecycle_has_its_activity_on_one_queue(temporal: str) -> None:
+    client = await Client.connect(temporal, data_converter=data_converter)
+    settings = Settings(worker=WorkerSettings(host="here"))
+    kernels = cast("Kernels", None)  # nothing runs
+    shared, own = build_workers(client, build_house(settings, kernels, temporal))
+    here, there = (
+        [step.__name__ for step in worker.config()["activities"]] for worker in (shared, own)
+    )
+    steps = [
+        name for name, step in vars(workflows.steps).items() if inspect.iscoroutinefunction(step)
+    ]
+
+    assert (shared.task_queue, own.task_queue) == ("runpermit", "runpermit@here")
+    assert sorted(here + there) == sorted(steps)
+    # What needs no host's folder, kernel or gate session.
+    assert here == ["prepare", "analyse"]
 
 
 def test_a_kernel_environment_without_python_is_exit_2(
