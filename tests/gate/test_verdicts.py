@@ -288,7 +288,8 @@ async def test_what_was_on_its_way_when_it_was_stopped_is_stopped_as_the_limits_
         channel = await client.open("T:SLOW.A")
         one = encode(Dbr.DOUBLE, (1.0,))
         client.send(pack(Command.WRITE_NOTIFY, 6, 1, channel.sid, 1, one))
-        await enforcing.journalled("write", channel="T:SLOW.A")
+        write = await enforcing.journalled("write", channel="T:SLOW.A")
+        await enforcing.journalled("confirmed", of=write["seq"])
         await enforcing.client.stop("moves", "jd", "")
         await asyncio.wait_for(kernel.session.closed_by_gate, 3)
     assert await machine.value("T:LO") == 7
