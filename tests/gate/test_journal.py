@@ -248,6 +248,18 @@ async def test_what_is_no_record_is_refused_and_leaves_no_gap(
     assert verify(folder).broken is None
 
 
+async def test_after_a_flush_all_that_was_noted_can_be_read(folder: Path, journal: Journal) -> None:
+    for number in range(3):
+        journal.note("noted", number=number)
+    await journal.flush()
+    assert [record["number"] for record in records(folder)] == [0, 1, 2]
+    assert verify(folder).broken is None
+    assert await journal.write("next") == 4
+    await journal.close()
+    with pytest.raises(JournalError):
+        await journal.flush()
+
+
 async def test_closing_makes_notes_durable_and_takes_no_more(
     folder: Path, journal: Journal, syncs: list[int]
 ) -> None:
