@@ -86,7 +86,7 @@ class PermitStory:
     def changes(self, reads: Mapping[str, Any]) -> list[LeftChange]:
         """The channels that were written, in the order of their first write; `reads` what they are.
 
-        One that the program itself put back is none.
+        One that reads what it did before is none: the program put it back, or the record itself.
         """
         known = self.consumed.get("channels") if self.consumed is not None else None
         known = known if isinstance(known, dict) else {}
@@ -101,9 +101,7 @@ class PermitStory:
                 uncertain=channel.uncertain,
             )
             for name, channel in self._channels.items()
-            if channel.uncertain
-            or channel.written != channel.before
-            or reads.get(name) != channel.before
+            if channel.uncertain or reads.get(name) != channel.before
         ]
 
     @property
