@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 SUBSCRIPTIONS_PER_CHANNEL = 4
 MASK_BYTES = 16
+_VALUE_OR_LOG = 0x3
 # Beside the longest array: what a refusal in words may take.
 REFUSAL_BYTES = 4096
 # Answers in which no id is the IOC's own.
@@ -35,6 +36,11 @@ class Subscription:
     dtype: int
     count: int
     mask: bytes
+
+    @property
+    def of_values(self) -> bool:
+        """Whether it is about values, and not about alarms or properties alone."""
+        return bool(int.from_bytes(self.mask[12:14], "big") & _VALUE_OR_LOG)
 
 
 class Channel:

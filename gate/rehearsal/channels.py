@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from gate.client_circuit import ClientCircuit
     from gate.rehearsal.rehearsal import Rehearsal
 
-_MASK_BYTE = 13
-_VALUE_OR_LOG = 0x3
 _LONG = 1000
 
 log = structlog.get_logger()
@@ -32,8 +30,8 @@ class _Asked:
     """What a client asked for, and what it is to get instead of the live value."""
 
     record: Record
-    count: int
     shadow: Shadow
+    fixed: bool
 
 
 class RehearsedChannels(ClientChannels):
@@ -70,7 +68,7 @@ class RehearsedChannels(ClientChannels):
             return
         shadow = self._rehearsal.shadow(channel)
         if shadow is not None and channel.record is not None:
-            self._asked[frame.p2] = _Asked(channel.record, frame.count, shadow)
+            self._asked[frame.p2] = _Asked(channel.record, shadow, fixed=frame.count > 0)
         super().read(frame)
 
     def subscribe(self, frame: Frame) -> None:
@@ -123,17 +121,13 @@ class RehearsedChannels(ClientChannels):
             model.subscribe(channel, number, wanted)
             return
         shadow = self._rehearsal.shadow(channel)
-        if (
-            shadow is None
-            or not wanted.mask[_MASK_BYTE:]
-            or not (wanted.mask[_MASK_BYTE] & _VALUE_OR_LOG)
-        ):
+        if shadow is None or not wanted.of_values:
             return
         try:
             frame = await channel.ioc.read(channel.sid or 0, wanted.dtype, wanted.count)
         except (IocLostError, LookupError):
             return  # its IOC tells nothing just now; its next event has the value
-        asked = _Asked(record, wanted.count, shadow)
+        asked = _Asked(record, shadow, fixed=wanted.count > 0)
         await self._say_patched(frame, asked, (Command.EVENT_ADD, number))
 
     def _answering(self, channel: Channel) -> ModelCircuit | None:
@@ -176,7 +170,7 @@ class RehearsedChannels(ClientChannels):
         shadow = self._rehearsal.shadow(channel)
         if shadow is None:
             return frame.raw
-        return self._patched(frame, _Asked(channel.record, wanted.count, shadow))
+        return self._patched(frame, _Asked(channel.record, shadow, fixed=wanted.count > 0))
 
     def _patched(self, frame: Frame, asked: _Asked) -> bytes:
         self._see(frame, asked.record)
@@ -184,11 +178,15 @@ class RehearsedChannels(ClientChannels):
         if asked.shadow.elements > _LONG and not is_quick(frame.dtype, asked.shadow):
             self._circuit.start(self._say_patched(frame, asked, identity))
             return b""
-        return patched(frame, asked.count, asked.shadow, asked.record.target, identity)
+        return patched(frame, asked.shadow, asked.record.target, identity, fixed=asked.fixed)
 
     async def _say_patched(self, frame: Frame, asked: _Asked, identity: tuple[int, int]) -> None:
-        work = (frame, asked.count, asked.shadow, asked.record.target, identity)
-        self._circuit.say(await aside(asked.shadow.elements, patched, *work))
+        shadow, target = asked.shadow, asked.record.target
+        self._circuit.say(
+            await aside(
+                shadow.elements, patched, frame, shadow, target, identity, fixed=asked.fixed
+            )
+        )
 
     def _see(self, frame: Frame, record: Record) -> None:
         """See in a live reply whether something else has moved a channel that was written."""
@@ -227,11 +225,6 @@ class RehearsedChannels(ClientChannels):
             elif frame.command == Command.ERROR:
                 said.append(self._renamed(ioc, frame))
         self._circuit.say(b"".join(said))
-
-    def _lost(self, ioc: IocCircuit) -> None:
-        gone = [channel for channel in self._channels.values() if channel.ioc is ioc]
-        self._subscribed = {n: of for n, of in self._subscribed.items() if of not in gone}
-        super()._lost(ioc)
 
     def _drop(self, ioc: IocCircuit, cid: int) -> None:
         channel = self._channels.get(cid)

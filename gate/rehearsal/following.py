@@ -6,7 +6,7 @@ from gate.records import Record
 from gate.values import Value
 from runpermit.limits import ChannelLimitsConfig
 
-_MOTOR, _BUSY = "motor", "busy"
+MOTOR, BUSY = "motor", "busy"
 # Fields that stay as they are whatever is written to the record's other ones.
 _FIELDS = """
     NAME RTYP DESC ASG SCAN PINI PHAS DTYP DISV SDIS FLNK EGU PREC HOPR LOPR DRVH DRVL
@@ -70,12 +70,12 @@ def following(
 
 def is_motor(record: Record) -> bool:
     """Whether a write to this channel moves a motor."""
-    return record.record_type == _MOTOR and record.channel == record.name
+    return record.record_type == MOTOR and record.channel == record.name
 
 
 def is_busy(record: Record) -> bool:
     """Whether this channel is 1 while something is under way, and 0 again after it."""
-    return record.record_type == _BUSY and record.channel == record.name
+    return record.record_type == BUSY and record.channel == record.name
 
 
 def is_settled(field_name: str) -> bool:

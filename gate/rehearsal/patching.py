@@ -57,13 +57,13 @@ def is_quick(dtype: int, shadow: Shadow) -> bool:
 
 
 def patched(
-    frame: Frame, asked: int, shadow: Shadow, target: Target, identity: tuple[int, int]
+    frame: Frame, shadow: Shadow, target: Target, identity: tuple[int, int], *, fixed: bool
 ) -> bytes:
     """The message with `shadow` in the place of the live value in `frame`, which is a reply.
 
-    asked: the elements that the client asked for; for 0 there are as many as the value has.
     target: what the channel is, as the client opened it.
     identity: command and id of the message.
+    fixed: whether the client asked for so many elements; else there are as many as the value has.
     """
     command, number = identity
     placed = place(frame.dtype)
@@ -72,7 +72,7 @@ def patched(
     kind, offset = placed
     head, live = frame.payload[:offset], frame.payload[offset:]
     try:
-        items = _elements(shadow.value, target)[: asked or None]
+        items = _elements(shadow.value, target)[: frame.count if fixed else None]
         if kind is shadow.native and not target.text:
             values = shadow.payload
         else:
@@ -80,7 +80,7 @@ def patched(
     except UnfitValueError:
         empty = bytes(len(frame.payload))
         return pack(command, frame.dtype, frame.count, ECA_GETFAIL, number, empty)
-    count = asked or len(items)
+    count = frame.count if fixed else len(items)
     size = STRING_BYTES if kind is Dbr.STRING else len(encode(kind, (0,)))
     values = values[: count * size].ljust(count * size, b"\0")
     return pack(command, frame.dtype, count, frame.p1, number, head + values)
@@ -166,8 +166,8 @@ def _decimals(number: float, digits: int | None) -> str:
     if digits is None or not math.isfinite(number):
         return f"{number:g}"
     size = abs(number)
-    if digits > _PLAIN_DIGITS or size > _FIXED_NUMBER:
-        digits = min(digits, _MOST_DIGITS)
+    if not 0 <= digits <= _PLAIN_DIGITS or size > _FIXED_NUMBER:
+        digits = min(digits, _MOST_DIGITS) if digits >= 0 else _MOST_DIGITS
         return f"{number:{digits + 7}.{digits}e}"
     if size > _PLAIN_NUMBER:
         return f"{number:.{min(digits, _FIXED_DIGITS)}f}"

@@ -17,7 +17,7 @@ from gate.own_channels import OwnChannels
 from gate.reading import ChannelReader
 from gate.records import Record, parts
 from gate.rehearsal.description import facts_of, live_of, number_of_field
-from gate.rehearsal.following import Following, Motor, following, is_motor, is_settled
+from gate.rehearsal.following import MOTOR, Following, Motor, following, is_motor, is_settled
 from gate.rehearsal.judging import Judged, RehearsingHolder, judge
 from gate.rehearsal.model import Model, ModelLostError, ModelUse
 from gate.rehearsal.patching import Shadow
@@ -126,10 +126,10 @@ class Rehearsal:
         if channel.record is None:
             return bool(self._records)
         name, field = channel.record.channel, parts(channel.name).field
-        if name in self._shadows:
-            return False
         return name in self._unknown or (
-            channel.record.name in self._records and not is_settled(field)
+            name not in self._shadows
+            and channel.record.name in self._records
+            and not is_settled(field)
         )
 
     def end(self, why: str) -> None:
@@ -186,7 +186,7 @@ class Rehearsal:
         if not self.recorder.has_room_for(facts):
             raise _refused(record, judged, "a plan can't tell of more channels than this has")
         if is_motor(record):
-            self._motors[record.name] = await _motor(circuit, record.name)
+            self._motors[record.channel] = await _motor(circuit, record.name)
         entry = judged.entry
         await self._look_at_machine(entry.conditions if entry is not None else ())
         if self.model is not None:
@@ -205,7 +205,7 @@ class Rehearsal:
     async def _follow(self, record: Record, judged: Judged) -> set[str]:
         """Have the channel, and what follows it, read what they would. Which channels these are."""
         received = judged.received
-        motor = self._motors.get(record.name)
+        motor = self._motors.get(record.channel)
         found = await aside(received.count, following, record, judged.entry, received.value, motor)
         found = await self._by_own_names(found)
         digits = self.recorder.channels[record.channel].digits
@@ -213,10 +213,20 @@ class Rehearsal:
             record.channel: Shadow(received.value, received.dtype, received.payload, digits),
             **{name: Shadow(value) for name, value in found.values.items()},
         }
+        self._unknown = (self._unknown | {*found.unknown, *self._stale(record)}) - shadows.keys()
         self._records.add(record.name)
         self._shadows |= shadows
-        self._unknown |= set(found.unknown)
         return {*shadows, *found.unknown}
+
+    def _stale(self, record: Record) -> list[str]:
+        """What followed an earlier write to a record: after another one it may be something else.
+
+        A motor changes also those of its fields that were written themselves.
+        """
+        fields = [name for name in self._shadows if name.partition(".")[0] == record.name]
+        if record.record_type == MOTOR:
+            return fields
+        return [name for name in fields if name not in self.recorder.channels]
 
     async def _by_own_names(self, found: Following) -> Following:
         names = await asyncio.gather(*map(self._own_name, found.channels))
@@ -227,12 +237,13 @@ class Rehearsal:
         )
 
     async def _own_name(self, name: str) -> str:
-        """The name of a follower behind its alias; as it stands where nobody has it."""
+        """The name of a follower behind its alias; as it stands where nobody can tell."""
         if name not in self._names:
             try:
                 self._names[name] = (await self._own.open(name)).record.channel
-            except (IocLostError, LookupError):
-                self._names[name] = name.removesuffix(".VAL")
+            except (IocLostError, LookupError) as error:
+                self._session.note(f"what follows a write, {name}, can't be looked at: {error}")
+                return name.removesuffix(".VAL")
         return self._names[name]
 
     async def _look_at_machine(self, conditions: Iterable[Condition]) -> None:

@@ -79,7 +79,7 @@ async def test_an_orbit_response_without_a_model_is_flat_and_told_as_unknown(rin
         async with gate.session("rehearse") as kernel:
             response = await kernel.epics(RESPONSE.replace("SETTLE", "0"))
             told = (await kernel.session.close()).rehearsed
-    assert all(abs(item) < 0.01 for row in response for item in row)
+    assert all(abs(item) < 0.05 for row in response for item in row)
     assert set(told.unknown) == set(BPMS)
     assert (len(told.writes), await counts(ring)) == (6, before)
 
@@ -95,6 +95,6 @@ async def test_an_orbit_response_with_a_second_ring_as_its_model(ring: Any) -> N
                 response = await kernel.epics(RESPONSE.replace("SETTLE", "1.5"), within=60)
                 told = (await kernel.session.close()).rehearsed
         assert await model.value(SETPOINTS[0]) == found
-    assert max(abs(item) for row in response for item in row) > 0.05
+    assert max(abs(item) for row in response for item in row) > 0.1
     assert (told.unknown, len(told.writes)) == ([], 6)
     assert await counts(ring) == before

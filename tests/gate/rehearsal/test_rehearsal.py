@@ -373,7 +373,7 @@ async def test_done_channels_motors_and_busy_records_are_at_their_end(
     machine: Any, start_ioc: Any, start_gate: Any
 ) -> None:
     with start_ioc(module="tests.gate.rehearsal.motor_ioc") as ioc, start_gate(
-        ioc, machine, limits={"C:M": {"done": {"channel": "T:BI", "value": "In"}}}
+        ioc, machine, limits={"C:M": {"done": {"channel": "T:BI", "value": "In"}}, "C:M.TWV": {}}
     ) as gate:  # fmt: skip
         async with gate.session("rehearse") as kernel:
             client = await kernel.circuit()
@@ -388,11 +388,15 @@ async def test_done_channels_motors_and_busy_records_are_at_their_end(
             assert await client.value(done) == 1
             assert (await client.read(done, Dbr.STRING, 1)).payload.startswith(b"In\0")
             assert await client.value(await client.open("C:M.MSTA")) == 0
+            # Another of its fields moves it elsewhere: where to, nobody knows any more.
+            assert (await client.put_number(await client.open("C:M.TWV"), 1)).status == 1
+            await client.value(await client.open("C:M.RBV"))
+            await client.value(motor)
             told = await rehearsed(kernel)
         assert await ioc.value("C:PUTS") == 0
-    assert [write.new for write in told.writes] == [3.5, 1]
+    assert [write.new for write in told.writes] == [3.5, 1, 1]
     assert told.channels[0].follows == ["C:M.RBV", "T:BI"]
-    assert told.unknown == ["C:M.MSTA"]
+    assert told.unknown == ["C:M.MSTA", "C:M.RBV", "C:M"]
     assert "1 while something is under way" in told.channels[1].why_not
 
 
@@ -421,6 +425,27 @@ async def test_what_nothing_models_is_read_live_and_told_as_unknown(
     assert told.reads == [
         "T:LI", "T:AO2", "T:AO", "T:F.DESC", "T:CALCOUT", 'T:AO2.{"ts":{}}'
     ]  # fmt: skip
+
+
+async def test_what_a_later_write_affects_is_no_longer_known(gate: Any) -> None:
+    gate.set_limits({"T:F": {"affects": ["T:AO2", "T:NO:SUCH"]}})
+    async with gate.session("rehearse") as kernel:
+        client = await kernel.circuit()
+        channel, written = await client.open("T:F"), await client.open("T:AO2")
+        assert (await client.put_number(written, 7)).status == 1
+        await client.value(written)
+        assert (await client.put_number(channel, 1, within=5)).status == 1
+        assert await client.value(written) == 7
+        report = await kernel.session.close()
+        assert report.rehearsed.unknown == ["T:AO2"]
+        assert any("T:NO:SUCH, can't be looked at" in note for note in report.notes)
+    async with gate.session("rehearse") as kernel:
+        client = await kernel.circuit()
+        channel, written = await client.open("T:F"), await client.open("T:AO2")
+        assert (await client.put_number(channel, 1, within=5)).status == 1
+        assert (await client.put_number(written, 7)).status == 1
+        assert await client.value(written) == 7
+        assert (await rehearsed(kernel)).unknown == []
 
 
 # What else moves it, and what can't be told
