@@ -94,13 +94,15 @@ class Left:
 class ExecutionStory:
     """Takes an execution's records, and what was noted of its writes, in their order.
 
-    why_not: for each channel that was in an approved plan why it can't be put back, empty where it
+    What is told is what its last permit changed, and restores since: that is what an operator was
+    shown. why_not: for each channel of an approved plan why it can't be put back, empty where it
     can.
     """
 
     def __init__(self) -> None:
         self.why_not: dict[str, str] = {}
         self._pending: dict[int, Mapping[str, Any]] = {}
+        self._permit: str | None = None
         self._stops: list[Mapping[str, Any]] = []
         self._left: dict[str, Left] = {}
 
@@ -137,6 +139,7 @@ class ExecutionStory:
                 known = record.get("channels")
                 self.why_not |= known if isinstance(known, dict) else {}
             case "write":
+                self._begin(record.get("permit"))
                 self._pending[record["seq"]] = record
             case "stop_write":
                 self._stops.append(record)
@@ -155,6 +158,13 @@ class ExecutionStory:
         for stop in self._stops:
             self._stopped(stop)
         return sorted(self._left.values(), key=lambda left: left.first)
+
+    def _begin(self, permit: str | None) -> None:
+        """Forget what was left under another permit: it was approved as it was."""
+        if permit is not None and permit != self._permit:
+            self._permit = permit
+            for told in (self._pending, self._stops, self._left):
+                told.clear()
 
     def _wrote(self, record: Mapping[str, Any], end: Mapping[str, Any]) -> None:
         """Take a write that went out, and what became of it."""

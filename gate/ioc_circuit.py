@@ -32,6 +32,10 @@ UNSENT_BYTES = 256 * 1024
 LOOK_SECONDS = 5.0
 ECHO_AFTER_SECONDS = 10.0
 LOST_AFTER_SECONDS = 20.0
+# An IOC (EPICS 7.0.10) may crash where a circuit ends right behind the answer to a put callback:
+# its callback thread then writes to what is another client's by now. It is given time to finish.
+LINGER_SECONDS = 0.5
+_PUT_CALLBACK = Command.WRITE_NOTIFY.to_bytes(2, "big")
 _IDENTITY_IN_P2 = frozenset({Command.READ_NOTIFY, Command.EVENT_ADD, Command.CLEAR_CHANNEL})
 _IDENTITY_IN_P1 = frozenset(
     {
@@ -89,6 +93,7 @@ class IocCircuit(asyncio.Protocol):
         self._asked: dict[int, asyncio.Future[Frame]] = {}
         self._monitors: dict[int, Callable[[Frame], None]] = {}
         self._hold = False
+        self._lingers = False
         self._scheduled = False
         self.closed = False
         self._connecting = asyncio.create_task(self._connect())
@@ -100,6 +105,7 @@ class IocCircuit(asyncio.Protocol):
 
     def send(self, data: bytes) -> None:
         """Send now, or as soon as the circuit stands."""
+        self._lingers = self._lingers or data.startswith(_PUT_CALLBACK)
         if self._transport is None:
             self._unsent += data
             if len(self._unsent) > UNSENT_BYTES:
@@ -161,8 +167,13 @@ class IocCircuit(asyncio.Protocol):
     def close(self) -> None:
         """End the circuit; whoever waits for an answer gets IocLostError."""
         self._connecting.cancel()
-        if self._transport is not None:
-            self._transport.abort()
+        transport = self._transport
+        if transport is not None and not self.closed:
+            # Nothing more is sent or heard in any case: what the IOC did not take yet goes nowhere.
+            if self._lingers and not transport.get_write_buffer_size():
+                self._loop.call_later(LINGER_SECONDS, transport.abort)
+            else:
+                transport.abort()
         self._end()
 
     @property
@@ -196,6 +207,8 @@ class IocCircuit(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """asyncio's: sort answers to ourselves from what passes."""
+        if self.closed:
+            return
         self.last_heard = self._loop.time()
         self._reader.feed(data)
         self._take_turn()

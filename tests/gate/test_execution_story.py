@@ -136,6 +136,15 @@ def test_a_channel_that_the_gate_itself_set_to_stop_something_is_ours(story: Sto
     assert is_ours(story.only(), 2)
 
 
+def test_what_was_left_under_another_permit_was_taken_as_it_was(story: Story) -> None:
+    story.wrote("A", 1.0, 2.0)
+    story.write("B", 1, 2)  # nobody ever confirmed it
+    story.wrote("A", 5.0, 6.0, permit="q")
+    story.wrote("A", 6.0, 5.5, session="restore-1", permit=None)
+    left = story.only()
+    assert (left.channel, left.before, left.written, left.restoring) == ("A", 5.0, 5.5, True)
+
+
 def test_ours_is_told_within_the_tolerance_of_its_verification(story: Story) -> None:
     story.wrote("A", 1.0, 2.0)
     entry = ChannelLimitsConfig(verification=Verification(tolerance_absolute=0.5))

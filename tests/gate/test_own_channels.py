@@ -12,6 +12,7 @@ from gate.directory import Directory
 from gate.ioc_circuit import IocLostError
 from gate.own_channels import OwnChannels, Setpoint
 from gate.values import Value, receive
+from tests.gate.aftermath_bench import lingering
 
 
 @asynccontextmanager
@@ -23,6 +24,7 @@ async def opening(*ports: int) -> AsyncIterator[OwnChannels]:
     finally:
         channels.close()
         directory.close()
+        await lingering()
 
 
 def send(setpoint: Setpoint, value: Value) -> "asyncio.Future[bool]":
