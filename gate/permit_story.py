@@ -49,6 +49,8 @@ class PermitStory:
 
     def take(self, record: Mapping[str, Any]) -> None:
         """Take one more record of the permit."""
+        if record["event"] == "session_closed" and not self._is_of_its_session(record):
+            return
         self._events.append({name: record[name] for name in _KEPT if name in record})
         match record["event"]:
             case "permit_consumed":
@@ -66,6 +68,10 @@ class PermitStory:
                 if written is not None:
                     at = str(record.get("forwarded_at") or written["at"])
                     self._wrote(written, record.get("outcome"), record.get("read_back"), at)
+
+    def _is_of_its_session(self, record: Mapping[str, Any]) -> bool:
+        """Whether it is about the session that the permit was used for."""
+        return self.consumed is not None and record["session"] == self.consumed["session"]
 
     @property
     def ended(self) -> bool:

@@ -90,6 +90,7 @@ class Session:
         self._server: asyncio.Server | None = None
         self._on_refused = on_refused
         self._open = False
+        self._began = False
         self._flights: set[asyncio.Task[WriteRecord]] = set()
         self._unanswered: dict[asyncio.Future[bool], str] = {}
         self._judging: set[asyncio.Task[None]] = set()
@@ -130,6 +131,7 @@ class Session:
             **self.identity,
             **self.opening.model_dump(mode="json", include={"mode", "run_id", "isolation"}),
         )
+        self._began = True
         if self.fenced.is_set():
             raise WorkflowError(f"Its session was ended: {self.ended}", "applying")
         self._open = True
@@ -171,6 +173,11 @@ class Session:
                 count=self._not_recorded.total(),
                 violation_types=dict(self._not_recorded),
             )
+        if self._began:
+            self._tell_closed(report, completed=completed)
+        return report
+
+    def _tell_closed(self, report: SessionReport, *, completed: bool) -> None:
         with contextlib.suppress(ValueError):
             self.shared.journal.note(
                 "session_closed",
@@ -183,7 +190,6 @@ class Session:
                 outcomes=report.outcomes,
                 notes=report.notes,
             )
-        return report
 
     async def find(self, name: str) -> Address | None:
         """The IOC that has channel `name`; few names of one session are searched at a time."""

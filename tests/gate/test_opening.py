@@ -329,8 +329,13 @@ async def test_no_permit_is_used_without_a_journal(machine: Any, start_gate: Any
 
 async def test_a_plan_of_more_than_a_record_holds_uses_nothing(enforcing: Any) -> None:
     plan = planned([("T:AO", 1.0)], restorable=False, why_not="x" * 1024 * 1024)
+    permit = await enforcing.permit(plan)
     with pytest.raises(ServiceUnavailableError, match="Plan fewer channels"):
-        await opens(enforcing, await enforcing.permit(plan))
+        await opens(enforcing, permit)
+    said = await enforcing.client.verdict(permit.id, "e")
+    assert said.verdict == "not_opened"
+    events = [r["event"] for r in enforcing.journal() if r.get("permit") == permit.id]
+    assert set(events) <= {"verdict"}
 
 
 def test_the_files_that_do_not_tell_of_permits_keep_the_gate_from_starting(

@@ -423,6 +423,12 @@ def test_an_older_gate_that_was_killed_ends_a_story_where_the_next_one_begins(
     assert (found.forwarded, list(found.channels)) == (1, ["A"])
 
 
+def test_a_session_that_was_refused_the_permit_does_not_end_its_story(tmp_path: Path) -> None:
+    other = {"event": "session_closed", "permit": "p", "session": "other", "completed": True}
+    found = index(tmp_path, CONSUMED, other, WRITE).story("p")
+    assert (found.forwarded, found.closed, found.verdict) == (1, None, "partial")
+
+
 def test_a_story_goes_on_in_the_next_month(tmp_path: Path) -> None:
     found = index(tmp_path, CONSUMED)
     (tmp_path / "2026-02.jsonl").write_text(json.dumps({"seq": 2, "at": ""} | WRITE) + "\n")
