@@ -61,7 +61,8 @@ async def serve(settings: Settings) -> None:
             limits=limits, journal=journal, inhibit=inhibit, conditions=ConditionReader(reader)
         )
         upstream = settings.rehearsal.upstream
-        model = Model(upstream, quotas.array_bytes) if upstream is not None else None
+        places = [*control_system.name_servers, *control_system.addresses]
+        model = Model(upstream, places, quotas.array_bytes) if upstream is not None else None
         rehearsals = Facilities(directory, limits, reader, journal, quotas, model)
         shared = Shared(directory, writer, journal, quotas, {}, rehearsals)
         permits = Permits(journal, PermitIndex.scan(quotas.journal), directory, quotas.array_bytes)

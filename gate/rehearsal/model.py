@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+from collections.abc import Sequence
 
 import structlog
 
@@ -10,7 +11,7 @@ from gate.directory import Directory, parse_address
 from gate.ioc_circuit import Address, IocLostError
 from gate.own_channels import OwnChannels, Setpoint
 from gate.values import UnfitValueError, Value, receive
-from runpermit.errors import ServiceUnavailableError
+from runpermit.errors import ContainerConfigurationError, ServiceUnavailableError
 
 # Shorter than a worker waits for an answer of the gate.
 WAIT_SECONDS = 4.0
@@ -37,11 +38,15 @@ class _Only(Directory):
 
 
 class Model:
-    """The model at `upstream`; one rehearsal at a time has it."""
+    """The model at `upstream`; one rehearsal at a time has it.
 
-    def __init__(self, upstream: str, array_bytes: int) -> None:
+    It must be none of `machine`, the addresses where channels of the machine are looked for.
+    """
+
+    def __init__(self, upstream: str, machine: Sequence[str], array_bytes: int) -> None:
         self.upstream = upstream
         self._address = parse_address(upstream)
+        self._machine = [parse_address(text) for text in machine]
         self._array_bytes = array_bytes
         self._free = asyncio.Lock()
         self._holder = ""
@@ -49,7 +54,8 @@ class Model:
     async def take(self, holder: str) -> "ModelUse":
         """The model for the session `holder` alone, until it leaves it.
 
-        Raises ServiceUnavailableError where another one keeps it, or where it is not reachable.
+        Raises ServiceUnavailableError where another one keeps it, or where it is not reachable,
+        ContainerConfigurationError where it is the machine.
         """
         try:
             async with asyncio.timeout(WAIT_SECONDS):
@@ -83,6 +89,14 @@ class Model:
         writer.close()
         with contextlib.suppress(OSError):
             await writer.wait_closed()
+        for place in self._machine:
+            with contextlib.suppress(OSError):  # nothing can be found there either
+                if await _same_place(place, address):
+                    raise ContainerConfigurationError(
+                        f"rehearsal.upstream = {self.upstream} is where the machine is looked for "
+                        "(control_system.name_servers and .addresses), and a rehearsal writes to "
+                        "no machine. Name the model's own address."
+                    )
         return address
 
 
@@ -101,11 +115,9 @@ class ModelUse:
     async def is_at(self, address: Address) -> bool:
         """Whether an IOC of the machine may be the model itself."""
         try:
-            host, port = await resolved(address)
+            return await _same_place(address, self.address)
         except OSError:
             return True
-        same_host = host == self.address[0] or (_is_local(host) and _is_local(self.address[0]))
-        return same_host and port == self.address[1]
 
     async def align(self, name: str, live: Value) -> bool:
         """Set `name` in the model to what it reads in the machine; False where it has no `name`.
@@ -168,6 +180,13 @@ async def resolved(address: Address) -> Address:
     host, port = address
     found = await asyncio.get_running_loop().getaddrinfo(host, port, family=socket.AF_INET)
     return str(found[0][4][0]), port
+
+
+async def _same_place(one: Address, other: Address) -> bool:
+    """Whether two addresses may lead to the same IOC. Raises OSError."""
+    (host, port), (other_host, other_port) = await resolved(one), await resolved(other)
+    same_host = host == other_host or (_is_local(host) and _is_local(other_host))
+    return same_host and port == other_port
 
 
 def _is_local(host: str) -> bool:

@@ -4,14 +4,24 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from gate.attempt import Attempted
+from gate.client_channels import Channel
 from gate.frames import Command, pack
-from gate.rehearsal.model import ModelUse
+from gate.ioc_circuit import IocCircuit
+from gate.messages import Refusal
+from gate.own_channels import OwnChannels
+from gate.records import identify
+from gate.rehearsal.model import ModelUse, _Only
+from gate.rehearsal.rehearsal import Rehearsal
 from gate.values import Dbr, encode
-from runpermit.errors import ServiceUnavailableError
+from runpermit.config import GateSettings
+from runpermit.errors import ContainerConfigurationError, ServiceUnavailableError
+from runpermit.limits import LimitsValidator
 from tests.gate.conftest import gate_for, serving_ioc
 from tests.gate.raw_client import EndedError
 
@@ -209,17 +219,42 @@ async def test_a_channel_that_the_model_lacks_is_shadowed_and_told(
     assert report.rehearsed.unknown == ["T:AO:PUTS"]
 
 
-async def test_the_machine_itself_is_no_model(machine: Any, start_gate: Any) -> None:
-    before = await machine.value("T:AO"), await machine.value("T:AO:PUTS")
+async def test_where_the_machine_is_looked_for_is_no_model(
+    machine: Any, model: Any, start_gate: Any
+) -> None:
     upstream = {"upstream": f"localhost:{machine.port}"}
-    with start_gate(machine, rehearsal=upstream) as gate:
-        async with gate.session("rehearse") as kernel:
-            client = await kernel.circuit()
-            channel = await client.open("T:AO")
-            for callback in (True, False):
-                refused = await client.put_number(channel, 5, callback=callback)
-                assert refused.violation == "NOT_ALLOWED"
-                assert "the very IOC" in (refused.error or "")
+    refused = pytest.raises(ContainerConfigurationError, match="writes to no machine")
+    with start_gate(machine, rehearsal=upstream) as gate, refused:
+        await _opened(gate)
+    servers = {"name_servers": [f"127.0.0.1:{machine.port}", f"no.such.host.invalid:{model.port}"]}
+    upstream = {"upstream": f"127.0.0.1:{model.port}"}
+    with start_gate(machine, rehearsal=upstream, control_system=servers) as gate:
+        await _opened(gate)
+
+
+async def test_the_ioc_of_a_channel_is_no_model(machine: Any) -> None:
+    """However it was found: the last look before anything is sent there."""
+    before = await machine.value("T:AO"), await machine.value("T:AO:PUTS")
+    address = ("127.0.0.1", machine.port)
+    notes: list[str] = []
+    session: Any = SimpleNamespace(
+        is_open=True, identity={}, has_room_for=lambda _: True, note=notes.append,
+        opening=SimpleNamespace(guards=[]),
+    )  # fmt: skip
+    facilities: Any = SimpleNamespace(
+        directory=None, limits=SimpleNamespace(validator=LimitsValidator(None, enabled=False)),
+        journal=SimpleNamespace(note=lambda *_, **__: 0), quotas=GateSettings(),
+    )  # fmt: skip
+    use = ModelUse("model", address, OwnChannels(_Only(address), 1024), asyncio.Lock())
+    rehearsal = Rehearsal(session, facilities, use)
+    circuit = IocCircuit(address, limit=2**20)
+    own = await circuit.open("T:AO")
+    record = await identify(circuit, "T:AO", own.sid, own.dtype, own.count)
+    write = Attempted("T:AO", own.sid, 6, 1, encode(Dbr.DOUBLE, (5.0,)))
+    refusal = await rehearsal.write(Channel(1, "T:AO", circuit), record, write)
+    circuit.close()
+    assert isinstance(refusal, Refusal)
+    assert "the very IOC" in refusal.reason
     assert (await machine.value("T:AO"), await machine.value("T:AO:PUTS")) == before
 
 
