@@ -7,11 +7,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from temporalio import activity
+
 from activities.heartbeat import Lifeline
 from activities.house import House
 from gate.client import GateSession, Opening, SessionMode, SessionReport
 from kernels.interface import FinishedRun, Kernel, RunOutcome
-from runpermit.errors import ExecutionTimeoutError, PythonExecutorException, WorkflowError
+from runpermit.errors import (
+    ExecutionTimeoutError,
+    PythonExecutorException,
+    ServiceUnavailableError,
+    WorkflowError,
+)
+from runpermit.limits import ViolationType
 from runpermit.models import Verdict
 
 
@@ -29,11 +37,13 @@ class Program:
 class GatedRun:
     """A run that is over: killed, fenced, told by the gate, and only then collected.
 
+    writes: whether it could write, so that it is never simply done again.
     refused: whether a write was refused while it ran, and not by the fence alone.
     interruption: the cancellation that ended it, where one did.
     """
 
     ended: "asyncio.Future[RunOutcome]"
+    writes: bool
     refused: bool
     report: SessionReport
     interruption: asyncio.CancelledError | None
@@ -44,11 +54,25 @@ class GatedRun:
         Raises what the kernel raised.
         """
         outcome = self._killed() if self.ended.cancelled() else self.ended.result()
+        if self._was_ended_by_the_gate():
+            return replace(outcome, results=None, error=self._why_ended())
         cut_short = self.ended.cancelled() or isinstance(outcome.error, ExecutionTimeoutError)
         # What the fence refuses of a run that was cut short is no fault of the code.
         if self.report.refused > 0 and (self.refused or not cut_short):
             return replace(outcome, results=None, error=self._refusal())
         return outcome
+
+    def _was_ended_by_the_gate(self) -> bool:
+        """Whether the gate ended it, and refused nothing but what came behind that."""
+        return bool(self.report.ended) and all(
+            refusal.violation_type == ViolationType.NOT_ALLOWED for refusal in self.report.refusals
+        )
+
+    def _why_ended(self) -> PythonExecutorException:
+        why = f"The gate ended it: {self.report.ended}."
+        if self.writes:
+            return WorkflowError(why, "applying")
+        return ServiceUnavailableError(why, "gate")
 
     def _refusal(self) -> PythonExecutorException:
         for refusal in self.report.refusals:
@@ -60,8 +84,9 @@ class GatedRun:
         )
 
     def _killed(self) -> RunOutcome:
-        why = self.report.ended or "stopped, or its worker was shut down"
-        error = WorkflowError(f"Ended before its end: {why}.", "applying")
+        error: PythonExecutorException = WorkflowError("Stopped before its end.", "applying")
+        if self.interruption is not None and activity.is_worker_shutdown():
+            error = ServiceUnavailableError("Its worker ended before it.", "worker")
         return RunOutcome(stdout="", results=None, figures=(), execution_time=0, error=error)
 
 
@@ -133,7 +158,7 @@ async def _run(
     keep_files = mode is not SessionMode.REHEARSE and not report.refused and not again
     ended = asyncio.ensure_future(_collect(run, keep_files=keep_files))
     interruption = await to_the_end(ended) or interruption
-    return GatedRun(ended, refused, report, interruption)
+    return GatedRun(ended, mode is SessionMode.APPLY, refused, report, interruption)
 
 
 def _succeeded(run: asyncio.Future[FinishedRun]) -> bool:

@@ -53,6 +53,8 @@ class Rehearsal:
             if run.interruption is not None:
                 raise run.interruption
             outcome = run.outcome()
+            if run.report.ended and outcome.error is not None:
+                raise outcome.error
             if run.report.rehearsed is None:
                 raise WorkflowError("The gate tells nothing of the rehearsal.", "rehearsing")
             try:
