@@ -364,6 +364,7 @@ async def test_without_a_gate_nothing_is_opened(running: Any, approved: Any, app
 
 RAMP = """\
 import time
+write_channel("SR:HCM1:SP", 0.4)
 print("on", flush=True)
 for n in range(100_000):
     write_channel("SR:HCM1:SP", 0.4)
@@ -444,6 +445,29 @@ async def test_a_worker_whose_heartbeats_are_taken_keeps_the_gate(
 
     assert left(task).success.results == {"done": True}
     assert len(temporal.heartbeats) >= seconds
+
+
+@pytest.mark.usefixtures("zero")
+async def test_a_worker_that_is_shut_down_ends_it_as_an_outage_and_fences(
+    approved: Any, temporal: Any, running: Any
+) -> None:
+    environment = ActivityEnvironment(temporal)
+
+    async def apply(task: ApplyTask) -> None:
+        execution = task.permit.revision.workflow_id
+        environment.info = dataclasses.replace(environment.info, workflow_id=execution)
+        await environment.run(Apply(running.house()).apply, task)
+
+    def shut_down(_task: ApplyTask) -> None:
+        environment.worker_shutdown()
+        environment.cancel()
+
+    task, error, took = await interrupted(approved, apply, temporal, shut_down)
+
+    assert isinstance(error, ServiceUnavailableError)
+    assert took < 5
+    assert [entry for entry in journal(task) if entry["record"] == "write"]
+    assert (await verdict(running, task)).verdict is Verdict.PARTIAL
 
 
 @pytest.mark.usefixtures("zero")

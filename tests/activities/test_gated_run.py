@@ -22,6 +22,8 @@ from kernels.opening import open_kernels
 from runpermit.config import KernelsSettings
 from runpermit.errors import (
     ChannelLimitsViolationError,
+    CodeRuntimeError,
+    PythonExecutorException,
     ServiceUnavailableError,
     WorkflowError,
 )
@@ -82,9 +84,45 @@ async def test_a_swallowed_refusal_is_an_error_however_much_of_it_is_told(
     ended = asyncio.get_running_loop().create_future()
     ended.set_result(RunOutcome("", results={}, figures=(), execution_time=0, error=None))
     report = SessionReport(session="apply-1", refused=1, refusals=refusals)
-    outcome = GatedRun(ended, refused=False, report=report, interruption=None).outcome()
+    run = GatedRun(ended, writes=True, refused=False, report=report, interruption=None)
+    outcome = run.outcome()
     assert isinstance(outcome.error, error)
     assert outcome.results is None
+
+
+BEHIND = Refusal(channel="A", violation_type="NOT_ALLOWED", reason="the session was ended")
+BEFORE = Refusal(channel="A", violation_type="MAX_EXCEEDED", reason="at most 1")
+
+
+@pytest.mark.parametrize("failure", [None, CodeRuntimeError("a refused write", "", 1)])
+@pytest.mark.parametrize(
+    ("writes", "refusals", "expected"),
+    [
+        (True, [], WorkflowError),
+        (True, [BEHIND], WorkflowError),
+        (True, [BEFORE, BEHIND], ChannelLimitsViolationError),
+        (False, [], ServiceUnavailableError),
+        (False, [BEHIND], ServiceUnavailableError),
+        (False, [BEFORE], ChannelLimitsViolationError),
+    ],
+)
+async def test_what_the_gate_ended_is_told_as_that_however_the_program_took_it(
+    failure: Exception | None,
+    writes: bool,  # noqa: FBT001
+    refusals: list[Refusal],
+    expected: type[Exception],
+) -> None:
+    ended = asyncio.get_running_loop().create_future()
+    error = cast("PythonExecutorException | None", failure)
+    ended.set_result(RunOutcome("", results={}, figures=(), execution_time=0, error=error))
+    report = SessionReport(
+        session="s", refused=len(refusals), refusals=refusals, ended="its worker was silent"
+    )
+    run = GatedRun(ended, writes, refused=bool(refusals), report=report, interruption=None)
+    outcome = run.outcome()
+    assert isinstance(outcome.error, expected)
+    assert outcome.results is None
+    assert ("silent" in str(outcome.error)) is (BEFORE not in refusals)
 
 
 class Plain:

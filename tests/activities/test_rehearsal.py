@@ -1,5 +1,6 @@
 """Rehearsal as a step: which plan a program makes, and what goes back to the model instead."""
 
+import asyncio
 import dataclasses
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -186,6 +187,19 @@ async def test_of_a_rehearsal_no_files_are_kept(running: Any) -> None:
     assert list(task.folder.work.iterdir()) == []
     assert not (task.folder.path / "results.json").exists()
     assert not task.folder.figures.exists()
+
+
+async def test_a_rehearsal_that_the_gate_ended_is_no_plan(running: Any, still: Any) -> None:
+    code = "print('on', flush=True)\nwhile True: write_channel('SR:HCM2:SP', 1)"
+    task = running.rehearse_task(running.folder(), code)
+    environment, said = ActivityEnvironment(), asyncio.Event()
+    environment.info = dataclasses.replace(environment.info, workflow_id="wf-to-stop")
+    environment.on_heartbeat = lambda progress: said.set() if progress.stdout_tail else None
+    rehearsing = asyncio.ensure_future(environment.run(Rehearsal(running.house()).rehearse, task))
+    await asyncio.wait_for(said.wait(), 20)
+    still.stop("wf-to-stop", "jd", "beam lost")
+    with pytest.raises(ServiceUnavailableError, match="jd"):
+        await asyncio.wait_for(rehearsing, 10)
 
 
 async def test_while_the_host_is_inhibited_it_is_rehearsed_all_the_same(
