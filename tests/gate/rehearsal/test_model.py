@@ -101,9 +101,10 @@ async def test_monitors_hear_the_model_from_the_first_write_on(
         while (heard := await other.monitored(readback)) != 13:
             assert heard == 12
         other.send(pack(Command.EVENT_CANCEL, 6, 0, readback.sid, number))
-        assert (await other.hear(Command.EVENT_ADD)).payload == b""
+        while (await other.hear(Command.EVENT_ADD)).payload:
+            pass  # an IOC may tell the last change twice
         await model.set("T:AI", 14)
-        assert await other.all_monitored(readback) == []
+        assert 14 not in await other.all_monitored(readback)
 
 
 async def test_a_put_callback_is_answered_by_the_model(modelled: Any) -> None:
