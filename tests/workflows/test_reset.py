@@ -1,0 +1,90 @@
+"""A reset runs steps again: the permit is the same, so that the gate knows it; on a real server."""
+
+import secrets
+import shutil
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
+from temporalio.testing import WorkflowEnvironment
+
+from runpermit.errors import WorkflowError
+from runpermit.models import Stage, Verdict
+from runpermit.payloads import data_converter
+
+
+@pytest.fixture
+async def environment() -> AsyncIterator[WorkflowEnvironment]:
+    environment = await WorkflowEnvironment.start_local(
+        dev_server_existing_path=shutil.which("temporal"), data_converter=data_converter
+    )
+    async with environment:
+        yield environment
+
+
+async def reset(lab: Any, running: Any, step: str) -> Any:
+    """The run that goes on from where `step` was first asked for."""
+    history = await running.handle.fetch_history()
+    [event] = [
+        event.activity_task_scheduled_event_attributes.workflow_task_completed_event_id
+        for event in history.events
+        if event.activity_task_scheduled_event_attributes.activity_type.name == step
+    ]
+    await lab.client.workflow_service.reset_workflow_execution(
+        ResetWorkflowExecutionRequest(
+            namespace="default",
+            workflow_execution=WorkflowExecution(
+                workflow_id=running.handle.id, run_id=running.handle.first_execution_run_id
+            ),
+            reason="a person's finger",
+            workflow_task_finish_event_id=event,
+            request_id=secrets.token_hex(8),
+        )
+    )
+    return lab.attach(running.handle.id)
+
+
+async def test_an_apply_that_is_reset_shows_the_gate_the_permit_that_it_knows(lab: Any) -> None:
+    running = await lab.approved()
+    await running.result()
+    lab.script.applies = [WorkflowError("The permit was used.", "applying")]
+    lab.script.verdicts = [lab.script.told(Verdict.PARTIAL)]
+    again = await reset(lab, running, "apply")
+    error = await again.failure()
+
+    first, second = lab.script.tasks("apply")
+    assert first.permit.revision == second.permit.revision
+    assert first.permit.id == second.permit.id
+    assert isinstance(error, WorkflowError)
+    assert error.technical_details["verdict"] == "partial"
+    assert [task.permit.issue for task in lab.script.tasks("apply")] == [1, 1]
+
+
+async def test_a_plain_yes_of_before_a_reset_approves_nothing_after_it(lab: Any) -> None:
+    running = await lab.approved()
+    await running.result()
+    again = await reset(lab, running, "rehearse")
+    pending = await again.pending()
+    await again.signal("approve")
+    await again.signal("reject", {"sha256": pending.sha256})
+    await again.failure()
+    state = await again.state()
+
+    assert [record.accepted for record in state.decisions] == [False, False, True]
+    assert len(lab.script.tasks("apply")) == 1
+
+
+async def test_a_restore_of_before_a_reset_puts_nothing_back_after_it(lab: Any) -> None:
+    lab.script.applies = [WorkflowError("the kernel died", "applying")]
+    lab.script.verdicts = [lab.script.told(Verdict.PARTIAL, lab.script.changed())]
+    running = await lab.approved()
+    pending = await running.left_changed()
+    await running.signal(f"restore-{pending.revision}")
+    await running.failure()
+    again = await reset(lab, running, "settle")
+    await again.left_changed()
+
+    assert (await again.state()).current_stage is Stage.AWAITING_RESTORE
+    assert len(lab.script.tasks("restore")) == 1
