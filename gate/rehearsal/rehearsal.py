@@ -243,7 +243,7 @@ class Rehearsal:
                 self._names[name] = (await self._own.open(name)).record.channel
             except (IocLostError, LookupError) as error:
                 self._session.note(f"what follows a write, {name}, can't be looked at: {error}")
-                return name.removesuffix(".VAL")
+                self._names[name] = name.removesuffix(".VAL")  # nor does every write search for it
         return self._names[name]
 
     async def _look_at_machine(self, conditions: Iterable[Condition]) -> None:

@@ -3,12 +3,14 @@
 import asyncio
 import itertools
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
 
+from gate.directory import MISSED_SECONDS
 from gate.frames import Command, pack
 from gate.messages import REPORT_BYTES
 from gate.values import Dbr, encode
@@ -427,6 +429,7 @@ async def test_what_nothing_models_is_read_live_and_told_as_unknown(
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 async def test_what_a_later_write_affects_is_no_longer_known(gate: Any) -> None:
     gate.set_limits({"T:F": {"affects": ["T:AO2", "T:NO:SUCH"]}})
     async with gate.session("rehearse") as kernel:
@@ -436,6 +439,10 @@ async def test_what_a_later_write_affects_is_no_longer_known(gate: Any) -> None:
         await client.value(written)
         assert (await client.put_number(channel, 1, within=5)).status == 1
         assert await client.value(written) == 7
+        await asyncio.sleep(MISSED_SECONDS)  # so long the search remembers it by itself
+        start = time.monotonic()
+        assert (await client.put_number(channel, 2)).status == 1
+        assert time.monotonic() - start < 0.5, "a channel that nobody has is searched once"
         report = await kernel.session.close()
         assert report.rehearsed.unknown == ["T:AO2"]
         assert any("T:NO:SUCH, can't be looked at" in note for note in report.notes)
