@@ -17,15 +17,16 @@ from contextlib import AsyncExitStack
 from importlib.metadata import version
 from pathlib import Path
 
+from bench.permits import declared_permit, opening
 from demo.ring import client_environment, ioc_environment
 from demo.stack import free_port, process, toml
-from gate.client import GateClient, Opening, SessionMode
+from gate.client import GateClient, SessionMode
 from kernels.environment import INSIDE
-from runpermit.models import Isolation
 
 EXPECTED: dict[str, str] = {}
 SECONDS = 600
 ARRAY_BYTES = "20100300"
+UNBOUND_GATE = "tests.compatibility.unbound_gate"
 _RESULT = re.compile(r"^(\S+::\S+) (PASSED|FAILED|ERROR|SKIPPED)", re.MULTILINE)
 
 
@@ -139,19 +140,14 @@ async def compare(directory: Path) -> tuple[dict[str, str], dict[str, str]]:
                 ready=None,
             )
         )
-        command = (sys.executable, "-m", "gate", "--config", str(settings(directory, port)))
+        command = (sys.executable, "-m", UNBOUND_GATE, "--config", str(settings(directory, port)))
         await start(process("gate", *command, directory=directory, environment=os.environ))
         await asyncio.sleep(3)
         direct = await run_suite(tests, f"127.0.0.1:{port}")
         listener = socket.create_server(("127.0.0.1", 0))
-        opening = Opening(
-            execution="pyepics",
-            run_id="pyepics",
-            attempt=1,
-            mode=SessionMode.APPLY,
-            isolation=Isolation.FULL,
-        )
-        session = await start(GateClient(directory / "g.sock").session(opening, listener))
+        gate = GateClient(directory / "g.sock")
+        about = opening(SessionMode.APPLY, await declared_permit(gate, "PyTest:ao1"))
+        session = await start(gate.session(about, listener))
         gated = await run_suite(tests, f"127.0.0.1:{listener.getsockname()[1]}")
         report = await session.close()
         print(
