@@ -1,8 +1,7 @@
-"""Real programs from rehearsal to restore: what is planned, and what the IOC then received."""
+"""Real programs from rehearsal to verification: what is planned, and what the IOC then received."""
 
 import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,69 +9,22 @@ import pytest
 import pytest_asyncio
 
 from demo import optics
-from demo.model_server import PROGRAMS, ModelServer
+from demo.model_server import ModelServer
 from demo.stack import free_port, running_ring
-from runpermit.models import (
-    FollowOutcome,
-    PendingApproval,
-    PlanKind,
-    PythonServiceResult,
-    Stage,
-    WriteOutcome,
-)
+from runpermit.models import FollowOutcome, PlanKind, Stage, WriteOutcome
 from runpermit.page import plan_warnings
 from runpermit.plans import groups
+from tests.system.asking import applied, approve, next_question, program, rehearsed
 from tests.system.machine import COUNTERS, Machine, own_gate
 
 pytestmark = pytest.mark.slow
 
-RING_PROGRAMS = Path(__file__).parent / "programs"
 USER, MACHINE_STUDY = 2, 3
-
-
-def program(name: str) -> str:
-    """A recorded program of the demo, or one of ours."""
-    own = RING_PROGRAMS / f"{name}.py"
-    return (own if own.exists() else PROGRAMS / f"{name}.py").read_text()
 
 
 @pytest.fixture
 def machine(stack: Any) -> Machine:
     return Machine(stack.ring_port)
-
-
-async def approve(handle: Any, pending: PendingApproval) -> None:
-    await handle.signal(f"approve-{pending.revision}", {"operator": "jd"})
-
-
-async def next_question(house: Any, handle: Any, after: int) -> PendingApproval:
-    """The question that follows number `after`."""
-    async with asyncio.timeout(60):
-        while True:
-            pending: PendingApproval = await house.question(handle)
-            if pending.number > after:
-                return pending
-            await asyncio.sleep(0.1)
-
-
-async def rehearsed(
-    house: Any, machine: Machine, code: str, **fields: Any
-) -> tuple[Any, PendingApproval]:
-    """Start it, and wait for its question: until then the machine has received nothing."""
-    before = await machine.counts()
-    handle = await house.start(code, **fields)
-    pending = await house.question(handle)
-    assert await machine.since(before) == {}
-    return handle, pending
-
-
-async def applied(house: Any, handle: Any, pending: PendingApproval) -> PythonServiceResult:
-    """Approve it; its result, whose report agrees with its plan."""
-    await approve(handle, pending)
-    result: PythonServiceResult = await house.result(handle)
-    assert result.writes is not None
-    assert result.plan == pending.plan
-    return result
 
 
 async def test_a_corrector_ramp_is_one_line_and_happens_as_it_was_planned(
@@ -344,112 +296,6 @@ async def test_a_program_that_decides_otherwise_when_it_is_real_writes_nothing_u
         assert await machine.since(before) == {"SR:HCM2:SP": 1}
     finally:
         await machine.set("SR:MODE", USER)
-
-
-async def tripped_mid_ramp(machine: Machine, before: dict[str, int], channel: str) -> None:
-    """Trip the interlock once three writes have arrived."""
-    async with asyncio.timeout(30):
-        while (await machine.since(before)).get(channel, 0) < 3:  # noqa: ASYNC110  (of the IOC)
-            await asyncio.sleep(0.02)
-    await machine.set("SR:INTERLOCK:TRIP", 1)
-
-
-async def left_changed(house: Any, handle: Any) -> Any:
-    state = await house.reach(handle, Stage.AWAITING_RESTORE)
-    assert state.pending_restore is not None
-    return state.pending_restore
-
-
-async def test_a_failure_mid_ramp_is_put_back_once_somebody_says_so(
-    house: Any, machine: Machine
-) -> None:
-    start = await machine.number("SR:HCM6:SP")
-    handle, pending = await rehearsed(house, machine, program("watched_ramp"))
-    assert (pending.plan.kind, pending.plan.count) == (PlanKind.COMPLETE, 15)
-    before = await machine.counts()
-    await approve(handle, pending)
-    try:
-        await tripped_mid_ramp(machine, before, "SR:HCM6:SP")
-        question = await left_changed(house, handle)
-        written = (await machine.since(before))["SR:HCM6:SP"]
-        assert 3 <= written < 15
-        [change] = question.changes
-        assert change.channel == "SR:HCM6:SP"
-        assert change.before == pytest.approx(start)
-        assert change.reads == change.written == await machine.number("SR:HCM6:SP")
-        assert "interlock has tripped" in question.reason
-        await asyncio.sleep(0.5)  # nothing restores by itself
-        assert (await machine.since(before))["SR:HCM6:SP"] == written
-
-        await handle.signal(f"restore-{question.revision}", {"operator": "jd"})
-        error = await house.failure(handle)
-    finally:
-        await machine.set("SR:INTERLOCK:TRIP", 0)
-    assert await machine.number("SR:HCM6:SP") == pytest.approx(start)
-    assert error.technical_details["forwarded"] == written
-    assert any("restored" in line for line in error.technical_details["restored"])
-    assert (error.folder_path / "notebook.ipynb").is_file()
-
-
-async def test_another_hands_change_is_left_as_it_is(house: Any, machine: Machine) -> None:
-    handle, pending = await rehearsed(house, machine, program("watched_ramp"))
-    before = await machine.counts()
-    await approve(handle, pending)
-    try:
-        await tripped_mid_ramp(machine, before, "SR:HCM6:SP")
-        question = await left_changed(house, handle)
-        await machine.set("SR:HCM6:SP", 0.123)
-        moved = await machine.counts()
-        await handle.signal(f"restore-{question.revision}", {"operator": "jd"})
-        error = await house.failure(handle)
-    finally:
-        await machine.set("SR:INTERLOCK:TRIP", 0)
-    assert await machine.since(moved) == {}
-    assert await machine.number("SR:HCM6:SP") == 0.123
-    assert any("another_hand" in line for line in error.technical_details["restored"])
-
-
-async def test_a_guard_of_the_request_stops_the_writes_and_leave_leaves_them(
-    house: Any, machine: Machine
-) -> None:
-    guard = {"channel": "SR:INTERLOCK", "op": "==", "value": "OK"}
-    handle, pending = await rehearsed(house, machine, program("slow_ramp"), guards=[guard])
-    assert [(state.channel, state.holds) for state in pending.plan.machine] == [
-        ("SR:INTERLOCK", True)
-    ]
-    before = await machine.counts()
-    await approve(handle, pending)
-    try:
-        await tripped_mid_ramp(machine, before, "SR:HCM5:SP")
-        question = await left_changed(house, handle)
-        written = await machine.since(before)
-        assert written["SR:HCM5:SP"] <= 4
-        await handle.signal(f"leave-{question.revision}")
-        error = await house.failure(handle)
-    finally:
-        await machine.set("SR:INTERLOCK:TRIP", 0)
-    assert "SR:INTERLOCK" in str(error)
-    assert await machine.since(before) == written
-
-
-async def test_a_stop_mid_ramp_leaves_the_question_and_restore_puts_back(
-    house: Any, machine: Machine
-) -> None:
-    start = await machine.number("SR:HCM5:SP")
-    handle, pending = await rehearsed(house, machine, program("slow_ramp"))
-    before = await machine.counts()
-    await approve(handle, pending)
-    async with asyncio.timeout(30):
-        while (await machine.since(before)).get("SR:HCM5:SP", 0) < 3:  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
-    await handle.signal("stop", {"operator": "jd", "comment": "enough"})
-    question = await left_changed(house, handle)
-    assert not house.kernels()
-    await handle.signal(f"restore-{question.revision}", {"operator": "jd"})
-    error = await house.failure(handle)
-    assert error.stage == Stage.STOPPED
-    assert await machine.number("SR:HCM5:SP") == pytest.approx(start)
-    assert (await machine.since(before))["SR:HCM5:SP"] < 15
 
 
 async def test_two_executions_write_one_channel_one_after_the_other(

@@ -10,5 +10,5 @@ for step in range(1, STEPS + 1):
     write_channel(SETPOINT, start + 0.01 * step)
     time.sleep(0.2)
 print("wrote everything", flush=True)
-time.sleep(3.0)
+time.sleep(2.0)
 results = {"start_A": start}
