@@ -61,6 +61,7 @@ async def test_the_rehearsal_knows_the_guards_and_is_short(lab: Any) -> None:
     first, second = lab.script.tasks("rehearse")
     assert [one.channel for one in first.guards] == ["SR:VAC:OK"]
     assert (first.timeout, second.timeout) == (30, 120)
+    assert (first.run_seconds, second.run_seconds) == (30, 600)
 
 
 async def test_an_error_in_the_rehearsal_is_feedback_for_the_next_attempt(lab: Any) -> None:
