@@ -103,7 +103,8 @@ class GateClient:
     async def verdict(self, permit: str, execution: str) -> GateVerdict:
         """What the journal says of `permit`, whose session is fenced first.
 
-        Asked again, it says the same. Raises ServiceUnavailableError.
+        Asked again, it says the same. A permit that was never used is void from then on. Raises
+        ServiceUnavailableError, and WorkflowError where the permit is another execution's.
         """
         request = {"do": "verdict", "permit": permit, "execution": execution}
         return await self._told(request, "verdict", GateVerdict)
@@ -115,7 +116,10 @@ class GateClient:
         )
 
     async def describe(self, channels: Sequence[str]) -> list[PlannedChannel]:
-        """What gate and limits database know of `channels`. Raises ServiceUnavailableError."""
+        """What gate and limits database know of `channels`.
+
+        Raises CodeAnalysisError for one that can't be read, ServiceUnavailableError.
+        """
         request = {"do": "describe", "channels": list(channels)}
         return await self._told(request, "channels", list[PlannedChannel])
 
