@@ -80,9 +80,10 @@ async def test_two_executions_of_one_name_have_a_folder_each(prepare: Prepare, d
 async def test_the_deployment_is_what_the_settings_say(prepare: Prepare, client: Client) -> None:
     deployment = await prepare(
         control_system={"writes_enabled": False},
-        approval={"mode": "all_code", "question_expiry": 60},
-        timeouts={"run": 5, "heartbeat": 6, "retry": 7, "host": 8},
+        approval={"mode": "all_code", "question_expiry": 60, "plan_max_age": 70},
+        timeouts={"run": 5, "heartbeat": 6, "retry": 7, "host": 8, "verdict": 10},
         generation={"timeout": 9},
+        rehearsal={"timeout": 11},
         limits={"enabled": False},
         links={"web_ui": "http://ui"},
     )
@@ -91,12 +92,15 @@ async def test_the_deployment_is_what_the_settings_say(prepare: Prepare, client:
     assert deployment.writes_enabled is False
     assert deployment.control_system_type == "mock"
     assert deployment.question_expiry == 60
+    assert deployment.plan_max_age == 70
     assert deployment.timeouts.model_dump() == {
         "run": 5,
         "heartbeat": 6,
         "retry": 7,
         "host": 8,
         "generation": 9,
+        "verdict": 10,
+        "rehearsal": 11,
     }
     assert deployment.isolation == "full"
     assert deployment.gate.writes

@@ -190,7 +190,7 @@ async def test_of_a_rehearsal_no_files_are_kept(running: Any) -> None:
 
 
 async def test_a_rehearsal_that_the_gate_ended_is_no_plan(running: Any, still: Any) -> None:
-    code = "print('on', flush=True)\nwhile True: write_channel('SR:HCM2:SP', 1)"
+    code = "write_channel('SR:HCM2:SP', 1)\nprint('on', flush=True)\nwhile True: pass"
     task = running.rehearse_task(running.folder(), code)
     environment, said = ActivityEnvironment(), asyncio.Event()
     environment.info = dataclasses.replace(environment.info, workflow_id="wf-to-stop")
