@@ -60,6 +60,12 @@ async def test_a_gate_that_is_killed_is_started_again_and_ends_with_the_stack(
         os.kill(last, 0)
 
 
+def test_rehearsals_go_to_the_rings_twin_where_there_is_one(stack: Stack) -> None:
+    assert "rehearsal" not in demo_settings(stack, {})
+    stack.virtual_port = 12345
+    assert demo_settings(stack, {})["rehearsal"] == {"upstream": "127.0.0.1:12345"}
+
+
 async def test_a_gate_that_cannot_be_started_says_why(stack: Stack) -> None:
     stack.config.write_text("[gate]\nsocket = 5\n")
     with pytest.raises(RuntimeError, match=r"gate\.socket"):
