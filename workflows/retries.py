@@ -101,11 +101,12 @@ def step_limits(step: Step, timeouts: Timeouts, run_seconds: float | None = None
             heartbeat=None,
             retry_policy=infrastructure,
         )
-    # The queue of a host has one worker: where that is gone, waiting for ever helps nobody.
+    # The queue of a host has one worker: where that is gone, waiting for ever helps nobody; but
+    # what somebody wants put back is put back when it returns.
     on_host = step not in {Step.PREPARE, Step.ANALYSE}
     return Limits(
         start_to_close=one_try,
-        schedule_to_start=host if on_host else None,
+        schedule_to_start=host if on_host and step is not Step.RESTORE else None,
         schedule_to_close=one_try + (max(retry, host) if on_host else retry),
         heartbeat=timedelta(seconds=timeouts.heartbeat) if step in _LONG else None,
         retry_policy=_ONCE if step is Step.APPLY else infrastructure,

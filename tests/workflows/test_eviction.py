@@ -93,6 +93,26 @@ async def test_a_stop_ends_a_restore(forgetful: Any) -> None:
     assert await running.failed_tasks() == 0
 
 
+async def test_a_host_that_was_gone_puts_back_when_it_returns(idle_lab: Any) -> None:
+    script = idle_lab.script
+    script.applies = [CodeRuntimeError("division by zero", "…", 1)]
+    script.verdicts = [script.told(Verdict.PARTIAL, script.changed())]
+    script.deployment = {"timeouts": Timeouts(host=0.5)}
+    shared, own = script.workers(idle_lab.client)
+    async with shared:
+        async with own:
+            running = await idle_lab.approved()
+            await running.left_changed()
+        await running.signal("restore")
+        await running.until(Stage.RESTORING)
+        await asyncio.sleep(1)  # longer than any other step waits for its host
+        async with script.host_worker(idle_lab.client):
+            error = await running.failure()
+
+    assert error.technical_details["restored"] == ["SR:HCM1:SP: restored, reads 0.0"]
+    assert len(script.tasks("restore")) == 1
+
+
 async def test_a_host_that_was_gone_tells_its_next_worker_what_was_written(idle_lab: Any) -> None:
     script = idle_lab.script
     held = idle_lab.hold()

@@ -59,7 +59,6 @@ def test_infrastructure_backs_off_exponentially() -> None:
         (Step.EXECUTE, 160, 7, 300),
         (Step.APPLY, 160, 7, 300),
         (Step.VERIFY, 300, 7, 300),
-        (Step.RESTORE, 86_400, 7, 300),
         (Step.CONCLUDE, 60, None, 300),
     ],
 )
@@ -70,6 +69,15 @@ def test_step_limits(step: Step, one_try: int, heartbeat: int | None, host: int 
     assert limits.heartbeat == (timedelta(seconds=heartbeat) if heartbeat else None)
     assert limits.schedule_to_start == (timedelta(seconds=host) if host else None)
     assert limits.schedule_to_close.total_seconds() == one_try + max(200, host or 0)
+
+
+def test_a_restore_waits_for_a_host_that_is_away() -> None:
+    limits = step_limits(Step.RESTORE, TIMEOUTS)
+
+    assert limits.start_to_close == timedelta(days=1)
+    assert limits.schedule_to_start is None
+    assert limits.schedule_to_close == timedelta(days=1, seconds=300)
+    assert limits.heartbeat == timedelta(seconds=7)
 
 
 def test_the_verdict_is_waited_for_however_long_its_host_is_away() -> None:
