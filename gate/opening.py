@@ -12,6 +12,7 @@ from gate.claims import Claims
 from gate.conditions import ConditionReader, holds, worded
 from gate.enforcement import Enforcement
 from gate.guards import Guards
+from gate.inhibit import Inhibit
 from gate.ioc_circuit import IocLostError
 from gate.messages import Opening, Permit, SessionMode
 from gate.permits import Permits, Presented
@@ -48,6 +49,7 @@ class Opener:
         settings: Settings,
         permits: Permits,
         claims: Claims,
+        inhibit: Inhibit,
         limits: LimitsFile,
         reader: ChannelReader,
         iocs: WatchedIocs,
@@ -55,6 +57,7 @@ class Opener:
         self._settings = settings
         self._permits = permits
         self._claims = claims
+        self._inhibit = inhibit
         self._limits = limits
         self._reader = reader
         self._conditions = ConditionReader(reader)
@@ -65,7 +68,8 @@ class Opener:
         """What binds a session that writes, whose channels are held meanwhile; else None.
 
         Raises PlanOutdatedError for what a new revision can mend, ServiceUnavailableError where
-        another execution holds a channel, WorkflowError for a permit that is not to be used.
+        another execution holds a channel, WorkflowError for a permit that is not to be used, or
+        while writes are inhibited.
         """
         permit = _permit(opening)
         if permit is None:
@@ -75,6 +79,7 @@ class Opener:
         self._permits.refuse_used(presented)
         if permit.revision.workflow_id != opening.execution:
             raise WorkflowError("The permit is another execution's.", "applying")
+        self._refuse_inhibited()
         self._refuse_old(permit)
         await self._permits.check_issue(presented)
         limits = await self._approved_limits(permit)
@@ -93,10 +98,16 @@ class Opener:
                 limits = await self._approved_limits(permit)
                 await self._refuse_changed(plan, limits)
                 _refuse_violated(guards)
+                self._refuse_inhibited()
                 enforcement = Enforcement(presented.id, plan, limits, guards)
                 yield Admission(presented, enforcement, guards)
         finally:
             await guards.close()
+
+    def _refuse_inhibited(self) -> None:
+        why = self._inhibit.refusal()
+        if why is not None:
+            raise WorkflowError(f"{one_line(why, 1000)}. Nothing was written.", "applying")
 
     def _refuse_old(self, permit: Permit) -> None:
         if permit.decided_at.tzinfo is None:

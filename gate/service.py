@@ -71,7 +71,7 @@ async def serve(settings: Settings) -> None:
         sessions = Sessions(
             settings,
             shared,
-            Opener(settings, permits, claims, limits, reader, watched),
+            Opener(settings, permits, claims, inhibit, limits, reader, watched),
             permits,
             stopper,
         )

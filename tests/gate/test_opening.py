@@ -12,6 +12,7 @@ from runpermit.errors import (
     ServiceUnavailableError,
     WorkflowError,
 )
+from runpermit.gate_control import ask
 from runpermit.limits import Condition
 from runpermit.models import MachineState, Permit, Plan, PlanKind
 from tests.gate.permits import planned
@@ -107,6 +108,21 @@ async def test_a_permit_whose_verdict_was_asked_for_before_it_came_is_void(
             gate.running.kill()
         with gate.serving():
             await refused(gate, permit, WorkflowError, "This permit is void since")
+
+
+async def test_while_writes_are_inhibited_a_permit_opens_nothing_and_is_kept(
+    enforcing: Any,
+) -> None:
+    permit = await enforcing.permit(ONE)
+    turn = {"do": "inhibit", "operator": "mk", "reason": "vacuum"}
+    await asyncio.to_thread(ask, enforcing.control, turn | {"on": True})
+    try:
+        says = "inhibited by mk since .*: vacuum"
+        error = await refused(enforcing, permit, WorkflowError, says)
+        assert "runpermit inhibit off" in error.message
+    finally:
+        await asyncio.to_thread(ask, enforcing.control, turn | {"on": False})
+    assert await opens(enforcing, permit)
 
 
 @pytest.mark.parametrize(
@@ -270,7 +286,7 @@ async def test_the_next_one_waits_its_turn(machine: Any, start_gate: Any) -> Non
         assert await asyncio.wait_for(waiting, 2)
 
 
-@pytest.mark.parametrize("change", ["stopped", "limits", "void"])
+@pytest.mark.parametrize("change", ["stopped", "limits", "inhibited", "void"])
 async def test_what_changes_while_it_waits_counts(
     machine: Any, start_gate: Any, change: str
 ) -> None:
@@ -283,6 +299,8 @@ async def test_what_changes_while_it_waits_counts(
                 await gate.client.stop(None, "jd", "")
             elif change == "limits":
                 await asyncio.to_thread(gate.set_limits, {"T:AO": {"max_value": 9}})
+            elif change == "inhibited":
+                await asyncio.to_thread(ask, gate.control, {"do": "inhibit", "on": True})
             else:
                 await gate.client.verdict(permit.id, "second")
         with pytest.raises((WorkflowError, PlanOutdatedError)):
