@@ -12,7 +12,13 @@ from runpermit.models import (
     StageChange,
 )
 from runpermit.names import STAGE_ATTRIBUTE
-from runpermit.page import approval_page, progress_page, question, restore_page
+from runpermit.page import (
+    approval_page,
+    progress_page,
+    question,
+    restore_page,
+    restore_question,
+)
 from runpermit.text import one_line
 from workflows.steps import Deployment
 
@@ -82,7 +88,7 @@ class StageBoard:
             self._memo.model_copy(
                 update={
                     "stage": Stage.AWAITING_RESTORE,
-                    "question": one_line(f"MACHINE LEFT CHANGED. {pending.reason}", 200),
+                    "question": one_line(restore_question(pending), 200),
                     "first_writes": [
                         one_line(change.channel, 60) for change in pending.changes[:3]
                     ],

@@ -25,7 +25,7 @@ from runpermit.models import (
     Verb,
     Verdict,
 )
-from runpermit.page import restore_page
+from runpermit.page import restore_page, restore_question
 
 WAYS = ["plain", "sha256", "named", "update"]
 CHANGE = "SR:HCM1:SP: was 0.0, set to 0.1, reads 0.1"
@@ -89,6 +89,7 @@ async def test_page_and_memo_say_that_the_machine_was_left_changed(left: Any) ->
     assert f"restore-{pending.revision}" in page
     assert f"leave-{pending.revision}" in page
     assert memo.stage is Stage.AWAITING_RESTORE
+    assert memo.question == restore_question(pending)
     assert memo.question.startswith("MACHINE LEFT CHANGED")
     assert memo.first_writes == ["SR:HCM1:SP"]
     assert memo.sha256 == pending.sha256
