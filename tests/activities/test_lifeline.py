@@ -186,6 +186,7 @@ async def _connected(address: str) -> Client:
 
 @pytest.mark.slow
 @pytest.mark.alone
+@pytest.mark.parts
 async def test_a_frozen_temporal_takes_no_heartbeat_and_cuts_nothing() -> None:
     async with own_server() as (client, pid), stepping(client) as (step, handle):
         os.kill(pid, signal.SIGSTOP)

@@ -628,6 +628,16 @@ async def environment() -> AsyncIterator[WorkflowEnvironment]:
 
 
 @pytest.fixture
+async def real_environment() -> AsyncIterator[WorkflowEnvironment]:
+    """A server whose time passes, and which gives no workflow timeouts of its own."""
+    environment = await WorkflowEnvironment.start_local(
+        dev_server_existing_path=shutil.which("temporal"), data_converter=data_converter
+    )
+    async with environment:
+        yield environment
+
+
+@pytest.fixture
 def without_the_test_servers_own() -> Interceptor:
     return NoTimeoutsOfTheTestServer()
 
@@ -637,6 +647,12 @@ def script(tmp_path: Path) -> Script:
     limits = tmp_path / "limits.json"
     limits.write_text(json.dumps(LIMITS))
     return Script(limits)
+
+
+@pytest.fixture
+def real_lab(real_environment: WorkflowEnvironment, script: Script) -> Lab:
+    """The lab at a real server, without a worker."""
+    return Lab(real_environment, script)
 
 
 @pytest.fixture

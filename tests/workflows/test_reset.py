@@ -1,27 +1,22 @@
 """A reset runs steps again: the permit is the same, so that the gate knows it; on a real server."""
 
 import secrets
-import shutil
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
-from temporalio.testing import WorkflowEnvironment
 
 from runpermit.errors import WorkflowError
 from runpermit.models import Stage, Verdict
-from runpermit.payloads import data_converter
 
 
 @pytest.fixture
-async def environment() -> AsyncIterator[WorkflowEnvironment]:
-    environment = await WorkflowEnvironment.start_local(
-        dev_server_existing_path=shutil.which("temporal"), data_converter=data_converter
-    )
-    async with environment:
-        yield environment
+async def lab(real_lab: Any) -> AsyncIterator[Any]:
+    shared, own = real_lab.script.workers(real_lab.client)
+    async with shared, own:
+        yield real_lab
 
 
 async def reset(lab: Any, running: Any, step: str) -> Any:
