@@ -20,8 +20,11 @@ PERIOD = 0.1  # s between two readings of the instruments
 LOWEST_PORT = 5001  # below it rsrv falls back to another port without saying so
 
 
-async def serve(seed: int | None) -> None:
-    """Run the IOC in this process until it is cancelled; prints `ready` once it serves."""
+async def serve(seed: int | None, speed: float) -> None:
+    """Run the IOC in this process until it is cancelled; prints `ready` once it serves.
+
+    In one second `speed` seconds of the ring pass.
+    """
     # EPICS prints its banner to file descriptor 1; ours says `ready` and nothing else.
     stdout = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
@@ -38,9 +41,9 @@ async def serve(seed: int | None) -> None:
     advance(0.0)
     print("ready", file=stdout, flush=True)
     while True:
-        await asyncio.sleep(PERIOD)
+        await asyncio.sleep(PERIOD / speed)
         now = time.monotonic()
-        advance(now - last)
+        advance(speed * (now - last))
         last = now
 
 
@@ -89,11 +92,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m demo.ring", description=__doc__)
     parser.add_argument("--port", type=int, default=5064, help="TCP port of Channel Access")
     parser.add_argument("--seed", type=int, help="make the instruments' noise reproducible")
+    parser.add_argument(
+        "--speed",
+        type=float,
+        default=1.0,
+        help="how much faster than a real one it is: a model is asked by rehearsals, whose waits "
+        "are cut short",
+    )
     add_until_eof(parser)
     arguments = parser.parse_args()
     end_when_told(until_eof=arguments.until_eof)
     keep_to_loopback(arguments.port)
-    asyncio.run(serve(arguments.seed))
+    asyncio.run(serve(arguments.seed, arguments.speed))
 
 
 if __name__ == "__main__":

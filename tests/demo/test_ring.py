@@ -166,6 +166,21 @@ for value in ("Tripped", "OK"):
     assert answer == ["Tripped", "OK"]
 
 
+@pytest.mark.slow
+def test_a_fast_ring_is_as_much_faster(start_ring: Any) -> None:
+    with start_ring("--speed", "20") as server:
+        seconds, readback = server.client("""
+begun = time.monotonic()
+caput("SR:SLIT:POS", 11.0, wait=True)
+answer = [time.monotonic() - begun]
+caput("SR:HCM1:SP", 1.0, wait=True)
+time.sleep(0.03)
+answer.append(caget("SR:HCM1:RB"))
+""")
+    assert seconds < 1.0  # 3 s of the ring
+    assert readback == pytest.approx(1.0, abs=0.01)
+
+
 def test_clients_cannot_falsify_instruments_or_counters(ring: Any) -> None:
     before, after = ring.client("""
 names = ["SR:BEAM:LIFETIME", "SR:HCM6:PUTS"]

@@ -108,7 +108,7 @@ async def twin(stack: Any, open_house: Any, worker_of: Any) -> AsyncIterator[tup
     port = free_port()
     settings = {"rehearsal": {"upstream": f"127.0.0.1:{port}"}}
     async with (
-        running_ring(stack.directory, port, stack.environment, name="twin-ring"),
+        running_ring(stack.directory, port, stack.environment, virtual=True),
         own_gate(stack, open_house, "twin", settings) as own,
         worker_of(own.house),
     ):
