@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from runpermit.gate_control import ask
-from runpermit.models import ExecutionMode, Isolation, PlanKind, Stage, WriteOutcome
+from runpermit.models import ExecutionMode, Isolation, PlanKind, Stage, Verdict, WriteOutcome
 
 # By a way that the analysis does not see: it is not what protects.
 HIDDEN = """\
@@ -22,12 +22,21 @@ results = {{"end": float(read_channel({channel!r}))}}
 SWALLOWED = """\
 start = float(read_channel("SR:HCM4:SP"))
 write_channel("SR:HCM4:SP", start + 0.1)
-try:
-    write_channel("SR:HCM4:SP", start + 3)
-except Exception as error:
-    print("caught", type(error).__name__)
+for step in {steps}:
+    try:
+        write_channel("SR:HCM4:SP", start + step)
+    except Exception as error:
+        print("caught", type(error).__name__)
 write_channel("SR:HCM4:SP", start)
-results = {"start": start}
+results = {{"start": start}}
+"""
+# A rehearsal cuts the waits of a program short; the calendar goes on as it does.
+OTHERWISE = """\
+import datetime, time
+write_channel("SR:HCM4:SP", read_channel("SR:HCM4:SP"))
+before = datetime.datetime.now()
+time.sleep(1.5)
+rehearsed = (datetime.datetime.now() - before).total_seconds() < 1
 """
 ENDLESS_READ = """\
 import time
@@ -36,11 +45,12 @@ for _ in range(40):
     time.sleep(0.1)
 results = {"current": float(read_channel("SR:BEAM:CURRENT"))}
 """
-ENDLESS_WRITE = """\
+LONG_WRITE = """\
 import time
-write_channel("SR:HCM5:SP", read_channel("SR:HCM5:SP"))
-while True:
+write_channel("SR:HCM5:SP", read_channel("SR:HCM5:SP") + 0.01)
+for _ in range(3000):
     time.sleep(0.1)
+results = {}
 """
 
 
@@ -49,7 +59,7 @@ async def approve(house: Any, handle: Any) -> None:
     await handle.signal(f"approve-{pending.revision}", {"operator": "jd"})
 
 
-async def test_a_write_of_a_read_only_run_is_asked_about_and_then_applied(
+async def test_a_write_of_a_read_only_run_is_rehearsed_asked_about_and_then_applied(
     house: Any, ring: Any
 ) -> None:
     before = ring.puts()
@@ -57,9 +67,11 @@ async def test_a_write_of_a_read_only_run_is_asked_about_and_then_applied(
     pending = await house.question(handle)
     assert ring.puts() == before
     assert pending.execution_mode is ExecutionMode.WRITE_ACCESS
-    assert pending.plan.kind is PlanKind.REFUSED_READ_ONLY
-    assert [(write.channel, write.value) for write in pending.plan.writes] == [("SR:HCM3:SP", 0.2)]
-    assert any("the analysis had not seen it" in warning for warning in pending.warnings)
+    assert pending.plan.kind is PlanKind.COMPLETE
+    assert [(write.channel, write.new) for write in pending.plan.writes] == [("SR:HCM3:SP", 0.2)]
+    [why] = pending.changed
+    assert "SR:HCM3:SP = 0.2" in why
+    assert "the analysis had not seen it" in why
 
     await approve(house, handle)
     result = await house.result(handle)
@@ -128,20 +140,39 @@ async def test_without_a_sandbox_code_reads_and_writes_nothing(
     assert ring.puts() == before
 
 
-async def test_a_violation_that_the_code_swallows_ends_the_execution_typed(
+async def test_a_violation_that_the_code_swallows_in_its_rehearsal_is_never_asked_about(
     house: Any, ring: Any
 ) -> None:
-    before = ring.puts()[3]
-    handle = await house.start(SWALLOWED, retries=5)
-    await approve(house, handle)
-    error = await house.failure(handle)
+    before = ring.puts()
+    error = await house.run_to_failure(SWALLOWED.format(steps=[3]), retries=5)
     assert type(error).__name__ == "ChannelLimitsViolationError"
     assert (error.channel_address, error.violation_type) == ("SR:HCM4:SP", "MAX_STEP_EXCEEDED")
     assert error.attempted_value == pytest.approx(error.current_value + 2.9)
     assert (error.min_value, error.max_value, error.max_step) == (-5, 5, 0.5)
-    assert "Writes forwarded: 2" in error.message
+    assert ring.puts() == before
+    rehearsal = (error.folder_path / "attempts" / "01_rehearsal.ipynb").read_text()
+    assert "caught ChannelLimitsViolationError" in rehearsal
+
+
+async def test_a_violation_that_the_code_swallows_when_it_applies_ends_the_execution_typed(
+    house: Any, ring: Any
+) -> None:
+    before = ring.puts()[3]
+    code = OTHERWISE + SWALLOWED.format(steps="[0.5, 0.9, 0.5] if rehearsed else [0.9]")
+    handle = await house.start(code, retries=5, restore="never")
+    await approve(house, handle)
+    error = await house.failure(handle)
+    assert type(error).__name__ == "ChannelLimitsViolationError"
+    assert (error.channel_address, error.violation_type) == ("SR:HCM4:SP", "MAX_STEP_EXCEEDED")
+    assert error.attempted_value == pytest.approx(error.current_value + 0.8)
+    assert (error.min_value, error.max_value, error.max_step) == (-5, 5, 0.5)
+    assert "look at the machine. Writes forwarded: 2." in error.message
+    assert error.technical_details["verdict"] == Verdict.PARTIAL
     assert error.technical_details["forwarded"] == 2
     assert len(error.technical_details["writes"]) == 2
+    [left] = error.technical_details["left_changed"]
+    assert "SR:HCM4:SP" in left
+    # Nor is the write forwarded that comes behind the refused one, and is planned.
     assert ring.puts()[3] == before + 2
     notebook = (error.folder_path / "notebook.ipynb").read_text()
     assert "Writes, as the gate recorded them" in notebook
@@ -162,9 +193,9 @@ async def test_an_inhibited_host_is_told_before_the_approval_and_refuses_after_i
         error = await house.failure(handle)
     finally:
         ask(house.stack.gate_socket, switch | {"on": False})
-    assert type(error).__name__ == "ChannelLimitsViolationError"
-    assert error.violation_type == "INHIBITED"
-    assert "wrote nothing" in error.message
+    assert type(error).__name__ == "WorkflowError"
+    assert error.technical_details["verdict"] == Verdict.NOT_OPENED
+    assert "water leak in sector 4" in error.message
     assert ring.puts() == before
 
 
@@ -206,7 +237,7 @@ async def test_a_gate_that_dies_under_a_writing_run_ends_it_and_nothing_is_repea
     house: Any, kill_gate: Any, ring: Any, eventually: Any
 ) -> None:
     before = ring.puts()[4]
-    handle = await house.start(ENDLESS_WRITE)
+    handle = await house.start(LONG_WRITE, restore="never")
     await approve(house, handle)
     await eventually(lambda: ring.puts()[4] == before + 1)
     kill_gate()
@@ -215,6 +246,8 @@ async def test_a_gate_that_dies_under_a_writing_run_ends_it_and_nothing_is_repea
     assert error.stage == Stage.APPLYING
     assert "look at the machine" in error.message
     assert "gate was lost" in error.message
+    assert error.technical_details["verdict"] == Verdict.PARTIAL
+    assert error.technical_details["forwarded"] == 1
     assert not house.kernels()
     assert ring.puts()[4] == before + 1
     # Whoever comes next finds a gate.
