@@ -138,6 +138,14 @@ class GateClient:
         request = {"do": "restore", "execution": execution, "operator": operator}
         return await self._told(request, "restored", RestoreReport)
 
+    async def leave(self, execution: str, operator: str | None) -> bool:
+        """Leave the machine as `execution` left it, and list it no more; whether it was listed.
+
+        Raises ServiceUnavailableError.
+        """
+        request = {"do": "leave", "execution": execution, "operator": operator}
+        return await self._told(request, "was_listed", bool)
+
     async def stop(self, execution: str | None, operator: str | None, reason: str) -> list[str]:
         """Fence the sessions of `execution`, or all, and refuse its permits from now on.
 

@@ -10,6 +10,7 @@ from gate.directory import is_channel_name
 from gate.inhibit import Inhibit
 from gate.journal import Journal
 from gate.journal_reading import audit
+from gate.left_machines import LeftMachines
 from gate.permits import Permits
 from gate.rehearsal.description import Describer
 from gate.restoring import Restorer
@@ -24,7 +25,7 @@ from runpermit.errors import (
 from runpermit.limits import LimitsFile
 from runpermit.text import one_line
 
-AT_ONCE = frozenset({"status", "inhibit", "stop"})
+AT_ONCE = frozenset({"status", "inhibit", "stop", "leave"})
 """The verbs that are not given up where whoever asked hangs up."""
 
 _MOST_NAMES = 1000
@@ -50,6 +51,7 @@ class Verbs:
         describer: Describer,
         verifier: Verifier,
         restorer: Restorer,
+        left: LeftMachines,
     ) -> None:
         self._settings = settings
         self._sessions = sessions
@@ -60,6 +62,7 @@ class Verbs:
         self._journal = journal
         self._verifier = verifier
         self._restorer = restorer
+        self._left = left
         self.known: dict[str, Callable[[Request, int], Awaitable[Answer]]] = {
             "status": self._status,
             "inhibit": self._turn,
@@ -69,6 +72,7 @@ class Verbs:
             "describe": self._describe,
             "verify": self._verify,
             "restore": self._restore,
+            "leave": self._leave,
         }
 
     async def _status(self, request: Request, peer: int) -> Answer:
@@ -89,6 +93,7 @@ class Verbs:
             "journal_protected": peer not in {0, os.getuid()},
             "sessions": self._sessions.count,
             "writing": self._sessions.writing,
+            "left": [left.model_dump(mode="json") for left in self._left.listed],
         }
 
     async def _turn(self, request: Request, peer: int) -> Answer:
@@ -149,6 +154,10 @@ class Verbs:
     async def _restore(self, request: Request, peer: int) -> Answer:
         report = await self._restorer.restore(_text(request, "execution"), _operator(request, peer))
         return {"restored": report.model_dump(mode="json")}
+
+    async def _leave(self, request: Request, peer: int) -> Answer:
+        operator = one_line(_operator(request, peer), 100)
+        return {"was_listed": await self._left.leave(_text(request, "execution"), operator)}
 
 
 def _channels(names: list[str]) -> list[str]:

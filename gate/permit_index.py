@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from gate.journal_files import journal_files
-from gate.permit_story import CONSUMED, VOID, PermitStory
+from gate.permit_story import CLOSED, CONSUMED, VOID, PermitStory
 from runpermit.errors import ContainerConfigurationError
 from runpermit.text import one_line
 
-STOPPED = "stopped"
-_MARKS = tuple(f'"{event}"'.encode() for event in (CONSUMED, VOID, STOPPED))
+STOPPED, LEFT_ALONE = "stopped", "left_alone"
+_EVENTS = (CONSUMED, VOID, STOPPED, CLOSED, "restore_ended", LEFT_ALONE)
+_MARKS = tuple(f'"{event}"'.encode() for event in _EVENTS)
 _MONTH = len("2026-01")
 
 
@@ -54,12 +55,16 @@ class Stopped:
 
 
 class PermitIndex:
-    """What the journal in `directory` says of permits. Reads its files, and never writes them."""
+    """What the journal in `directory` says of permits. Reads its files, and never writes them.
+
+    unfinished: of each execution the permits that did not come to their end, and may have written.
+    """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self.used: dict[str, UsedPermit] = {}
         self.stopped: dict[str, Stopped] = {}
+        self.unfinished: dict[str, list[str]] = {}
 
     @classmethod
     def scan(cls, directory: Path) -> "PermitIndex":
@@ -86,6 +91,7 @@ class PermitIndex:
             case "permit_consumed":
                 session = str(record["session"])
                 self.used[record["permit"]] = UsedPermit(record["execution"], record["at"], session)
+                self.unfinished.setdefault(record["execution"], []).append(record["permit"])
             case "permit_void":
                 used = UsedPermit(record["execution"], record["at"], void=record["reason"])
                 self.used.setdefault(record["permit"], used)
@@ -93,6 +99,27 @@ class PermitIndex:
                 self.stopped[record["execution"]] = Stopped(
                     record["at"], str(record["operator"]), str(record["reason"])
                 )
+            case "session_closed" if "permit" in record:
+                # What it does not say may have been written.
+                completed = record.get("completed") is True
+                self.closed(record["permit"], record.get("forwarded", 1), completed=completed)
+            case "restore_ended" if record.get("complete") is True:
+                self.unfinished.pop(record["execution"], None)
+            case "left_alone":
+                self.unfinished.pop(record["execution"], None)
+
+    def closed(self, permit: str, forwarded: int, *, completed: bool) -> None:
+        """The session of `permit` has ended: what counts is the last one that wrote."""
+        used = self.used.get(permit)
+        permits = self.unfinished.get(used.execution, []) if used is not None else []
+        if permit not in permits:
+            return
+        if not forwarded:
+            permits.remove(permit)
+        elif completed:
+            permits.clear()
+        else:
+            permits[:] = permits[permits.index(permit) :]
 
     def story(self, permit: str) -> PermitStory:
         """All that the files say of `permit` now. It takes its time: call it aside.

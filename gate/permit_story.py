@@ -16,7 +16,7 @@ from gate.messages import (
 from gate.reporting import json_size
 from runpermit.plans.verdicts import verdict
 
-CONSUMED, VOID = "permit_consumed", "permit_void"
+CONSUMED, VOID, CLOSED = "permit_consumed", "permit_void", "session_closed"
 _KEPT = ("event", "seq", "of", "completed")
 
 
@@ -26,6 +26,7 @@ class _Channel:
 
     before: Any
     written: Any
+    read_back: Any
     uncertain: bool
 
 
@@ -115,6 +116,15 @@ class PermitStory:
         """The channels that were written."""
         return self._channels.keys()
 
+    @property
+    def changed(self) -> list[str]:
+        """The channels that did not read as before once all was written, or may not have."""
+        return [
+            name
+            for name, channel in self._channels.items()
+            if channel.uncertain or channel.read_back != channel.before
+        ]
+
     def _wrote(
         self, written: Mapping[str, Any], outcome: object, read_back: object, at: str
     ) -> None:
@@ -122,8 +132,8 @@ class PermitStory:
         name, old, new = str(written["channel"]), written.get("old"), written.get("new")
         told = _outcome(outcome)
         uncertain = told is WriteOutcome.UNCERTAIN
-        channel = self._channels.setdefault(name, _Channel(old, new, uncertain))
-        channel.written, channel.uncertain = new, uncertain
+        channel = self._channels.setdefault(name, _Channel(old, new, read_back, uncertain))
+        channel.written, channel.read_back, channel.uncertain = new, read_back, uncertain
         if len(self.writes) < MAX_WRITES and self._room > 0:
             record = WriteRecord(
                 channel=name, old=old, new=new, outcome=told, read_back=read_back, at=at

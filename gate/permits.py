@@ -105,6 +105,7 @@ class Permits:
         """
         self.refuse_used(permit)
         self._index.used[permit.id] = UsedPermit(permit.execution, now(), session.name)
+        self._index.unfinished.setdefault(permit.execution, []).append(permit.id)
         self._sessions[permit.id] = session
         given = permit.permit
         try:
@@ -129,6 +130,7 @@ class Permits:
         """The session that used it, if it did, has ended."""
         if self._sessions.get(permit.id) is session:
             del self._sessions[permit.id]
+            self._index.closed(permit.id, session.forwarded_count, completed=session.completed)
 
     async def verdict(self, permit: str, execution: str) -> GateVerdict:
         """What became of `permit`. Its session is fenced first; one never seen is void from now on.

@@ -14,6 +14,7 @@ from gate.execution_story import ExecutionStory
 from gate.guards import Guards
 from gate.inhibit import Inhibit
 from gate.journal import Journal
+from gate.left_machines import LeftMachines
 from gate.own_channels import OwnChannels
 from gate.putting_back import Means, PuttingBack
 from gate.restore_session import RestoreSession
@@ -42,6 +43,7 @@ class Restorer:
         limits: LimitsFile,
         inhibit: Inhibit,
         claims: Claims,
+        left: LeftMachines,
         settings: Settings,
         is_applying: Callable[[str], bool],
     ) -> None:
@@ -53,6 +55,7 @@ class Restorer:
         self._limits = limits
         self._inhibit = inhibit
         self._claims = claims
+        self._left = left
         self._writes_enabled = settings.control_system.writes_enabled
         self._quotas = settings.gate
         self._is_applying = is_applying
@@ -95,7 +98,7 @@ class Restorer:
                     PuttingBack(one, story.why_not.get(one.channel, _NOT_PLANNED), session, means)
                     for one in left
                 ]
-                restored = await _whole(self._put_back(putting, session), session)
+                restored = await _whole(self._put_back(execution, putting, session), session)
         return RestoreReport(channels=restored, operator=operator)
 
     @contextlib.contextmanager
@@ -143,7 +146,7 @@ class Restorer:
             await guards.close()
 
     async def _put_back(
-        self, putting: list[PuttingBack], session: RestoreSession
+        self, execution: str, putting: list[PuttingBack], session: RestoreSession
     ) -> list[RestoredChannel]:
         restored = []
         for one in putting:
@@ -152,12 +155,15 @@ class Restorer:
                 "restore_channel", **session.identity, **channel.model_dump(mode="json")
             )
             restored.append(channel)
+        complete = all(channel.outcome.is_back for channel in restored)
         self._journal.note(
             "restore_ended",
             **session.identity,
-            complete=all(channel.outcome.is_back for channel in restored),
+            complete=complete,
             stopped=session.stopped.result() if session.stopped.done() else "",
         )
+        if complete:
+            self._left.forget(execution)
         return restored
 
 

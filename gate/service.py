@@ -14,6 +14,7 @@ from gate.directory import Directory
 from gate.inhibit import Inhibit
 from gate.inhibit_channel import InhibitChannel
 from gate.journal import Journal
+from gate.left_machines import LeftMachines
 from gate.opening import Opener
 from gate.permit_index import PermitIndex
 from gate.permits import Permits
@@ -65,7 +66,10 @@ async def serve(settings: Settings) -> None:
         model = Model(upstream, places, quotas.array_bytes) if upstream is not None else None
         rehearsals = Facilities(directory, limits, reader, journal, quotas, model)
         shared = Shared(directory, writer, journal, quotas, {}, rehearsals)
-        permits = Permits(journal, PermitIndex.scan(quotas.journal), directory, quotas.array_bytes)
+        index = PermitIndex.scan(quotas.journal)
+        permits = Permits(journal, index, directory, quotas.array_bytes)
+        left = LeftMachines(journal, index)
+        await left.look_at_all()
         claims = Claims()
         stopper = Stopper(directory, journal, limits)
         sessions = Sessions(
@@ -74,6 +78,7 @@ async def serve(settings: Settings) -> None:
             Opener(settings, permits, claims, inhibit, limits, reader, watched),
             permits,
             stopper,
+            left,
         )
         verbs = Verbs(
             settings=settings,
@@ -95,9 +100,11 @@ async def serve(settings: Settings) -> None:
                 limits=limits,
                 inhibit=inhibit,
                 claims=claims,
+                left=left,
                 settings=settings,
                 is_applying=sessions.is_applying,
             ),
+            left=left,
         )
         control = Control(quotas.socket, sessions, verbs)
         await journal.write("gate_started", writes=control_system.writes_enabled)

@@ -55,8 +55,9 @@ class Session:
     """Accepts circuits at its listening socket until it is closed.
 
     `fenced` is set where the gate itself ends it, for the reason in `ended`; `finished` once it is
-    closed, and the journal told so. `enforcement` keeps the writes of an APPLY session within its
-    permit.
+    closed, and the journal told so; `completed` then says whether all went as was approved, and
+    `forwarded_count` how many writes left the gate. `enforcement` keeps the writes of an APPLY
+    session within its permit.
     """
 
     def __init__(
@@ -70,6 +71,8 @@ class Session:
         self.opening = opening
         self.enforcement = enforcement
         self.ended = ""
+        self.completed = False
+        self.forwarded_count = 0
         self.fenced = asyncio.Event()
         self.finished = asyncio.Event()
         self.shared = shared
@@ -94,7 +97,6 @@ class Session:
         self._flights: set[asyncio.Task[WriteRecord]] = set()
         self._unanswered: dict[asyncio.Future[bool], str] = {}
         self._judging: set[asyncio.Task[None]] = set()
-        self._forwarded = 0
         self._ioc_circuits: Counter[Address] = Counter()
         self._refusing = asyncio.Lock()
         self._record_bytes = 0
@@ -163,7 +165,7 @@ class Session:
             circuit.close()
         if self._flights:  # without their circuits, they end at once
             await asyncio.wait(set(self._flights), timeout=1)
-        report = self._reporting.report(self._forwarded, self.ended)
+        report = self._reporting.report(self.forwarded_count, self.ended)
         if self.rehearsal is not None:
             report = report.model_copy(update={"rehearsed": await self.rehearsal.close()})
         if self._not_recorded:
@@ -173,17 +175,18 @@ class Session:
                 count=self._not_recorded.total(),
                 violation_types=dict(self._not_recorded),
             )
+        # A program of which something was refused has not done what was approved.
+        self.completed = completed and not self.ended and not report.refused
         if self._began:
-            self._tell_closed(report, completed=completed)
+            self._tell_closed(report)
         return report
 
-    def _tell_closed(self, report: SessionReport, *, completed: bool) -> None:
+    def _tell_closed(self, report: SessionReport) -> None:
         with contextlib.suppress(ValueError):
             self.shared.journal.note(
                 "session_closed",
                 **self.identity,
-                # A program of which something was refused has not done what was approved.
-                completed=completed and not self.ended and not report.refused,
+                completed=self.completed,
                 ended=self.ended,
                 forwarded=report.forwarded,
                 refused=report.refused,
@@ -205,7 +208,7 @@ class Session:
         self, flight: asyncio.Task[WriteRecord], answered: asyncio.Future[bool] | None = None
     ) -> None:
         """A write left the gate; `flight` tells what became of it, `answered` of a put callback."""
-        self._forwarded += 1
+        self.forwarded_count += 1
         if answered is not None:
             self._unanswered[answered] = flight.get_name()
             answered.add_done_callback(self._answered)

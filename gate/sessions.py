@@ -11,6 +11,7 @@ from typing import Any
 
 import structlog
 
+from gate.left_machines import LeftMachines
 from gate.messages import Opening, Refusal, SessionMode, SessionReport
 from gate.opening import Admission, Opener
 from gate.permits import Permits
@@ -34,12 +35,14 @@ class Sessions:
         opener: Opener,
         permits: Permits,
         stopper: Stopper,
+        left: LeftMachines,
     ) -> None:
         self._settings = settings
         self._shared = shared
         self._opener = opener
         self._permits = permits
         self._stopper = stopper
+        self._left = left
         self._loop = asyncio.get_running_loop()
         self._open: set[Session] = set()
         self._opening: Counter[str] = Counter()
@@ -156,6 +159,8 @@ class Sessions:
             self._open.discard(session)
             if admission is not None:
                 self._permits.closed(admission.permit, session)
+            if session.forwarded_count:
+                await self._left.look(session.opening.execution)
 
     def _refuse_writes(self, opening: Opening, peer: int) -> None:
         """Raise ContainerConfigurationError where this gate's own settings allow no writing."""

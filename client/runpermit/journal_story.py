@@ -115,6 +115,10 @@ def _restore_ended(record: Record) -> str:
     return f"restore ended: {whole}{why}"
 
 
+def _left_alone(record: Record) -> str:
+    return f"LEFT AS IT IS by {record.get('operator') or _UNNAMED}"
+
+
 def _end(end: Record | None) -> str:
     """What was noted of a write once it was over."""
     if end is None:
@@ -151,6 +155,7 @@ _TELLERS: dict[str, Callable[[Record], str]] = {
     "restore_started": _restore_started,
     "restore_channel": _restored,
     "restore_ended": _restore_ended,
+    "left_alone": _left_alone,
 }
 
 

@@ -15,8 +15,10 @@ from gate.directory import Directory
 from gate.inhibit import Inhibit
 from gate.journal import Journal
 from gate.journal_reading import records
+from gate.left_machines import LeftMachines
 from gate.messages import Refusal
 from gate.own_channels import OwnChannels
+from gate.permit_index import PermitIndex
 from gate.reading import ChannelReader
 from gate.restoring import Restorer
 from gate.stopping import Stopper
@@ -93,6 +95,7 @@ class Bench:
             limits=limits,
             inhibit=self.inhibit,
             claims=self.claims,
+            left=LeftMachines(self.journal, PermitIndex(folder / "journal")),
             settings=self.settings,
             is_applying=lambda _: self.applying,
         )

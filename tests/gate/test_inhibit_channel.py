@@ -112,7 +112,7 @@ async def test_it_survives_a_restart_of_the_gate(machine: Any, start_gate: Any) 
             await switched(gate, ON)
             gate.running.kill()
         with gate.serving():
-            with pytest.raises(WorkflowError, match="inhibited by o since .*: a test"):
+            with pytest.raises(WorkflowError, match=r"inhibited by o since .*: a test"):
                 async with gate.session():
                     pass
             await switched(gate, OFF)

@@ -73,6 +73,7 @@ def test_a_stop_entry_that_the_gate_wrote_is_told_with_its_end() -> None:
         ({"event": "restore_started", "operator": "jd"}, "restore begun, asked for by jd"),
         ({"event": "restore_channel", "channel": "SR:X", "reads": 2, "outcome": "another_hand",
           "reason": "it reads 2"}, "put back SR:X: another hand, reads 2, it reads 2"),
+        ({"event": "left_alone", "operator": "jd"}, "LEFT AS IT IS by jd"),
         ({"event": "restore_ended", "complete": False, "stopped": "by jd"},
          "restore ended: NOT everything is back, stopped: by jd"),
         ({"event": "odd_thing", "why": ["SR:X"], "left": []}, 'odd thing why=["SR:X"]'),

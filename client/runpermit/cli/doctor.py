@@ -6,6 +6,7 @@ from rich.table import Table
 from runpermit.cli.checks import Check, Verdict
 from runpermit.cli.exits import ExitCode
 from runpermit.cli.house_checks import check_house
+from runpermit.cli.left import left_here, left_line, nobody_waits_for
 from runpermit.cli.server_checks import check_server
 from runpermit.cli.session import Session, add_command
 from runpermit.text import one_line
@@ -22,7 +23,7 @@ async def doctor(session: Session) -> int:
     """
     house = check_house(session.config)
     server = await check_server(session)
-    checks = [*server, *house]
+    checks = [*server, *house, *await _left(session)]
     if session.output.as_json:
         session.output.document({"checks": [check.model_dump(mode="json") for check in checks]})
     else:
@@ -37,6 +38,18 @@ async def doctor(session: Session) -> int:
 def add_to(app: typer.Typer) -> None:
     """Add this command."""
     add_command(app, "doctor", doctor, ["doctor", "doctor --config /etc/runpermit/runpermit.toml"])
+
+
+async def _left(session: Session) -> list[Check]:
+    return [
+        Check(
+            name="machine",
+            verdict=Verdict.WARN,
+            found=left_line(left),
+            remedy=f"{session.command('restore', left.execution)}, or leave instead of restore.",
+        )
+        for left in await nobody_waits_for(session, left_here(session))
+    ]
 
 
 def _table(checks: list[Check]) -> Table:

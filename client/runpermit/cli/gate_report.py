@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from runpermit.cli.gate_asking import ask_gate, other_version
 from runpermit.limits.file import LimitsStatus
+from runpermit.models import LeftMachine
 
 
 class InhibitReport(BaseModel):
@@ -32,6 +33,7 @@ class GateReport(BaseModel):
     writes: bool
     journal_protected: bool
     sessions: int
+    left: list[LeftMachine] = []
 
 
 def ask_for_report(socket_path: Path, request: dict[str, Any]) -> GateReport:

@@ -10,6 +10,7 @@ from runpermit.cli.deciding import Operator, name_of
 from runpermit.cli.exits import ExitCode
 from runpermit.cli.gate_asking import Socket, control_socket
 from runpermit.cli.gate_report import GateReport, ask_for_report
+from runpermit.cli.left import left_line, nobody_waits_for
 from runpermit.cli.session import Session, add_command
 from runpermit.errors import ServiceUnavailableError
 from runpermit.text import one_line
@@ -41,8 +42,17 @@ async def off(
 
 
 async def status(session: Session, socket: Socket = None) -> int:
-    """Say whether this host's writes are inhibited, by whom and why."""
-    return _tell(session, ask_for_report(control_socket(session, socket), {"do": "status"}))
+    """Say whether this host's writes are inhibited, by whom and why.
+
+    And which executions ended and left the machine changed.
+    """
+    report = ask_for_report(control_socket(session, socket), {"do": "status"})
+    left = await nobody_waits_for(session, report.left)
+    told = _tell(session, report.model_copy(update={"left": left}))
+    if not session.output.as_json:
+        for one in left:
+            session.output.answer(left_line(one), style="bold red")
+    return told
 
 
 def add_to(app: typer.Typer) -> None:

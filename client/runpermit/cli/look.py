@@ -6,6 +6,7 @@ import typer
 from rich.table import Table
 
 from runpermit.cli.exits import ExitCode
+from runpermit.cli.left import left_here, left_line, nobody_waits_for
 from runpermit.cli.outcome import report_now
 from runpermit.cli.question import question_text, restore_text
 from runpermit.cli.session import ExecutionId, Session, add_command
@@ -19,15 +20,20 @@ _LEFT_CHANGED = "MACHINE LEFT CHANGED"
 async def pending(session: Session) -> int:
     """List the executions that wait for an answer.
 
-    First those that left the machine changed; of each kind the oldest first. Needs no worker.
+    First those that left the machine changed; of each kind the oldest first. Needs no worker. On
+    the host of a gate also what ended executions left changed there.
     """
     client = await session.client()
     waiting = await client.pending()
+    left = await nobody_waits_for(session, left_here(session))
     output = session.output
     if output.as_json:
         rows = [{**w.model_dump(mode="json"), "revision": w.revision} for w in waiting]
-        output.document({"pending": rows})
+        output.document({"pending": rows, "left": [one.model_dump(mode="json") for one in left]})
         return ExitCode.DONE
+    for one in left:
+        output.answer(left_line(one), style="bold red")
+        output.answer(f"  To put it back: {session.command('restore', one.execution)}")
     if not waiting:
         output.answer("Nothing waits.")
         return ExitCode.DONE

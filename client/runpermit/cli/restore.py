@@ -1,5 +1,7 @@
 """Answer MACHINE LEFT CHANGED."""
 
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,6 +17,8 @@ from runpermit.cli.deciding import (
     report,
 )
 from runpermit.cli.exits import ExitCode
+from runpermit.cli.gate_asking import Socket
+from runpermit.cli.left import QUESTIONS, answer_at_gate, has_ended
 from runpermit.cli.question import restore_text
 from runpermit.cli.session import ExecutionId, Session, add_command
 from runpermit.models import Verb
@@ -33,13 +37,16 @@ async def restore(
     yes: Yes = False,
     operator: Operator = None,
     comment: Comment = None,
+    socket: Socket = None,
 ) -> int:
     """Put back what an execution left changed.
 
     The last write first, within limits and steps. A channel that no longer reads what was written
-    is another hand's, and stays as it is.
+    is another hand's, and stays as it is. Where the execution has ended, the gate of this host puts
+    back itself.
     """
-    return await _answer(session, execution_id, Verb.RESTORE, sha256, yes, operator, comment)
+    answer = _Answer(Verb.RESTORE, sha256, yes, name_of(operator), comment, socket)
+    return await _answer(session, execution_id, answer)
 
 
 async def leave(
@@ -49,9 +56,11 @@ async def leave(
     yes: Yes = False,
     operator: Operator = None,
     comment: Comment = None,
+    socket: Socket = None,
 ) -> int:
     """Leave the machine as an execution left it; nothing is written."""
-    return await _answer(session, execution_id, Verb.LEAVE, sha256, yes, operator, comment)
+    answer = _Answer(Verb.LEAVE, sha256, yes, name_of(operator), comment, socket)
+    return await _answer(session, execution_id, answer)
 
 
 def add_to(app: typer.Typer) -> None:
@@ -60,28 +69,34 @@ def add_to(app: typer.Typer) -> None:
     add_command(app, "leave", leave, ["leave scan-42 --comment 'the new orbit is better'"])
 
 
-async def _answer(
-    session: Session,
-    execution_id: str,
-    verb: Verb,
-    sha256: str | None,
-    yes: bool,
-    operator: str | None,
-    comment: str | None,
-) -> int:
+@dataclass(frozen=True)
+class _Answer:
+    verb: Verb
+    sha256: str | None
+    yes: bool
+    operator: str
+    comment: str | None
+    socket: Path | None
+
+
+async def _answer(session: Session, execution_id: str, answer: _Answer) -> int:
     """Send the sha256 of the very question that is shown: another one is never answered by it."""
-    check_digits(sha256)
+    check_digits(answer.sha256)
     client = await session.client()
+    if answer.sha256 is None and await has_ended(client, execution_id):
+        return answer_at_gate(
+            session, answer.socket, execution_id, answer.verb, answer.operator, yes=answer.yes
+        )
     execution = client.handle(execution_id)
     pending = await execution.pending_restore()
     if pending is None:
         raise nothing_waits(session, execution_id)
-    check_shown(session, execution_id, pending, sha256)
-    if sha256 is None:
+    check_shown(session, execution_id, pending, answer.sha256)
+    if answer.sha256 is None:
         session.output.note(restore_text(pending, session.options))
-        asked = "Put back what can be?" if verb is Verb.RESTORE else "Leave it as it is?"
-        if not yes and not confirmed(asked):
+        if not answer.yes and not confirmed(QUESTIONS[answer.verb]):
             session.output.note("Nothing was sent.")
             return ExitCode.FAILED
-    answer = execution.restore if verb is Verb.RESTORE else execution.leave
-    return report(session, execution_id, await answer(name_of(operator), comment, pending.sha256))
+    send = execution.restore if answer.verb is Verb.RESTORE else execution.leave
+    receipt = await send(answer.operator, answer.comment, pending.sha256)
+    return report(session, execution_id, receipt)

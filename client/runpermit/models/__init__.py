@@ -13,7 +13,7 @@ from runpermit.models.approval import (
     Revision,
     Verb,
 )
-from runpermit.models.gate import GateStatus
+from runpermit.models.gate import GateStatus, LeftMachine
 from runpermit.models.modes import (
     ApprovalMode,
     ContainerEndpointConfig,
@@ -81,6 +81,7 @@ __all__ = [
     "Isolation",
     "LeftBehind",
     "LeftChange",
+    "LeftMachine",
     "MachineState",
     "Memo",
     "NotebookAttempt",

@@ -1,4 +1,4 @@
-"""What the gate says of itself."""
+"""What the gate says of itself, and of what was left behind it."""
 
 from runpermit.models.wire import Message
 
@@ -15,3 +15,16 @@ class GateStatus(Message):
     limits_enabled: bool
     limits_sha256: str
     journal_protected: bool
+
+
+class LeftMachine(Message):
+    """An execution that left the machine changed, of which nobody has said what becomes of it.
+
+    `permit` is the one under which it wrote, until `at` (UTC, ISO 8601); `channels` the first 20 of
+    those that were changed, none where the gate's journal does not tell.
+    """
+
+    execution: str
+    permit: str
+    at: str
+    channels: list[str] = []

@@ -1,0 +1,117 @@
+"""What ended executions left changed, as the gate of this host lists it: real gate, real IOC."""
+
+import asyncio
+import json
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from gate.journal import Journal
+from tests.gate.conftest import Ioc, serving_ioc
+from tests.runpermit.gate_process import SETTINGS, Command, Gate, Ran
+
+# Each command is a process of its own and takes a second.
+pytestmark = [pytest.mark.slow, pytest.mark.parts]
+CLOSED_PORT = "127.0.0.1:1"
+LINE = "MACHINE LEFT CHANGED (execution ended): gone, T:AO, since 20"
+
+
+async def _wrote(gate: Gate) -> None:
+    """As a gate's journal has it that saw 1 written to T:AO by an execution that is gone."""
+    journal = Journal.open(gate.folder / "journal")
+    identity = {"execution": "gone", "permit": "ab" * 32, "session": "apply-1", "attempt": 1}
+    await journal.write("permit_consumed", **identity, channels={"T:AO": ""})
+    seq = await journal.write("write", **identity, channel="T:AO", old=0, new=1)
+    journal.note("confirmed", permit="ab" * 32, of=seq, outcome="confirmed", read_back=1)
+    await journal.write("session_closed", **identity, forwarded=1, completed=False)
+    await journal.close()
+
+
+@pytest.fixture
+def machine(gate: Gate) -> Iterator[Ioc]:
+    """An IOC whose T:AO was left at 1, and its gate, which was started since."""
+    with serving_ioc() as ioc:
+        asyncio.run(ioc.set("T:AO", 1))
+        asyncio.run(_wrote(gate))
+        servers = f'name_servers = ["127.0.0.1:{ioc.port}"]\n[approval]'
+        (gate.folder / "limits.json").write_text('{"T:AO": {"min_interval": 0}}')
+        gate.start(SETTINGS.replace("[approval]", servers))
+        yield ioc
+
+
+@pytest.fixture
+def cli(server: Any, runpermit: Command) -> Callable[..., Ran]:
+    return lambda *arguments: runpermit(*arguments, "--address", server.address)
+
+
+@pytest.mark.usefixtures("machine")
+def test_pending_doctor_and_inhibit_status_list_it(
+    cli: Command, runpermit: Command, gate: Gate
+) -> None:
+    ran = cli("pending")
+    assert LINE in ran.stdout
+    assert re.search(r"To put it back: runpermit restore gone --address \S+", ran.stdout)
+    (left,) = json.loads(cli("pending", "--json").stdout)["left"]
+    assert (left["execution"], left["permit"], left["channels"]) == ("gone", "ab" * 32, ["T:AO"])
+    # Where Temporal can't be asked, it is told all the same.
+    for address in (cli, lambda *words: runpermit(*words, "--address", CLOSED_PORT)):
+        status = address("inhibit", "status")
+        assert (status.returncode, LINE in status.stdout) == (0, True)
+        told = json.loads(address("inhibit", "status", "--json").stdout)
+        assert [one["execution"] for one in told["left"]] == ["gone"]
+        checks = json.loads(address("doctor", "--json").stdout)["checks"]
+        (machine,) = [check for check in checks if check["name"] == "machine"]
+        assert machine["verdict"] == "warn"
+        assert LINE in machine["found"]
+        assert "runpermit restore gone" in machine["remedy"]
+    gate.stop()
+    assert cli("pending").returncode == 0
+    assert json.loads(cli("pending", "--json").stdout)["left"] == []
+
+
+def test_restore_goes_to_the_gate_and_says_so(cli: Command, machine: Ioc) -> None:
+    unasked = cli("restore", "gone")
+    assert unasked.returncode == 2
+    assert LINE in unasked.stderr
+    assert asyncio.run(machine.value("T:AO")) == 1
+    ran = cli("restore", "gone", "--yes", "--operator", "jd")
+    assert ran.returncode == 0, ran.stderr
+    assert "the gate of this host puts back" in ran.stderr
+    assert "gate: T:AO: restored, reads 0" in ran.stdout
+    assert "gate: everything is back" in ran.stdout
+    assert asyncio.run(machine.value("T:AO")) == 0
+    assert LINE not in cli("pending").stdout
+    again = cli("restore", "gone", "--yes", "--json")
+    assert again.returncode == 1
+    assert "lists nothing" in json.loads(again.stdout)["error"]["message"]
+
+
+def test_what_is_not_all_back_is_code_1_and_stays_listed(cli: Command, machine: Ioc) -> None:
+    asyncio.run(machine.set("T:AO", 5))
+    ran = cli("restore", "gone", "--yes", "--json")
+    assert ran.returncode == 1
+    (channel,) = json.loads(ran.stdout)["gate"]["restored"]["channels"]
+    assert channel["outcome"] == "another_hand"
+    assert LINE in cli("pending").stdout
+
+
+def test_leave_goes_to_the_gate_and_writes_nothing(cli: Command, machine: Ioc) -> None:
+    ran = cli("leave", "gone", "--yes", "--operator", "jd", "--json")
+    assert ran.returncode == 0
+    assert json.loads(ran.stdout) == {"id": "gone", "gate": {"was_listed": True}}
+    assert asyncio.run(machine.value("T:AO")) == 1
+    assert LINE not in cli("inhibit", "status").stdout
+
+
+@pytest.mark.usefixtures("machine")
+def test_an_execution_that_still_runs_is_asked_itself(cli: Command) -> None:
+    ran = cli("run", "--query", "q", "--task", "ask", "--no-wait", "--json", "--id", "gone")
+    assert ran.returncode == 5, ran.stderr
+    assert LINE not in cli("pending").stdout
+    assert LINE not in cli("inhibit", "status").stdout
+    refused = cli("restore", "gone", "--yes", "--json")
+    assert refused.returncode == 1
+    assert "Nothing waits for a decision in gone" in json.loads(refused.stdout)["error"]["message"]
+    assert cli("reject", "gone", "--reason", "r").returncode == 0
