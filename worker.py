@@ -72,7 +72,7 @@ def build_house(settings: Settings, kernels: Kernels, address: str) -> House:
 def build_workers(client: Client, house: House) -> list[Worker]:
     """One worker for the shared queue, one for what needs this host."""
     generation, preparation = Generation(house), Preparation(house)
-    settling = Settling(house)
+    settling, restoring = Settling(house), Restoring(house)
     shared = Worker(
         client,
         task_queue=TASK_QUEUE,
@@ -100,7 +100,8 @@ def build_workers(client: Client, house: House) -> list[Worker]:
             Apply(house).apply,
             settling.settle,
             settling.verify,
-            Restoring(house).restore,
+            restoring.restore,
+            restoring.leave,
             Conclusion(house).conclude,
         ],
         interceptors=[FailureInterceptor()],

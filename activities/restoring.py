@@ -22,3 +22,11 @@ class Restoring:
         """
         async with heartbeating():
             return await self._house.gate.restore(task.execution, task.operator)
+
+    @activity.defn(name="leave")
+    async def leave(self, task: RestoreTask) -> None:
+        """Somebody decided: the gate lists the machine no more.
+
+        Raises ServiceUnavailableError while the gate does not answer.
+        """
+        await self._house.gate.leave(task.execution, task.operator)

@@ -6,27 +6,19 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from temporalio import workflow
-from temporalio.exceptions import FailureError
 
 from runpermit.errors import PythonExecutorException
 from runpermit.models import (
-    LeftBehind,
     LeftChange,
-    PendingRestore,
     Permit,
-    RestorePolicy,
     RestoreReport,
     Stage,
-    Verb,
     Verdict,
     VerifiedChannel,
     WriteReport,
 )
-from runpermit.page import page_link
 from workflows import steps
-from workflows.approval import RESTORE_VERBS, Question
 from workflows.conversation import Conversation
-from workflows.question import cli_options
 from workflows.retries import Step
 from workflows.stage_board import StageBoard
 from workflows.step_runner import run_step
@@ -102,81 +94,6 @@ class Aftermath(Conversation):
             return [f"What was written could not be verified: {error.message}"]
         self._verified = verified.channels
         return [line for channel in verified.channels for line in channel.warnings()]
-
-    async def _ask_to_restore(self, reason: str) -> str:
-        """Ask what becomes of a machine that was left changed, and do it; why it was not done."""
-        changes = self._left
-        if not changes or self._state.request is None:
-            return ""
-        if self._state.request.restore is RestorePolicy.NEVER:
-            return ""
-        if not any(change.restorable for change in changes):
-            return ""
-        info = workflow.info()
-        pending = PendingRestore(
-            binds=LeftBehind(
-                workflow_id=info.workflow_id,
-                first_run_id=info.first_execution_run_id,
-                number=1,
-                changes=changes,
-            ),
-            reason=reason,
-            asked_at=workflow.now(),
-            page_link=page_link(
-                self._deployment.web_ui, self._deployment.namespace, info.workflow_id, info.run_id
-            ),
-            cli_options=cli_options(self._deployment),
-        )
-        self._state.pending_restore = pending
-        self._board.ask_to_restore(pending)
-        answer = None
-        try:
-            answer = await self._desk.ask(
-                Question(
-                    number=1,
-                    sha256=pending.sha256,
-                    plain_yes=True,
-                    verbs=RESTORE_VERBS,
-                ),
-                None,
-                "MACHINE LEFT CHANGED",
-            )
-        except asyncio.CancelledError:
-            # Whoever cancels wants an end, and nothing restores by itself.
-            workflow.logger.info("cancelled while it was asked what to put back: left as it is")
-        self._state.pending_restore = None
-        if answer is None or answer.verb is not Verb.RESTORE:
-            return ""
-        return await self._restore(answer.operator)
-
-    async def _restore(self, operator: str | None) -> str:
-        """Put back what can be; a stop or a cancel ends that behind the write under way."""
-        self._desk.begin_aftermath()
-        self._board.enter(Stage.RESTORING)
-        restoring = asyncio.ensure_future(
-            run_step(
-                Step.RESTORE,
-                steps.restore,
-                steps.RestoreTask(
-                    folder=self._deployment.folder,
-                    execution=workflow.info().workflow_id,
-                    operator=operator,
-                ),
-                timeouts=self._deployment.timeouts,
-                summary="put back what was left changed",
-                host=self._deployment.host,
-            )
-        )
-        self._desk.on_stop = restoring.cancel
-        try:
-            self._restored = await restoring
-        except PythonExecutorException as error:
-            return f"It could not be put back: {error.message}"
-        except (asyncio.CancelledError, FailureError):
-            return "Putting back was stopped: look at the machine."
-        back = {channel.channel for channel in self._restored.channels if channel.outcome.is_back}
-        self._left = [change for change in self._left if change.channel not in back]
-        return ""
 
     def _told(self) -> dict[str, Any]:
         """What an error tells of writes and restore, beside its message."""

@@ -17,15 +17,16 @@ from runpermit.models import (
 )
 from runpermit.text import one_line
 from workflows import steps
-from workflows.aftermath import Aftermath, undisturbed
+from workflows.aftermath import undisturbed
 from workflows.attempts import Attempts
+from workflows.left_changed import LeftChanged
 from workflows.refusals import judged
 from workflows.retries import Step
 from workflows.shelf import next_notebook
 from workflows.step_runner import run_step
 
 
-class Ending(Aftermath):
+class Ending(LeftChanged):
     """Whatever comes, the final notebook is written, the folder freed, the last stage shown."""
 
     def __init__(self) -> None:

@@ -58,6 +58,7 @@ class Step(StrEnum):
     SETTLE = "settle"
     VERIFY = "verify"
     RESTORE = "restore"
+    LEAVE = "leave"
     CONCLUDE = "conclude"
 
 

@@ -72,21 +72,22 @@ async def run_local_step(
 
 async def _typed(step: Awaitable[Answer]) -> Answer:
     """The answer of `step`, our own exceptions, or a cancellation though the step ended."""
-    before = _cancel_requests()
+    before = cancel_requests()
     try:
         answer = await step
     except FailureError as failure:
         if is_cancelled_exception(failure):
             raise
-        if _cancel_requests() == before:
+        if cancel_requests() == before:
             raise unwrap(failure) from failure
         raise asyncio.CancelledError from failure
     # A step that is deaf to cancellation gives its answer; whoever said stop wants no next step.
-    if _cancel_requests() > before:
+    if cancel_requests() > before:
         raise asyncio.CancelledError
     return answer
 
 
-def _cancel_requests() -> int:
+def cancel_requests() -> int:
+    """How often this task was cancelled, those included that were taken already."""
     task = asyncio.current_task()
     return task.cancelling() if task else 0

@@ -257,7 +257,7 @@ class Verified(Message):
 
 
 class RestoreTask(Message):
-    """Put back what the writes of `execution` left changed, as `operator` wants it."""
+    """Put back what the writes of `execution` left changed, or leave it, as `operator` wants it."""
 
     folder: Folder
     execution: str
@@ -353,6 +353,12 @@ async def verify(task: VerifyTask) -> Verified:
 @activity.defn(name="restore")
 async def restore(task: RestoreTask) -> RestoreReport:
     """Put back what was left changed. Resumable: what is back already is not written again."""
+    raise NotImplementedError
+
+
+@activity.defn(name="leave")
+async def leave(task: RestoreTask) -> None:
+    """Tell the gate that what was left changed is left so on purpose. Idempotent."""
     raise NotImplementedError
 
 

@@ -323,6 +323,10 @@ class Script:
             channels=[back], operator=task.operator
         )
 
+    @activity.defn(name="leave")
+    async def leave(self, task: RestoreTask) -> None:
+        await self._next("leave", task, [None])
+
     @activity.defn(name="conclude")
     async def conclude(self, task: ConcludeTask) -> None:
         await self._next("conclude", task, self.conclusions)
@@ -373,6 +377,7 @@ class Script:
             self.settle,
             self.verify,
             self.restore,
+            self.leave,
             self.conclude,
         ]
         return Worker(
@@ -532,12 +537,15 @@ class Running:
         assert isinstance(pending, PendingApproval)
         return pending
 
-    async def left_changed(self) -> PendingRestore:
-        """The question what becomes of the machine, once it waits."""
-        await self.until(Stage.AWAITING_RESTORE)
-        pending = await self._query("pending_restore", PendingRestore | None)
-        assert isinstance(pending, PendingRestore)
-        return pending
+    async def left_changed(self, *, number: int = 1) -> PendingRestore:
+        """The question of that number what becomes of the machine, once it waits."""
+        async with asyncio.timeout(10):
+            while True:
+                await self.until(Stage.AWAITING_RESTORE)
+                pending = await self._query("pending_restore", PendingRestore | None)
+                if isinstance(pending, PendingRestore) and pending.binds.number == number:
+                    return pending
+                await asyncio.sleep(0.02)
 
     async def stages(self) -> list[Stage]:
         """The stages that it came through."""

@@ -142,6 +142,8 @@ async def test_leave_leaves_everything_and_says_so(lab: Any, left: Any, way: str
 
     assert isinstance(error, CodeRuntimeError)
     assert lab.script.tasks("restore") == []
+    [leave] = lab.script.tasks("leave")
+    assert (leave.execution, leave.operator) == (left.handle.id, "jd")
     assert error.technical_details["left_changed"] == [CHANGE]
     assert "restored" not in error.technical_details
     [conclusion] = lab.script.tasks("conclude")
@@ -290,25 +292,32 @@ async def test_a_restore_goes_on_where_a_lost_worker_left_it(lab: Any, left: Any
     assert "restored" in error.technical_details
 
 
-async def test_a_restore_that_fails_is_told_in_the_error(lab: Any, left: Any) -> None:
+async def test_a_restore_that_fails_is_asked_about_again_and_told_in_the_error(
+    lab: Any, left: Any
+) -> None:
+    problem = "It could not be put back: the journal can't be read"
     lab.script.restores = [WorkflowError("the journal can't be read", "restoring")]
     await left.signal("restore")
+    again = await left.left_changed(number=2)
+    assert again.notes == [problem]
+    await left.signal("restore")  # is no answer to a second question
+    await left.signal(f"leave-{again.revision}")
     error = await left.failure()
 
     assert isinstance(error, CodeRuntimeError)
-    assert error.message.endswith("It could not be put back: the journal can't be read")
+    assert error.message.endswith(problem)
     assert error.technical_details["left_changed"] == [CHANGE]
+    assert len(lab.script.tasks("restore")) == 1
     [conclusion] = lab.script.tasks("conclude")
     assert "It could not be put back" in conclusion.failure
     assert [str(change) for change in conclusion.changes] == [CHANGE]
 
 
-@pytest.mark.parametrize("way", ["stop", "cancel"])
-@pytest.mark.parametrize("stopped", [False, True], ids=["failed", "stopped"])
-async def test_a_stop_ends_a_restore_and_says_so(lab: Any, way: str, *, stopped: bool) -> None:
+async def _restoring(lab: Any, *, stopped: bool) -> tuple[Any, Any]:
+    """An execution that puts back, after a stop or a failure; and what holds it there."""
     held, restoring = lab.hold(), lab.hold()
     partly(lab)
-    lab.script.restores = [restoring]
+    lab.script.restores = [restoring, None]
     if stopped:
         lab.script.applies = [held]
     running = await lab.approved()
@@ -318,14 +327,41 @@ async def test_a_stop_ends_a_restore_and_says_so(lab: Any, way: str, *, stopped:
     await running.left_changed()
     await running.signal("restore")
     await asyncio.wait_for(restoring.entered.wait(), 5)
-    await (running.signal("stop") if way == "stop" else running.handle.cancel())
+    return running, restoring
+
+
+@pytest.mark.parametrize("stopped", [False, True], ids=["failed", "stopped"])
+async def test_a_stop_ends_a_restore_and_what_is_still_changed_is_asked_about_again(
+    lab: Any, *, stopped: bool
+) -> None:
+    running, _ = await _restoring(lab, stopped=stopped)
+    still = lab.script.changed(channel="SR:HCM2:SP")
+    back = lab.script.changed().model_copy(update={"reads": 0.0})
+    lab.script.verdicts = [lab.script.told(Verdict.PARTIAL, back, still, forwarded=2)]
+    await running.signal("stop")
+    again = await running.left_changed(number=2)
+
+    assert again.notes == ["Putting back was stopped: look at the machine."]
+    assert again.changes == [still]
+    await running.signal(f"restore-{again.revision}")
+    error = await running.failure()
+    assert len(lab.script.tasks("restore")) == 2
+    assert "restored" in error.technical_details
+    assert "Putting back was stopped" not in error.message
+    state = await running.state()
+    assert state.current_stage is (Stage.STOPPED if stopped else Stage.FAILED)
+
+
+@pytest.mark.parametrize("stopped", [False, True], ids=["failed", "stopped"])
+async def test_a_cancel_ends_a_restore_and_the_execution(lab: Any, *, stopped: bool) -> None:
+    running, _ = await _restoring(lab, stopped=stopped)
+    await running.handle.cancel()
     error = await running.failure()
 
     assert "Putting back was stopped: look at the machine." in error.message
     assert error.technical_details["left_changed"] == [CHANGE]
-    state = await running.state()
-    assert state.current_stage is (Stage.STOPPED if stopped else Stage.FAILED)
     assert len(lab.script.tasks("restore")) == 1
+    assert lab.script.tasks("leave") == []
 
 
 async def test_a_stop_that_came_while_it_was_settled_does_not_use_up_the_one_of_the_restore(
@@ -351,6 +387,8 @@ async def test_a_stop_that_came_while_it_was_settled_does_not_use_up_the_one_of_
     await running.signal("restore")
     await asyncio.wait_for(restoring.entered.wait(), 5)
     await running.signal("stop")
+    again = await running.left_changed(number=2)
+    await running.signal(f"leave-{again.revision}")
     error = await running.failure()
 
     assert "Putting back was stopped" in error.message

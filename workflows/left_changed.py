@@ -1,0 +1,141 @@
+"""MACHINE LEFT CHANGED: ask what becomes of it, for as long as it takes, and do that."""
+
+import asyncio
+
+from temporalio import workflow
+from temporalio.exceptions import FailureError
+
+from runpermit.errors import PythonExecutorException
+from runpermit.models import DecisionRecord, LeftBehind, PendingRestore, RestorePolicy, Stage, Verb
+from runpermit.page import page_link
+from workflows import steps
+from workflows.aftermath import Aftermath, undisturbed
+from workflows.approval import RESTORE_VERBS, Question
+from workflows.question import cli_options
+from workflows.retries import Step
+from workflows.step_runner import cancel_requests, run_step
+
+
+class LeftChanged(Aftermath):
+    """Nothing restores by itself, and nobody is asked twice for what could be put back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._restore_questions = 0
+
+    async def _ask_to_restore(self, reason: str) -> str:
+        """Have somebody decide on what was left changed; what could not be done, in words.
+
+        Whoever cancels in Temporal wants an end, and the machine is left as it is. A restore that
+        was stopped, or failed, is asked about again.
+        """
+        problem = ""
+        while self._is_to_be_asked():
+            answer = await self._left_to(reason, problem)
+            if answer is None:
+                return problem
+            if answer.verb is Verb.LEAVE:
+                await self._leave(answer.operator)
+                return problem
+            before = cancel_requests()
+            problem = await self._restore(answer.operator)
+            if not problem or cancel_requests() > before:
+                return problem
+            await self._look_again()
+        return problem
+
+    def _is_to_be_asked(self) -> bool:
+        request = self._state.request
+        wanted = request is not None and request.restore is not RestorePolicy.NEVER
+        return wanted and any(change.restorable for change in self._left)
+
+    async def _left_to(self, reason: str, problem: str) -> DecisionRecord | None:
+        """The answer to the question, None where the execution was cancelled meanwhile."""
+        self._restore_questions += 1
+        info = workflow.info()
+        pending = PendingRestore(
+            binds=LeftBehind(
+                workflow_id=info.workflow_id,
+                first_run_id=info.first_execution_run_id,
+                number=self._restore_questions,
+                changes=self._left,
+            ),
+            reason=reason,
+            notes=[problem] if problem else [],
+            asked_at=workflow.now(),
+            page_link=page_link(
+                self._deployment.web_ui, self._deployment.namespace, info.workflow_id, info.run_id
+            ),
+            cli_options=cli_options(self._deployment),
+        )
+        self._state.pending_restore = pending
+        self._board.ask_to_restore(pending)
+        answer = None
+        try:
+            answer = await self._desk.ask(
+                Question(
+                    number=pending.binds.number,
+                    sha256=pending.sha256,
+                    plain_yes=pending.binds.number == 1,
+                    verbs=RESTORE_VERBS,
+                ),
+                None,
+                "MACHINE LEFT CHANGED",
+            )
+        except asyncio.CancelledError:
+            workflow.logger.info("cancelled while it was asked what to put back: left as it is")
+        self._state.pending_restore = None
+        return answer
+
+    async def _restore(self, operator: str | None) -> str:
+        """Put back what can be; a stop or a cancel ends that behind the write under way."""
+        self._desk.begin_aftermath()
+        self._board.enter(Stage.RESTORING)
+        restoring = asyncio.ensure_future(
+            run_step(
+                Step.RESTORE,
+                steps.restore,
+                self._restore_task(operator),
+                timeouts=self._deployment.timeouts,
+                summary="put back what was left changed",
+                host=self._deployment.host,
+            )
+        )
+        self._desk.on_stop = restoring.cancel
+        try:
+            self._restored = await restoring
+        except PythonExecutorException as error:
+            return f"It could not be put back: {error.message}"
+        except (asyncio.CancelledError, FailureError):
+            return "Putting back was stopped: look at the machine."
+        back = {channel.channel for channel in self._restored.channels if channel.outcome.is_back}
+        self._left = [change for change in self._left if change.channel not in back]
+        return ""
+
+    async def _leave(self, operator: str | None) -> None:
+        """Have the gate know that somebody decided, so that it lists the machine no more."""
+        try:
+            await run_step(
+                Step.LEAVE,
+                steps.leave,
+                self._restore_task(operator),
+                timeouts=self._deployment.timeouts,
+                summary="somebody knows",
+                host=self._deployment.host,
+            )
+        except PythonExecutorException as error:
+            workflow.logger.warning("the gate goes on listing the machine: %s", error.message)
+
+    async def _look_again(self) -> None:
+        """What is left changed now that some of it may be back."""
+        await undisturbed(self._settle(self._asked_about))
+        self._left = [
+            change for change in self._left if change.uncertain or change.reads != change.before
+        ]
+
+    def _restore_task(self, operator: str | None) -> steps.RestoreTask:
+        return steps.RestoreTask(
+            folder=self._deployment.folder,
+            execution=workflow.info().workflow_id,
+            operator=operator,
+        )
