@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from runpermit.models import Stage
+from runpermit.models import Stage, Verdict
 
 ENDLESS = "import time\nprint('started', flush=True)\nwhile True:\n    time.sleep(0.1)\n"
 SLOW_READ = """\
@@ -19,9 +19,11 @@ time.sleep(3)
 results = {"current": float(read_channel("SR:BEAM:CURRENT"))}
 """
 STEP = 'write_channel("SR:HCM4:SP", 0.1)\nresults = {}'
-ENDLESS_WRITE = (
-    'import time\nwrite_channel("SR:HCM5:SP", 0.1)\nprint("written", flush=True)\n'
-    "while True:\n    time.sleep(0.1)\n"
+LONG_WRITE = (
+    'import time\nwrite_channel("SR:HCM5:SP", read_channel("SR:HCM5:SP") + 0.01)\n'
+    'print("written", flush=True)\n'
+    "for _ in range(3000):\n    time.sleep(0.1)\n"
+    "results = {}\n"
 )
 
 
@@ -54,7 +56,7 @@ async def test_a_worker_killed_while_writing_is_not_replaced(
 ) -> None:
     before = ring.puts()[4]
     async with worker_of(fragile) as first:
-        handle = await fragile.start(ENDLESS_WRITE)
+        handle = await fragile.start(LONG_WRITE)
         pending = await fragile.question(handle)
         await handle.signal(f"approve-{pending.revision}")
         await eventually(lambda: ring.puts()[4] == before + 1)
@@ -62,10 +64,18 @@ async def test_a_worker_killed_while_writing_is_not_replaced(
         await first.wait()
         await eventually(lambda: not fragile.kernels(), within=10)
     async with worker_of(fragile):
+        state = await fragile.reach(handle, Stage.AWAITING_RESTORE, within=60)
+        question = state.pending_restore
+        [change] = question.changes
+        assert change.channel == "SR:HCM5:SP"
+        await handle.signal(f"leave-{question.revision}", {"operator": "jd"})
         error = await asyncio.wait_for(fragile.failure(handle), 60)
     assert type(error).__name__ == "WorkflowError"
     assert error.stage == Stage.APPLYING
     assert "look at the machine" in str(error)
+    assert error.technical_details["verdict"] == Verdict.PARTIAL
+    assert error.technical_details["forwarded"] == 1
+    assert error.technical_details["left_changed"] == [str(change)]
     assert ring.puts()[4] == before + 1
 
 
