@@ -1,4 +1,8 @@
-"""A reset execution replays what was said and done: it never writes, and it always ends."""
+"""A reset execution replays what was said and done: no approval writes twice, and it always ends.
+
+Where it is asked anew, it rehearses anew, and no answer from before is one to that question. Where
+the approval stands, the gate finds its permit used, and its journal tells what was written.
+"""
 
 import asyncio
 import contextlib
@@ -20,11 +24,10 @@ from temporalio.service import RPCError
 
 from runpermit.errors import PythonExecutorException, WorkflowError
 from runpermit.failures import unwrap
-from runpermit.models import PendingApproval, PythonServiceResult, Stage
+from runpermit.models import PendingApproval, PythonServiceResult, Stage, Verdict
 
 AS_IT_IS = 'write_channel("SR:HCM2:SP", read_channel("SR:HCM2:SP"))\nresults = {}\n'
-ENDLESS_WRITE = AS_IT_IS + "import time\nwhile True:\n    time.sleep(0.1)\n"
-SAYS = "writes nothing"
+LONG_WRITE = AS_IT_IS + "import time\nfor _ in range(3000):\n    time.sleep(0.1)\n"
 
 
 async def plainly(handle: WorkflowHandle[Any, Any], _pending: PendingApproval) -> None:
@@ -56,20 +59,6 @@ async def finished_tasks(handle: WorkflowHandle[Any, Any]) -> list[int]:
     ]
 
 
-async def applied(handle: WorkflowHandle[Any, Any]) -> int:
-    """The event with which the program's run was recorded."""
-    scheduled = {}
-    for event in await events(handle):
-        if event.HasField("activity_task_scheduled_event_attributes"):
-            attributes = event.activity_task_scheduled_event_attributes
-            scheduled[event.event_id] = attributes.activity_type.name
-        if event.HasField("activity_task_completed_event_attributes"):
-            completed = event.activity_task_completed_event_attributes
-            if scheduled[completed.scheduled_event_id] == "apply":
-                return int(event.event_id)
-    pytest.fail("nothing was applied")
-
-
 async def reset(house: Any, handle: WorkflowHandle[Any, Any], point: int) -> Any:
     """The run that Temporal starts from `point` of this one's history."""
     answer = await house.client.workflow_service.reset_workflow_execution(
@@ -92,10 +81,14 @@ async def run_of(house: Any, handle: WorkflowHandle[Any, Any]) -> Any:
     return house.client.get_workflow_handle(handle.id, run_id=description.run_id)
 
 
+async def rejecting(handle: WorkflowHandle[Any, Any], _pending: PendingApproval) -> None:
+    await handle.signal("reject")
+
+
 async def end_of(
     house: Any, run: WorkflowHandle[Any, Any], answer: Answer
 ) -> PythonServiceResult | PythonExecutorException:
-    """How a run ends where every question is answered with yes."""
+    """How a run ends where every question gets this answer."""
     async with asyncio.timeout(30):
         while (await run.describe()).status is WorkflowExecutionStatus.RUNNING:
             state = await house.state(run)
@@ -130,42 +123,54 @@ async def test_a_finished_write_is_not_done_again_wherever_it_is_reset(
     house: Any, ring: Any, answer: Answer
 ) -> None:
     handle = await house.start(AS_IT_IS)
-    await answer(handle, await house.question(handle))
+    pending = await house.question(handle)
+    await answer(handle, pending)
     await house.result(handle)
     first = await run_of(house, handle)
-    after_the_write, points = await applied(first), await finished_tasks(first)
+    points = await finished_tasks(first)
     before = ring.puts()
-    stages = set()
+    asked_anew = told_again = 0
 
     for point in points:
         run = await reset(house, first, point)
-        end = await end_of(house, run, answer)
+        # Temporal sends the answer again; it was to another question than one asked now.
+        end = await end_of(house, run, rejecting)
         assert ring.puts() == before, f"reset to event {point} wrote again"
         assert await failed_task_causes(run) == OF_THE_RESET
-        if point > after_the_write:
-            assert isinstance(end, PythonServiceResult)
-            continue
-        assert isinstance(end, WorkflowError)
-        assert SAYS in str(end)
-        stages.add(end.stage)
+        if isinstance(end, PythonServiceResult):
+            assert end.writes is not None
+            assert end.writes.forwarded == 1
+            assert end.plan == pending.plan
+            told_again += 1
+        else:
+            assert isinstance(end, WorkflowError)
+            assert end.stage == Stage.REJECTED
+            asked_anew += 1
 
-    assert stages == {Stage.AWAITING_APPROVAL, Stage.APPLYING}  # workflow and worker both refuse
+    assert asked_anew
+    assert told_again
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
-async def test_a_waiting_question_that_is_reset_writes_nothing_once_it_is_approved(
+async def test_a_waiting_question_that_is_reset_still_waits_and_is_applied_once(
     house: Any, ring: Any, answer: Answer
 ) -> None:
-    before = ring.puts()
+    before = ring.puts()[1]
     handle = await house.start(AS_IT_IS)
-    await house.question(handle)
+    pending = await house.question(handle)
     first = await run_of(house, handle)
     run = await reset(house, first, (await finished_tasks(first))[-1])
+    assert (await house.question(run)).sha256 == pending.sha256
+    assert ring.puts()[1] == before
     end = await end_of(house, run, answer)
+    again = await reset(house, run, (await finished_tasks(run))[-1])
+    told = await end_of(house, again, answer)
 
-    assert isinstance(end, WorkflowError)
-    assert SAYS in str(end)
-    assert ring.puts() == before
+    for ended in (end, told):
+        assert isinstance(ended, PythonServiceResult)
+        assert ended.writes is not None
+        assert ended.writes.forwarded == 1
+    assert ring.puts()[1] == before + 1
     assert await failed_task_causes(run) == OF_THE_RESET
 
 
@@ -174,7 +179,7 @@ async def test_a_reset_while_it_writes_ends_the_program_and_runs_it_no_more(
     house: Any, ring: Any, eventually: Any
 ) -> None:
     before = ring.puts()[1]
-    handle = await house.start(ENDLESS_WRITE)
+    handle = await house.start(LONG_WRITE)
     await by_revision(handle, await house.question(handle))
     await eventually(lambda: ring.puts()[1] == before + 1)
     first = await run_of(house, handle)
@@ -182,7 +187,8 @@ async def test_a_reset_while_it_writes_ends_the_program_and_runs_it_no_more(
     end = await end_of(house, run, by_revision)
 
     assert isinstance(end, WorkflowError)
-    assert SAYS in str(end)
+    assert end.technical_details["verdict"] == Verdict.PARTIAL
+    assert end.technical_details["forwarded"] == 1
     await eventually(lambda: not house.kernels(), within=10)
     assert ring.puts()[1] == before + 1
     assert await failed_task_causes(run) == OF_THE_RESET
