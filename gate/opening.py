@@ -19,7 +19,7 @@ from gate.permits import Permits, Presented
 from gate.reading import ChannelReader
 from gate.values import UnfitValueError
 from gate.watched_channel import WatchedIocs
-from gate.watched_limits import LimitsBeingRead
+from gate.watched_limits import limits_in_force
 from runpermit.config import Settings
 from runpermit.errors import ContainerConfigurationError, PlanOutdatedError, WorkflowError
 from runpermit.limits import Condition, LimitsFile, LimitsValidator
@@ -28,8 +28,6 @@ from runpermit.text import one_line
 
 # Clocks of hosts differ by so much at most; a decision later than that was not made yet.
 _AHEAD_SECONDS = 60.0
-_READING_SECONDS = 3.0
-_READING_SLICE = 0.05
 
 
 @dataclass(frozen=True)
@@ -124,11 +122,7 @@ class Opener:
 
     async def _approved_limits(self, permit: Permit) -> LimitsValidator:
         """The limits in force, if they are those that were approved."""
-        waited = 0.0
-        while isinstance(self._limits.validator, LimitsBeingRead) and waited < _READING_SECONDS:
-            await asyncio.sleep(_READING_SLICE)
-            waited += _READING_SLICE
-        validator, status = self._limits.validator, self._limits.status()
+        validator, status = await limits_in_force(self._limits), self._limits.status()
         if status.binds != permit.revision.limits_sha256:
             wrong = f": {status.error}" if status.error else ""
             raise _outdated([f"The limits database is not the one that was approved{wrong}"])

@@ -4,8 +4,10 @@ A stat on a network's file system may take its time, and parsing 20,000 channels
 second.
 """
 
+import asyncio
 import threading
 import time
+from collections.abc import Callable
 
 import structlog
 
@@ -13,6 +15,9 @@ from runpermit.limits import LimitsFile, LimitsValidator
 
 _PERIOD = 0.1  # s, between two looks
 _SILENT = 5.0  # s, after which a file system that gives no answer counts as gone
+# So long whoever is to judge by limits that have changed waits until they are read.
+_READING_SECONDS = 3.0
+_READING_SLICE = 0.02
 
 log = structlog.get_logger()
 
@@ -66,3 +71,18 @@ class WatchedLimits(LimitsFile):
     def _refusing(self, why: str) -> LimitsValidator:
         # Where checking is disabled the file tells about channels alone: the last word will do.
         return self._refusal(f"{self.path}: {why}") if self.enabled else self._now
+
+
+async def limits_in_force(
+    limits: LimitsFile, go_on: Callable[[], None] = lambda: None
+) -> LimitsValidator:
+    """By which limits to judge now: those that are being read are waited for, a while.
+
+    `go_on` is asked meanwhile, and raises where nobody wants to know any more.
+    """
+    waited = 0.0
+    while isinstance(limits.validator, LimitsBeingRead) and waited < _READING_SECONDS:
+        await asyncio.sleep(_READING_SLICE)
+        waited += _READING_SLICE
+        go_on()
+    return limits.validator

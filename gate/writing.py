@@ -20,7 +20,7 @@ from gate.values import (
     Received,
     Value,
 )
-from gate.watched_limits import LimitsBeingRead
+from gate.watched_limits import limits_in_force
 from runpermit.errors import ChannelLimitsViolationError, PythonExecutorException
 from runpermit.limits import (
     ChannelLimitsConfig,
@@ -28,10 +28,6 @@ from runpermit.limits import (
     LimitsValidator,
     ViolationType,
 )
-
-# So long a write waits for limits that have changed and are being read; they judge it then.
-_READING_SECONDS = 3.0
-_READING_SLICE = 0.02
 
 
 @dataclass(frozen=True)
@@ -169,15 +165,8 @@ class Writer:
 
     async def _limits_for(self, case: Case) -> tuple[LimitsValidator, ...]:
         """The limits that bind a write, those in force first."""
-        waited = 0.0
-        while isinstance(self._limits.validator, LimitsBeingRead) and waited < _READING_SECONDS:
-            await asyncio.sleep(_READING_SLICE)
-            waited += _READING_SLICE
-            self._refuse_now(case)
-        return self._binding(case)
-
-    def _binding(self, case: Case) -> tuple[LimitsValidator, ...]:
-        validator, enforcement = self._limits.validator, case.holder.enforcement
+        validator = await limits_in_force(self._limits, lambda: self._refuse_now(case))
+        enforcement = case.holder.enforcement
         if enforcement is None:
             return (validator,)
         binding = enforcement.limits(validator)

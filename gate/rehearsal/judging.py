@@ -1,6 +1,5 @@
 """Whether a rehearsed write would pass record and limits, by what its channel would read."""
 
-import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,15 +9,11 @@ from gate.judging import as_received, current_value, refuse_alias, validate
 from gate.messages import Refusal
 from gate.records import Record
 from gate.values import Received, Value
-from gate.watched_limits import LimitsBeingRead
-from runpermit.limits import ChannelLimitsConfig, LimitsFile, LimitsValidator
+from gate.watched_limits import limits_in_force
+from runpermit.limits import ChannelLimitsConfig, LimitsFile
 
 if TYPE_CHECKING:
     from gate.session import Session
-
-# So long a write waits for limits that have changed and are being read; they judge it then.
-_READING_SECONDS = 3.0
-_READING_SLICE = 0.02
 
 
 class RehearsingHolder:
@@ -71,7 +66,7 @@ async def judge(
     received = await as_received(record, write)
     case = Case(holder, circuit, record, write, received)
     case.check_open()
-    validator = await _known(limits, case)
+    validator = await limits_in_force(limits, case.check_open)
     entry = validator.find(record.channel)
     refuse_alias(case, validator)
     old = rehearsed
@@ -81,12 +76,3 @@ async def judge(
     await validate(case, validator, old)
     case.check_open()
     return Judged(received, old, entry)
-
-
-async def _known(limits: LimitsFile, case: Case) -> LimitsValidator:
-    waited = 0.0
-    while isinstance(limits.validator, LimitsBeingRead) and waited < _READING_SECONDS:
-        await asyncio.sleep(_READING_SLICE)
-        waited += _READING_SLICE
-        case.check_open()
-    return limits.validator

@@ -6,14 +6,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
 from gate import watched_limits
-from gate.watched_limits import WatchedLimits
+from gate.watched_limits import LimitsBeingRead, WatchedLimits, limits_in_force
 from runpermit.errors import ChannelLimitsViolationError
-from runpermit.limits import LimitsDatabase, ViolationType
+from runpermit.limits import LimitsDatabase, LimitsValidator, ViolationType
 
 COUNTS = 0.3  # s, until a change counts
 FREE, TIGHT = '{"A": {"max_value": 10}}', '{"A": {"max_value": 1}}'
@@ -180,3 +180,29 @@ async def test_behind_a_gate_a_tightened_limit_counts_within_its_time(
         await asyncio.sleep(COUNTS)
         answer = await client.put_number(channel, 5)
         assert answer.violation in {ViolationType.MAX_EXCEEDED, ViolationType.LIMITS_UNAVAILABLE}
+
+
+class ChangingLimits:
+    """Limits that are being read at the first two looks."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+        self.read = LimitsValidator(None, enabled=False)
+
+    @property
+    def validator(self) -> LimitsValidator:
+        self.looks += 1
+        return LimitsBeingRead(None) if self.looks <= 2 else self.read
+
+
+async def test_limits_that_are_being_read_are_waited_for_while_anybody_wants_to_know() -> None:
+    limits: Any = ChangingLimits()
+    asked: list[None] = []
+    assert await limits_in_force(limits, lambda: asked.append(None)) is limits.read
+    assert len(asked) == 2
+
+    def ended() -> NoReturn:
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        await limits_in_force(ChangingLimits(), ended)  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gate import writing
+from gate import watched_limits
 from gate.attempt import Attempted
 from gate.enforcement import Enforcement
 from gate.frames import Command, Frame
@@ -159,7 +159,7 @@ async def test_limits_that_are_being_read_are_waited_for(bench: Bench, tmp_path:
 async def test_limits_that_stay_unread_let_nothing_pass(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writing, "_READING_SECONDS", 0.05)
+    monkeypatch.setattr(watched_limits, "_READING_SECONDS", 0.05)
     limits = SimpleNamespace(validator=LimitsBeingRead(None, unavailable_reason="it is being read"))
     refusal = await judged(bench, tmp_path, limits)
     assert refusal.violation_type == "LIMITS_UNAVAILABLE"

@@ -1,13 +1,7 @@
-"""What a rehearsal keeps of much, and what it waits for."""
-
-from types import SimpleNamespace
-from typing import Any
+"""What a rehearsal keeps of much."""
 
 from gate.messages import REPORT_BYTES
-from gate.rehearsal.judging import _known
 from gate.rehearsal.recorder import MOST_NAMES, Recorder
-from gate.watched_limits import LimitsBeingRead
-from runpermit.limits import LimitsValidator
 from runpermit.models import PlannedChannel
 
 
@@ -30,22 +24,3 @@ def test_names_are_bounded_and_told_once() -> None:
     told = recorder.rehearsed("")
     assert told.reads == [f"R{number}" for number in range(MOST_NAMES)]
     assert told.unknown == [f"U{number}" for number in range(MOST_NAMES)]
-
-
-class ChangingLimits:
-    """Limits that are being read at the first two looks."""
-
-    def __init__(self) -> None:
-        self.looks = 0
-        self.read = LimitsValidator(None, enabled=False)
-
-    @property
-    def validator(self) -> LimitsValidator:
-        self.looks += 1
-        return LimitsBeingRead(None) if self.looks <= 2 else self.read
-
-
-async def test_a_write_waits_for_limits_that_are_being_read() -> None:
-    limits: Any = ChangingLimits()
-    case: Any = SimpleNamespace(check_open=lambda: None)
-    assert await _known(limits, case) is limits.read
