@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from demo.stack import process
-from runpermit.models import Stage
+from runpermit.models import Stage, Verdict
 
 pytestmark = pytest.mark.slow
 
@@ -101,7 +101,7 @@ async def test_a_disk_that_fills_up_never_makes_a_write_happen_twice(
 ) -> None:
     house, _ = cramped
     before = ring.puts()[5]
-    handle = await house.start(STEP)
+    handle = await house.start(STEP, restore="never")
     pending = await house.question(handle)
     fill()
     await handle.signal(f"approve-{pending.revision}")
@@ -115,8 +115,10 @@ async def test_a_disk_that_fills_up_never_makes_a_write_happen_twice(
     make_room()
     error = await house.failure(handle)
     assert error.stage == Stage.APPLYING
-    assert "look at the machine" in str(error)
+    assert "It wrote all that it was to write. What else came of it was lost." in str(error)
     assert "The disk is full" in str(error)
+    assert error.technical_details["verdict"] == Verdict.COMPLETED
+    assert error.technical_details["forwarded"] == 1
     assert ring.puts()[5] == before + 1
 
 
