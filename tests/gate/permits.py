@@ -16,6 +16,8 @@ from runpermit.models import (
     Revision,
 )
 
+MADE_UP = "X:"  # how the channels begin that no IOC has
+
 
 def declared(channel: str, live: float, low: float, high: float, most: int) -> Plan:
     """The plan of a program that said `plan(channel, low, high, most)`."""
@@ -61,7 +63,7 @@ def planned(
 
 def of_its_own() -> Plan:
     """A plan whose only channel no other one has, so that nobody waits for it."""
-    return declared(f"X:{secrets.token_hex(8)}", 0, 0, 0, 1)
+    return declared(f"{MADE_UP}{secrets.token_hex(8)}", 0, 0, 0, 1)
 
 
 def permit(

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from tests.gate.permits import planned
+
 LIMITS: dict[str, dict[str, Any]] = {
     "T:SP": {"min_value": -10, "max_value": 10, "max_step": 0.5, "min_interval": 0},
     "T:SLOW": {"min_value": -10, "max_value": 10, "max_step": 0.5, "min_interval": 0.2},
@@ -21,7 +23,12 @@ LIMITS: dict[str, dict[str, Any]] = {
 _ALLOWED = {"T:SWITCH": [0], "T:MODE": [0], "T:NOTE": ["calm"], "T:TEXT": ["calm"]}
 _INITIAL = {"T:SP": 1.0, "T:SLOW": 1.0}
 
+# What a program in the mode `planned` was approved for.
+PLAN = planned([("T:FREE", 1.2), ("T:FREE", 1.4)], live={"T:FREE": 1.0}, tolerance=0.05)
+
 Event = tuple[float, str, Any]
+
+_ON_ITS_WAY = 0.3  # s from the gate to where the IOC counts
 
 
 def outside(events: list[Event]) -> list[str]:
@@ -50,4 +57,19 @@ def outside(events: list[Event]) -> list[str]:
             if at - before < entry["min_interval"] * 0.6:
                 problems.append(f"{name} = {value}, {at - before:.3f} s after the one before")
             last[name] = at, value
+    return problems
+
+
+def unplanned(events: list[Event], refused_at: float | None) -> list[str]:
+    """Which of the values that an IOC received the plan does not hold, by a judge of its own.
+
+    `refused_at`: when the gate refused one, behind which nothing more may come.
+    """
+    problems, count = [], 0
+    for at, name, value in events:
+        count += name == "T:FREE"
+        if name != "T:FREE" or count > 2 or not 1.0 - 0.05 <= float(value) <= 1.4 + 0.05:
+            problems.append(f"{name} = {value}, which is not planned")
+        elif refused_at is not None and at > refused_at + _ON_ITS_WAY:
+            problems.append(f"{name} = {value}, {at - refused_at:.1f} s after a refusal")
     return problems

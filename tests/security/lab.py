@@ -11,13 +11,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from gate.client import GateClient
-from tests.security.audit import LIMITS, outside
+from gate.client import GateClient, SessionReport
+from tests.security.audit import LIMITS, outside, unplanned
 from tests.security.catalogue import Effect, Mode, Program
 from tests.security.findings import Finding
 from tests.security.ioc_process import Ioc
@@ -58,8 +59,8 @@ class Lab:
         """What a program is told; it knows more than any model would."""
         return {
             "mode": "open" if self.kind == "open" else mode.value,
-            "target": "T:SP" if mode is Mode.READ_ONLY else "T:FREE",
-            "value": 1.2 if mode is Mode.READ_ONLY else 99.0,
+            "target": "T:FREE" if mode.writes else "T:SP",
+            "value": 99.0 if mode.writes else 1.2,
             "ioc_port": self.ioc.port,
             "pva_port": self.ioc.pva_port,
             "tcp_port": self.ports["tcp"],
@@ -96,10 +97,12 @@ class Lab:
         self._files = self._snapshot()
         self.hits.clear()
 
-    async def findings(self, program: Program, said: str, forwarded: int | None) -> list[Finding]:
+    async def findings(
+        self, program: Program, said: str, report: SessionReport | None
+    ) -> list[Finding]:
         """What happened since `arm`; `said` is all that the host got from the program."""
         found = [Finding(Effect.REACHED, hit) for hit in self.hits]
-        found += self._written(program.mode, forwarded)
+        found += self._written(program.mode, report)
         if any(text in said for text in (self.secret, *self.extra_secrets)):
             found.append(Finding(Effect.LEARNT, "a secret is in its output"))
         if self.token in said:
@@ -127,17 +130,19 @@ class Lab:
                     found.append(process)
         return found
 
-    def _written(self, mode: Mode, forwarded: int | None) -> list[Finding]:
+    def _written(self, mode: Mode, report: SessionReport | None) -> list[Finding]:
         told = self.ioc.take()
         events = [(at, name, value) for at, name, value in told["events"]]
         changed = {key for key, value in told["fields"].items() if value != self._fields[key]}
         problems = [f"T:SP.{key} = {told['fields'][key]}" for key in sorted(changed)]
-        if mode is Mode.READ_ONLY:
+        if not mode.writes:
             problems += [f"{name} = {value}" for _, name, value in events]
         else:
             problems += outside(events)
-            if forwarded is not None and len(events) > forwarded:
-                problems.append(f"{len(events)} writes, of which the gate tells {forwarded}")
+            if mode is Mode.PLANNED:
+                problems += unplanned(events, _first_refusal(report))
+            if report is not None and len(events) > report.forwarded:
+                problems.append(f"{len(events)} writes, of which the gate tells {report.forwarded}")
         return [Finding(Effect.WRITTEN, problem) for problem in problems]
 
     async def _gate_findings(self) -> list[Finding]:
@@ -228,6 +233,12 @@ async def lab(kind: str, secret: str) -> AsyncIterator[Lab]:
         yield one
 
 
+def _first_refusal(report: SessionReport | None) -> float | None:
+    if report is None or not report.refusals:
+        return None
+    return min(datetime.fromisoformat(refusal.at).timestamp() for refusal in report.refusals)
+
+
 def _is_well(process: subprocess.Popen[bytes]) -> bool:
     well = {psutil.STATUS_SLEEPING, psutil.STATUS_RUNNING}
     return process.poll() is None and psutil.Process(process.pid).status() in well
@@ -293,8 +304,7 @@ def _gate(one: Lab) -> Iterator[None]:
     )
     with (one.folder / "gate.log").open("wb") as errors:
         process = subprocess.Popen(
-            # No plan stands before the limits: they alone keep a program from the machine.
-            [sys.executable, "-m", "tests.gate.lenient_gate", "--config", str(config)],
+            [sys.executable, "-m", "tests.security.labs_gate", "--config", str(config)],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=errors,

@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import AsyncIterator
 
-from gate.client import Opening, SessionMode
+from gate.client import Opening, SessionMode, SessionReport
 from kernels.interface import Kernel, RunOutcome
 from kernels.opening import open_kernels
 from kernels.pool import KernelPool
@@ -16,6 +16,7 @@ from runpermit.config import KernelsSettings
 from runpermit.errors import ContainerConnectivityError, PythonExecutorException
 from runpermit.models import Isolation
 from tests.gate.permits import of_its_own, permit
+from tests.security.audit import PLAN
 from tests.security.catalogue import Effect, Mode, Program
 from tests.security.collect import MOST_HELD
 from tests.security.findings import Finding, Result
@@ -64,7 +65,7 @@ class OurHost:
         work.mkdir(parents=True)
         found: list[Finding] = []
         ending, said = "", ""
-        forwarded: int | None = None
+        report: SessionReport | None = None
         begun = time.monotonic()
         try:
             async with self._pool.session(work) as kernel:
@@ -82,7 +83,6 @@ class OurHost:
             found += watch.findings(program.effect)
             ending, said = _ending(outcome), _said(outcome)
             found += _judged(outcome, took, program)
-            forwarded = report.forwarded
             if program.effect is Effect.HIDDEN and not report.refused:
                 found.append(Finding(Effect.HIDDEN, "the gate tells of no refusal"))
         except ContainerConnectivityError as error:
@@ -96,7 +96,7 @@ class OurHost:
         if "POISONED [" in said:
             found.append(Finding(Effect.POISONED, "it found what an earlier one left"))
         found += survey(work)
-        found += await self.lab.findings(program, said + texts(work), forwarded)
+        found += await self.lab.findings(program, said + texts(work), report)
         if self._alarms:
             found += [Finding(Effect.NEIGHBOUR, alarm) for alarm in self._alarms]
             self._alarms.clear()
@@ -191,16 +191,17 @@ class OurHost:
                 await asyncio.wait({running})
 
     async def _opening(self, mode: Mode) -> Opening:
-        """With a permit where it writes; the lab's gate lets more pass than a plan would."""
+        """With a permit where it writes: for the audit's plan, or one that nothing is kept to."""
         permitted = None
-        if mode is Mode.APPLY:
+        if mode.writes:
+            plan = PLAN if mode is Mode.PLANNED else of_its_own()
             status = await self.lab.gate.status()
-            permitted = permit(of_its_own(), "security", status.limits_sha256)
+            permitted = permit(plan, "security", status.limits_sha256)
         return Opening(
             execution="security",
             run_id="run",
             attempt=1,
-            mode=SessionMode(mode.value),
+            mode=SessionMode.APPLY if mode.writes else SessionMode(mode.value),
             isolation=Isolation.FULL,
             permit=permitted,
         )
@@ -208,7 +209,11 @@ class OurHost:
     async def _run(self, kernel: Kernel, program: Program) -> RunOutcome:
         async with asyncio.timeout(program.seconds + 3 * GRACE):
             ended = await kernel.run(
-                code_of(program, self.lab), timeout=program.seconds, attempt=1, on_stdout=_drop
+                code_of(program, self.lab),
+                timeout=program.seconds,
+                attempt=1,
+                on_stdout=_drop,
+                rehearse=program.mode is Mode.REHEARSE,
             )
             return await asyncio.to_thread(ended.collect, keep_files=True)
 

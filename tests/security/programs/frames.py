@@ -374,7 +374,7 @@ def many_little_steps(lab):
 
 def little_steps_by_many(lab):
     """The same over six circuits and two names."""
-    circuits = [Circuit() for _ in range(6)]
+    circuits = [Circuit() for _ in range(4)]
     ids = [circuit.open("T:SLOW.VAL" if n % 2 else "T:SLOW") for n, circuit in enumerate(circuits)]
     for n in range(1, 4):
         for circuit, sid in zip(circuits, ids):
@@ -534,3 +534,25 @@ def many_circuits(lab):
         circuits.append(circuit)
     time.sleep(0.7)
     print(len(circuits), "circuits")
+
+
+def too_often_by_circuits(lab):
+    """A planned value, on many circuits at the same moment."""
+    import threading
+
+    circuits = [Circuit() for _ in range(4)]
+    puts = [message(WRITE, DOUBLE, 1, c.open("T:FREE"), 1, struct.pack(">d", 1.2)) for c in circuits]
+    barrier = threading.Barrier(len(circuits))
+
+    def write(circuit, put):
+        barrier.wait()
+        circuit.send(*[put] * 3)
+
+    threads = [
+        threading.Thread(target=write, args=pair) for pair in zip(circuits, puts, strict=True)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    time.sleep(1)
