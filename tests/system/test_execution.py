@@ -3,7 +3,16 @@
 import json
 from typing import Any
 
-from runpermit.models import DecisionWay, ExecutionMode, Isolation, Stage, Verb, WriteOutcome
+from runpermit.models import (
+    DecisionWay,
+    ExecutionMode,
+    FollowOutcome,
+    Isolation,
+    PlanKind,
+    Stage,
+    Verb,
+    WriteOutcome,
+)
 
 TASK = "Read the beam current and the orbit, and plot them."
 STEP = """\
@@ -57,13 +66,13 @@ async def test_a_program_that_writes_waits_and_puts_exactly_what_was_approved(
     pending = await house.question(handle)
     assert ring.puts() == before
     assert pending.execution_mode is ExecutionMode.WRITE_ACCESS
-    assert [(write.channel, write.value) for write in pending.plan.writes] == [
+    assert [(write.channel, write.new) for write in pending.plan.writes] == [
         ("SR:HCM2:SP", -0.2),
         ("SR:HCM2:SP", -0.1),
     ]
+    assert pending.plan.kind is PlanKind.COMPLETE
     assert pending.warnings == [
         "journal not protected from the worker, which could change it.",
-        "Nothing was rehearsed: writes as seen in the code.",
         "approver not verified: any signal can approve.",
     ]
 
@@ -85,9 +94,18 @@ async def test_a_program_that_writes_waits_and_puts_exactly_what_was_approved(
     )
     assert decision.accepted
     assert decision.sha256 == pending.sha256
-    assert [change.stage for change in state.stages][-3:] == [
+    assert result.plan == pending.plan
+    [verified] = result.verified
+    assert (verified.channel, verified.accepted, verified.outcome) == (
+        "SR:HCM2:SP", True, FollowOutcome.FOLLOWED,
+    )  # fmt: skip
+    assert [change.stage for change in state.stages] == [
+        Stage.PREPARING,
+        Stage.ANALYSING,
+        Stage.REHEARSING,
         Stage.AWAITING_APPROVAL,
         Stage.APPLYING,
+        Stage.VERIFYING,
         Stage.SUCCEEDED,
     ]
 
