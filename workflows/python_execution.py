@@ -25,7 +25,7 @@ with workflow.unsafe.imports_passed_through():
     from runpermit.names import WORKFLOW
     from runpermit.plans.comparison import changes
     from workflows.approval import approval_required
-    from workflows.refusals import refuse_writes, refused_in_reading
+    from workflows.refusals import hidden_from_rehearsal, refuse_writes, refused_in_reading
     from workflows.work import Approval, Work
 
 
@@ -66,11 +66,13 @@ class PythonExecution(Work):
         """What comes of one program, or None where an operator asked for another.
 
         The analysis chooses the start, the gate decides: a program that is taken for reading and
-        writes all the same is rehearsed, one that writes nothing in its rehearsal only reads.
+        writes all the same is rehearsed, one that writes nothing in its rehearsal only reads. One
+        that after a rehearsal without writes is refused a write again has hidden it.
         """
         seen = await self._analyse(code)
         plan = await self._rehearse(code) if seen.has_epics_writes else Plan()
         changed: list[str] = []
+        refused_before = False
         for _ in range(MAX_REVISIONS):
             writes = plan.kind is not PlanKind.READS_ONLY
             mode = ExecutionMode.WRITE_ACCESS if writes else ExecutionMode.READ_ONLY
@@ -88,6 +90,9 @@ class PythonExecution(Work):
             except ChannelLimitsViolationError as refused:
                 if writes:
                     raise
+                if refused_before:
+                    raise hidden_from_rehearsal(refused) from None
+                refused_before = True
                 refuse_writes(self._deployment, workflow.info())
                 changed = [refused_in_reading(refused)]
             plan = await self._rehearse(code, "; ".join(changed))

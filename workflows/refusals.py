@@ -89,6 +89,15 @@ def refused_in_reading(error: ChannelLimitsViolationError) -> str:
     )
 
 
+def hidden_from_rehearsal(error: ChannelLimitsViolationError) -> ChannelLimitsViolationError:
+    """What to say of code that is refused a write again, and rehearsed none."""
+    error.message += (
+        " When it was rehearsed, the code wrote nothing: nobody can approve what only happens when "
+        "it counts. Write in the rehearsal what is to be written, or declare it with `plan`."
+    )
+    return error
+
+
 def judged(error: PythonExecutorException | None, settled: Settled) -> PythonExecutorException:
     """What the end of an apply means, by what the gate's journal says first of all.
 

@@ -8,10 +8,8 @@ from runpermit.errors import (
     ChannelLimitsViolationError,
     ContainerConfigurationError,
     ServiceUnavailableError,
-    WorkflowError,
 )
 from runpermit.models import ExecutionMode, PlanKind, Stage
-from runpermit.models.wire import MAX_REVISIONS
 
 REASON = "this run is read_only, in which nothing may be written"
 WHY = "The gate refused a write to SR:HCM1:SP = 0.1 in the read-only run"
@@ -102,19 +100,32 @@ async def test_where_all_code_is_approved_it_is_asked_again_as_a_new_revision(
     assert [record.accepted for record in result.decisions] == [True, False, True]
 
 
-async def test_a_write_that_the_rehearsal_does_not_show_is_not_chased_for_ever(lab: Any) -> None:
+async def test_a_write_that_the_rehearsal_does_not_show_goes_back_to_the_model(lab: Any) -> None:
+    lab.script.programs = [lab.programs.read, lab.programs.other_read]
+    lab.script.runs = [refusal(), refusal(), {"orbit": 0.1}]
+    lab.script.rehearsals = [lab.script.planned()]
+    result = await (await lab.start(retries=2)).result()
+
+    assert result.generated_code == lab.programs.other_read
+    assert result.generation_attempt == 2
+    [told] = lab.script.tasks("generate")[1].errors
+    assert "When it was rehearsed, the code wrote nothing" in told.error_message
+    assert len(lab.script.tasks("rehearse")) == 1
+    assert len(lab.script.tasks("execute")) == 3
+    assert lab.script.tasks("draft", "apply") == []
+
+
+async def test_given_code_that_hides_its_writes_from_the_rehearsal_ends_with_the_refusal(
+    lab: Any,
+) -> None:
     lab.script.runs = [refusal()]
     lab.script.rehearsals = [lab.script.planned()]
-    running = await lab.start(retries=5)
-    error = await running.failure()
+    error = await (await lab.start(approved_code=lab.programs.other_read, retries=5)).failure()
 
-    assert isinstance(error, WorkflowError)
-    assert f"{MAX_REVISIONS} plans" in error.message
-    assert WHY in error.message
-    assert len(lab.script.tasks("rehearse")) == MAX_REVISIONS
-    assert len(lab.script.tasks("execute")) == MAX_REVISIONS
-    assert len(lab.script.tasks("generate")) == 1
-    assert lab.script.tasks("draft", "apply") == []
+    assert isinstance(error, ChannelLimitsViolationError)
+    assert "When it was rehearsed, the code wrote nothing" in error.message
+    assert len(lab.script.tasks("rehearse")) == 1
+    assert len(lab.script.tasks("execute")) == 2
 
 
 async def test_where_writes_are_disabled_it_ends_naming_the_setting(refused: Any) -> None:
