@@ -9,6 +9,9 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Page, async_playwright, expect
 
+from tests.system.asking import approve, left_changed, next_question, rehearsed
+from tests.system.machine import Machine
+
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = [
     "--no-sandbox",
@@ -25,6 +28,15 @@ start = float(read_channel("SR:HCM1:SP"))
 write_channel("SR:HCM1:SP", 0.2)
 write_channel("SR:HCM1:SP", start)
 
+results = {"start": start}
+"""
+LEAVES = """\
+start = float(read_channel("SR:HCM6:SP"))
+puts = read_channel("SR:HCM6:PUTS")
+write_channel("SR:HCM6:SP", start + 0.1)
+write_channel("SR:HCM6:SP", start + 0.2)
+if read_channel("SR:HCM6:PUTS") != puts:  # as it never does in a rehearsal
+    raise RuntimeError("corrector 6 gave no answer")
 results = {"start": start}
 """
 FORGED = """\
@@ -54,6 +66,11 @@ async def page(browser: Any) -> AsyncIterator[Page]:
     page.set_default_timeout(WAIT)
     yield page
     await context.close()
+
+
+@pytest.fixture
+def machine(stack: Any) -> Machine:
+    return Machine(stack.ring_port)
 
 
 async def test_an_operator_reads_the_page_and_approves_with_a_click(
@@ -99,6 +116,73 @@ async def test_an_operator_reads_the_page_and_approves_with_a_click(
     await page.keyboard.press("r")
     await expect(shown).to_contain_text("succeeded")
     await page.screenshot(path=tmp_path / "after.png")
+
+
+async def test_an_operator_puts_back_what_was_left_changed_with_a_click(
+    house: Any, page: Page, machine: Machine, tmp_path: Path, fresh: str
+) -> None:
+    start = await machine.number("SR:HCM6:SP")
+    handle, pending = await rehearsed(house, machine, LEAVES, id=fresh)
+    before = await machine.counts()
+    await approve(handle, pending)
+    question = await left_changed(house, handle)
+    assert await machine.since(before) == {"SR:HCM6:SP": 2}
+
+    await page.goto(f"{house.stack.web_ui}/namespaces/default/workflows/{fresh}")
+    await page.get_by_role("tab", name="User Metadata").click()
+    shown = page.frame_locator("iframe#user-metadata-current-details:visible").locator("body")
+    for text in (
+        "MACHINE LEFT CHANGED",
+        "SR:HCM6:SP",
+        "corrector 6 gave no answer",
+        f"restore-{question.revision}",
+        f"leave-{question.revision}",
+    ):
+        await expect(shown).to_contain_text(text)
+    await page.screenshot(path=tmp_path / "left-changed.png")
+    assert await machine.since(before) == {"SR:HCM6:SP": 2}  # nothing restores by itself
+
+    await _send(page, f"restore-{question.revision}")
+    error = await house.failure(handle)
+    assert await machine.number("SR:HCM6:SP") == pytest.approx(start)
+    assert any("restored" in line for line in error.technical_details["restored"])
+    await page.keyboard.press("r")
+    await expect(shown).to_contain_text("failed")
+    await expect(shown).not_to_contain_text(f"restore-{question.revision}")
+    await page.screenshot(path=tmp_path / "restored.png")
+
+
+async def test_a_click_on_a_page_that_shows_revision_1_does_not_approve_what_the_machine_made_of_it(
+    house: Any, page: Page, machine: Machine, fresh: str
+) -> None:
+    handle, first = await rehearsed(house, machine, STEP, id=fresh)
+    await page.goto(f"{house.stack.web_ui}/namespaces/default/workflows/{fresh}")
+    await _open_signals(page)
+    # Another hand moves the machine, and another operator says yes: it is asked anew.
+    start = await machine.number("SR:HCM1:SP")
+    await machine.set("SR:HCM1:SP", start + 0.3)
+    before = await machine.counts()
+    await approve(handle, first)
+    second = await next_question(house, handle, first.number)
+    assert second.number == 2
+    assert any("SR:HCM1:SP" in line for line in second.changed)
+
+    await _choose(page, f"approve-{first.revision}")
+    state = await house.state(handle)
+    assert state.approval_interrupt_data.revision == second.revision
+    assert await machine.since(before) == {}
+    await page.keyboard.press("Escape")
+    await page.reload()
+    await page.get_by_role("tab", name="User Metadata").click()
+    shown = page.frame_locator("iframe#user-metadata-current-details:visible").locator("body")
+    await expect(shown).to_contain_text(f"Revision {second.revision}")
+    await handle.signal(f"reject-{second.revision}")
+    await house.failure(handle)
+    decisions = (await house.state(handle)).decisions
+    said = [(one.revision, one.accepted) for one in decisions if one.verb == "approve"]
+    assert said == [(first.revision, True), (first.revision, False)]
+    assert await machine.since(before) == {}
+    await machine.set("SR:HCM1:SP", start)  # as the tests after this one expect it
 
 
 async def test_a_click_on_a_stale_page_does_not_approve_what_it_did_not_show(
