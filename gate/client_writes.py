@@ -2,13 +2,13 @@
 
 import asyncio
 import json
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import structlog
 
 from gate.attempt import Attempted
 from gate.client_channels import REFUSAL_BYTES, Channel, refuse_own
+from gate.eager import begin
 from gate.frames import ECA_PUTFAIL, BadFrameError, Command, Frame, pack, text_payload
 from gate.ioc_circuit import IocCircuit, IocLostError
 from gate.messages import Refusal, SessionMode, WriteRecord
@@ -52,7 +52,9 @@ class ClientWrites:
         if channel is None:
             return
         self._judging = True
-        self._session.judging(asyncio.create_task(self._judge(channel, frame)))
+        task = begin(self._judge(channel, frame))
+        if task is not None:
+            self._session.judging(task)
 
     def answered(self, ioid: int, *, by_ioc: bool) -> None:
         """A put callback has come to its end, or nobody hears it any more."""
@@ -88,15 +90,18 @@ class ClientWrites:
                 self._session.refused(refusal)
                 await self._session.slow_down()
                 self._circuit.say(_refusal_frames(channel, frame, refusal))
-            self._judging = False
-            self._circuit.close_if_done()
-            self._circuit.take_turn()
+            # Whoever is at work on this circuit's frames comes to its end before the next one.
+            self._loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._judging = False
+        self._circuit.close_if_done()
+        self._circuit.take_turn()
 
     async def _judged(self, channel: Channel, frame: Frame) -> Refusal | None:
         session = self._session
-        write = attempted(channel, frame)
-        if frame.command == Command.WRITE_NOTIFY:
-            write = replace(write, answered=self._loop.create_future())
+        notify = frame.command == Command.WRITE_NOTIFY
+        write = attempted(channel, frame, self._loop.create_future() if notify else None)
         if session.opening.mode is not SessionMode.APPLY:
             return self._refuse(
                 write,
@@ -141,9 +146,12 @@ class ClientWrites:
         self._circuit.close_if_done()
 
 
-def attempted(channel: Channel, frame: Frame) -> Attempted:
+def attempted(
+    channel: Channel, frame: Frame, answered: asyncio.Future[bool] | None = None
+) -> Attempted:
     """The write that a frame is."""
-    return Attempted(channel.name, channel.sid or 0, frame.dtype, frame.count, frame.payload)
+    sid = channel.sid or 0
+    return Attempted(channel.name, sid, frame.dtype, frame.count, frame.payload, answered)
 
 
 def _refusal_frames(channel: Channel, frame: Frame, refusal: Refusal) -> bytes:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
@@ -91,6 +92,7 @@ class IocCircuit(asyncio.Protocol):
         self._unsent = bytearray()
         self._next = OWN_IDS
         self._asked: dict[int, asyncio.Future[Frame]] = {}
+        self._due: deque[tuple[float, int]] = deque()  # until when each is waited for
         self._monitors: dict[int, Callable[[Frame], None]] = {}
         self._hold = False
         self._lingers = False
@@ -113,9 +115,9 @@ class IocCircuit(asyncio.Protocol):
         elif not self.closed:
             self._transport.write(data)
 
-    async def open(self, name: str, within: float = ANSWER_SECONDS) -> OwnChannel:
+    async def open(self, name: str) -> OwnChannel:
         """Open a channel of our own. Raises IocLostError, LookupError where there is none."""
-        cid, answer = self._ask(within)
+        cid, answer = self._ask()
         payload = text_payload(name)
         self.send(pack(Command.CREATE_CHAN, p1=cid, p2=PROTOCOL, payload=payload))
         frame = await answer
@@ -130,7 +132,7 @@ class IocCircuit(asyncio.Protocol):
 
         The answer, which `value_in` judges, raises IocLostError where it does not come in time.
         """
-        ioid, answer = self._ask(ANSWER_SECONDS)
+        ioid, answer = self._ask()
         self.send(after + pack(Command.READ_NOTIFY, dtype, count, sid, ioid))
         return answer
 
@@ -299,24 +301,41 @@ class IocCircuit(asyncio.Protocol):
             self._next = OWN_IDS
         return self._next
 
-    def _ask(self, within: float) -> tuple[int, asyncio.Future[Frame]]:
+    def _ask(self) -> tuple[int, asyncio.Future[Frame]]:
         """An id for a question, and its answer. Raises IocLostError where nobody can answer."""
         if self.closed:
             raise IocLostError(f"the circuit to {self.where} has ended")
         identity = self._own_id()
         answer: asyncio.Future[Frame] = self._loop.create_future()
         self._asked[identity] = answer
-        self._loop.call_later(within, self._expire, identity, within)
+        # One timer for all of them: there are two questions for each write.
+        if not self._due:
+            self._loop.call_later(ANSWER_SECONDS, self._expire)
+        self._due.append((self._loop.time() + ANSWER_SECONDS, identity))
         if self._hold:
             self._set_reading()
         return identity, answer
 
-    def _expire(self, identity: int, within: float) -> None:
-        answer = self._asked.pop(identity, None)
-        if answer is not None and not answer.done():
-            answer.set_exception(IocLostError(f"{self.where} gave no answer in {within:g} s"))
+    def _expire(self) -> None:
+        """Give up what is due, and come again for the next one that is waited for."""
+        now = self._loop.time()
+        while self._due:
+            due, identity = self._due[0]
+            answer = self._asked.get(identity)
+            if answer is not None and due > now:
+                self._loop.call_later(due - now, self._expire)
+                return
+            self._due.popleft()
+            if answer is not None:
+                del self._asked[identity]
+                self._give_up(answer)
+
+    def _give_up(self, answer: asyncio.Future[Frame]) -> None:
+        if not answer.done():
+            why = f"{self.where} gave no answer in {ANSWER_SECONDS:g} s"
+            answer.set_exception(IocLostError(why))
             answer.exception()  # whoever waited may be gone
-            self._set_reading()
+        self._set_reading()
 
     def _set_reading(self) -> None:
         if self._transport is None or self.closed:
@@ -337,5 +356,6 @@ class IocCircuit(asyncio.Protocol):
                 answer.set_exception(IocLostError(f"the circuit to {self.where} was lost"))
                 answer.exception()  # whoever waited may be gone
         self._asked.clear()
+        self._due.clear()
         if self._on_lost is not None:
             self._on_lost()

@@ -1,6 +1,7 @@
 """The way of a write: judged on what the record will receive, journalled, forwarded, read back."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from gate.attempt import Attempted, Case, Holder, RefusedError, brief, now, reco
 from gate.conditions import ConditionReader
 from gate.frames import Frame
 from gate.inhibit import Inhibit
-from gate.ioc_circuit import IocCircuit
+from gate.ioc_circuit import IocCircuit, IocLostError
 from gate.journal import Journal
 from gate.judging import as_received, current_value, read_back_value, refuse_alias, validate
 from gate.locks import RecordLock, RecordLocks
@@ -28,6 +29,9 @@ from runpermit.limits import (
     LimitsValidator,
     ViolationType,
 )
+
+# An IOC answers a put callback from a thread of its own, right behind what reads back.
+_MOMENT_SECONDS = 0.002
 
 
 @dataclass(frozen=True)
@@ -229,6 +233,8 @@ class Writer:
         case, entry = forwarded.case, forwarded.entry
         answered = case.write.answered
         try:
+            if answered is not None:
+                await _either(read_back, answered)
             result, value = await read_back_value(case, entry, read_back)
             taken = forwarded.changes and value == case.received.value
             if answered is not None and not answered.done() and not taken:
@@ -258,6 +264,25 @@ class Writer:
             read_back=shown,
             at=forwarded.at,
         )
+
+
+async def _either(read_back: asyncio.Future[Frame], answered: asyncio.Future[bool]) -> None:
+    """Wait for what reads back, and a moment for the answer: whoever wrote has that one first."""
+    with contextlib.suppress(IocLostError):
+        await read_back
+    if answered.done():
+        return
+    moment: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def over(_: object = None) -> None:
+        if not moment.done():
+            moment.set_result(None)
+
+    timer = asyncio.get_running_loop().call_later(_MOMENT_SECONDS, over)
+    answered.add_done_callback(over)
+    await moment
+    timer.cancel()
+    answered.remove_done_callback(over)
 
 
 def _release(held: list[RecordLock]) -> None:
