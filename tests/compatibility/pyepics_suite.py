@@ -26,7 +26,7 @@ from kernels.environment import INSIDE
 EXPECTED: dict[str, str] = {}
 SECONDS = 600
 ARRAY_BYTES = "20100300"
-UNBOUND_GATE = "tests.compatibility.unbound_gate"
+LENIENT_GATE = "tests.gate.lenient_gate"
 _RESULT = re.compile(r"^(\S+::\S+) (PASSED|FAILED|ERROR|SKIPPED)", re.MULTILINE)
 
 
@@ -140,7 +140,7 @@ async def compare(directory: Path) -> tuple[dict[str, str], dict[str, str]]:
                 ready=None,
             )
         )
-        command = (sys.executable, "-m", UNBOUND_GATE, "--config", str(settings(directory, port)))
+        command = (sys.executable, "-m", LENIENT_GATE, "--config", str(settings(directory, port)))
         await start(process("gate", *command, directory=directory, environment=os.environ))
         await asyncio.sleep(3)
         direct = await run_suite(tests, f"127.0.0.1:{port}")

@@ -7,7 +7,7 @@ from runpermit.plans.building import build_plan
 from runpermit.plans.comparison import changes
 from runpermit.plans.envelope import Envelope
 from runpermit.plans.grouping import Group, groups
-from runpermit.plans.restoring import is_ours, next_value, put_back_order
+from runpermit.plans.restoring import next_value
 from runpermit.plans.summary import headline
 from runpermit.plans.tolerance import plan_tolerance
 from runpermit.plans.values import Scalar, Value, as_planned, same
@@ -23,10 +23,8 @@ __all__ = [
     "changes",
     "groups",
     "headline",
-    "is_ours",
     "next_value",
     "plan_tolerance",
-    "put_back_order",
     "same",
     "uncertain",
     "verdict",

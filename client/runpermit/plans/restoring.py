@@ -1,19 +1,12 @@
-"""How what was left changed is put back: in which order and steps, and what is not touched."""
+"""How a channel is put back: in which steps."""
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
-from runpermit.models.restore import LeftChange
-from runpermit.plans.values import Value, is_digest, numbers_of, same
+from runpermit.plans.values import Value, numbers_of
 
 # A way of more steps is none.
 MAX_STEPS = 100_000
-
-
-def put_back_order(changes: Sequence[LeftChange]) -> list[LeftChange]:
-    """`changes`, in the order of their first write, as they are to be put back: the last first."""
-    return list(reversed(changes))
 
 
 def next_value(
@@ -41,24 +34,6 @@ def next_value(
             return None
         found.append(following)
     return tuple(found) if isinstance(target, tuple | list) else found[0]
-
-
-def is_ours(
-    reads: Any,  # noqa: ANN401  (JSON, or a value)
-    written: Any,  # noqa: ANN401  (JSON)
-    tolerance: float | None,
-) -> bool:
-    """Whether a channel still reads what we wrote last, so that nobody else has set it since.
-
-    Numbers within `tolerance`, anything else exactly; what can't be told is not ours.
-    """
-    if _comparable(reads, written):
-        pairs = zip(numbers_of(reads) or (), numbers_of(written) or (), strict=True)
-        return all(abs(one - other) <= (tolerance or 0.0) for one, other in pairs)
-    if is_digest(reads) and is_digest(written):
-        known = isinstance(written.get("sha256"), str)
-        return known and all(reads.get(key) == written.get(key) for key in ("count", "sha256"))
-    return same(written, reads)
 
 
 def _comparable(one: object, other: object) -> bool:

@@ -6,9 +6,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from runpermit.limits import LimitsDatabase, LimitsValidator
-from runpermit.models import LeftChange
 from runpermit.models.plan import MAX_PLANNED_ELEMENTS
-from runpermit.plans import Value, as_planned, is_ours, next_value, put_back_order
+from runpermit.plans import as_planned, next_value
 from runpermit.plans.restoring import MAX_STEPS
 from tests.runpermit.plans.recorded import unhurried
 
@@ -27,12 +26,6 @@ def way(now: Any, target: Any, step: float | None, relative: float | None = None
         if now is None:
             break
     return found
-
-
-def test_what_was_written_last_is_put_back_first() -> None:
-    changes = [LeftChange(channel=name) for name in "ABC"]
-
-    assert [change.channel for change in put_back_order(changes)] == ["C", "B", "A"]
 
 
 @pytest.mark.parametrize(
@@ -150,40 +143,3 @@ def test_an_array_arrives_in_all_its_elements(
     found = way(now, target, step)
 
     assert now == target or found[-1] == target
-
-
-@pytest.mark.parametrize(
-    ("reads", "written", "tolerance", "ours"),
-    [
-        (1.0, 1.0, None, True),
-        (1.05, 1.0, 0.1, True),
-        (1.2, 1.0, 0.1, False),
-        (1.05, 1.0, None, False),
-        ("ON", "ON", None, True),
-        ("OFF", "ON", 1.0, False),
-        (1, "1", 1.0, False),
-        ((1.0, 2.05), [1.0, 2.0], 0.1, True),
-        ([1.0, 2.2], [1.0, 2.0], 0.1, False),
-        ((1.0,), [1.0, 2.0], 0.1, False),
-        ((1.0,), 1.0, 0.1, False),
-        (LONG, as_planned(LONG), 0.1, True),
-        (as_planned(LONG), as_planned(LONG), 0.1, True),
-        (as_planned(LONG), as_planned((*LONG, 0.0)), 0.1, False),
-        ((*LONG[:-1], 0.0), as_planned(LONG), 1e6, False),
-        ({"_type": "array", "count": 2}, {"_type": "array", "count": 2}, None, False),
-        ((1.0, 2.0), {"_type": "array", "count": 2}, None, False),
-        (None, 1.0, 10.0, False),
-        (None, None, None, False),
-        (math.nan, 1.0, 10.0, False),
-    ],
-)
-def test_whether_nobody_else_has_set_it(
-    reads: Any, written: Any, tolerance: float | None, *, ours: bool
-) -> None:
-    assert is_ours(reads, written, tolerance) is ours
-
-
-@unhurried
-@given(st.one_of(NUMBERS, st.text(), st.lists(NUMBERS, max_size=3).map(tuple)))
-def test_what_we_wrote_is_ours(value: Value) -> None:
-    assert is_ours(value, as_planned(value), None)
