@@ -24,6 +24,7 @@ from workflows.stage_board import StageBoard
 from workflows.step_runner import run_step
 
 _Answer = TypeVar("_Answer")
+_TOLD_CHANNELS = 10
 
 
 class Aftermath(Conversation):
@@ -94,6 +95,17 @@ class Aftermath(Conversation):
             return [f"What was written could not be verified: {error.message}"]
         self._verified = verified.channels
         return [line for channel in verified.channels for line in channel.warnings()]
+
+    def _machine(self) -> list[str]:
+        """How the machine was left, for the last page."""
+        lines = [f"Left changed: {change}" for change in self._left]
+        if self._restored is not None:
+            who = self._restored.operator or "an unnamed operator"
+            lines += [f"Restore by {who}: {channel}" for channel in self._restored.channels]
+        if len(lines) > _TOLD_CHANNELS:
+            more = f"{len(lines) - _TOLD_CHANNELS} more channels: see the notebook."
+            lines = [*lines[:_TOLD_CHANNELS], more]
+        return lines
 
     def _told(self) -> dict[str, Any]:
         """What an error tells of writes and restore, beside its message."""

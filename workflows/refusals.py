@@ -115,11 +115,16 @@ def judged(error: PythonExecutorException | None, settled: Settled) -> PythonExe
     if settled.writes.forwarded:
         advice += f" Writes forwarded: {settled.writes.forwarded}."
     if error is not None and _keeps_its_class(error):
-        error.message = f"{error.message} {advice}"
+        error.message = f"{_sentence(error.message)} {advice}"
         error.technical_details |= details
         return error
     told = error.message if error is not None else settled.reason
     return WorkflowError(f"{advice} {told}".strip(), "applying", error, technical_details=details)
+
+
+def _sentence(text: str) -> str:
+    """`text`, after which another sentence may follow."""
+    return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
 def _keeps_its_class(error: PythonExecutorException) -> bool:

@@ -1,5 +1,7 @@
 """Where an execution stands, published where people look: details, memo, search attribute."""
 
+from collections.abc import Sequence
+
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey
 
@@ -43,13 +45,13 @@ class StageBoard:
         """Publish which request this is, for those that a plain `workflow start` began."""
         self._publish(self._memo.model_copy(update={"request_sha256": request_sha256}))
 
-    def enter(self, stage: Stage, note: str = "") -> None:
-        """Come to `stage`."""
+    def enter(self, stage: Stage, note: str = "", machine: Sequence[str] = ()) -> None:
+        """Come to `stage`; `machine` tells how it was left, in words."""
         self._change(stage, note)
         failures = [error.error_message for error in self._state.error_chain]
         attempt = self._state.generation_attempt
         workflow.set_current_details(
-            progress_page(stage, attempt, note, failures, self._facts(stage))
+            progress_page(stage, attempt, note, failures, [*machine, *self._facts(stage)])
         )
         self._publish(
             Memo(

@@ -121,6 +121,10 @@ async def test_restore_puts_back_once_and_tells_what_became_of_each_channel(
     assert error.technical_details["restored"] == ["SR:HCM1:SP: restored, reads 0.0"]
     assert "left_changed" not in error.technical_details
     assert error.technical_details["forwarded"] == 2
+    assert "division by zero. It wrote" in error.message
+    page = html.unescape((await left.metadata()).current_details)
+    assert "Restore by jd: SR:HCM1:SP: restored, reads 0.0" in page
+    assert "Left changed" not in page
     [conclusion] = lab.script.tasks("conclude")
     assert [channel.outcome for channel in conclusion.restored.channels] == ["restored"]
     assert conclusion.restored.operator == "jd"
@@ -146,6 +150,8 @@ async def test_leave_leaves_everything_and_says_so(lab: Any, left: Any, way: str
     assert (leave.execution, leave.operator) == (left.handle.id, "jd")
     assert error.technical_details["left_changed"] == [CHANGE]
     assert "restored" not in error.technical_details
+    page = html.unescape((await left.metadata()).current_details)
+    assert f"Left changed: {CHANGE}" in page
     [conclusion] = lab.script.tasks("conclude")
     assert conclusion.restored is None
     assert [str(change) for change in conclusion.changes] == [CHANGE]
