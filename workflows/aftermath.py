@@ -100,8 +100,7 @@ class Aftermath(Conversation):
         """How the machine was left, for the last page."""
         lines = [f"Left changed: {change}" for change in self._left]
         if self._restored is not None:
-            who = self._restored.operator or "an unnamed operator"
-            lines += [f"Restore by {who}: {channel}" for channel in self._restored.channels]
+            lines += [f"Restore: {channel}" for channel in self._restored.channels]
         if len(lines) > _TOLD_CHANNELS:
             more = f"{len(lines) - _TOLD_CHANNELS} more channels: see the notebook."
             lines = [*lines[:_TOLD_CHANNELS], more]

@@ -148,6 +148,7 @@ async def test_an_operator_puts_back_what_was_left_changed_with_a_click(
     assert any("restored" in line for line in error.technical_details["restored"])
     await page.keyboard.press("r")
     await expect(shown).to_contain_text("failed")
+    await expect(shown).to_contain_text("Restore: SR:HCM6:SP: restored")
     await expect(shown).not_to_contain_text(f"restore-{question.revision}")
     await page.screenshot(path=tmp_path / "restored.png")
 

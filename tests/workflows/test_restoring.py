@@ -123,7 +123,7 @@ async def test_restore_puts_back_once_and_tells_what_became_of_each_channel(
     assert error.technical_details["forwarded"] == 2
     assert "division by zero. It wrote" in error.message
     page = html.unescape((await left.metadata()).current_details)
-    assert "Restore by jd: SR:HCM1:SP: restored, reads 0.0" in page
+    assert "Restore: SR:HCM1:SP: restored, reads 0.0" in page
     assert "Left changed" not in page
     [conclusion] = lab.script.tasks("conclude")
     assert [channel.outcome for channel in conclusion.restored.channels] == ["restored"]
