@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gate.attempt import brief
+from gate.channel_story import ChannelStory, Written
 from gate.messages import (
     MAX_WRITES,
     REPORT_BYTES,
@@ -21,16 +22,6 @@ _KEPT = ("event", "seq", "of", "completed")
 
 
 @dataclass
-class _Channel:
-    """A channel that was written: before it, and by the last write to it."""
-
-    before: Any
-    written: Any
-    read_back: Any
-    uncertain: bool
-
-
-@dataclass
 class PermitStory:
     """Takes the records of a permit in their order; see `verdict`, `writes` and `changes`.
 
@@ -44,8 +35,7 @@ class PermitStory:
     forwarded: int = 0
     writes: list[WriteRecord] = field(default_factory=list)
     _events: list[Mapping[str, Any]] = field(default_factory=list)
-    _pending: dict[int, Mapping[str, Any]] = field(default_factory=dict)
-    _channels: dict[str, _Channel] = field(default_factory=dict)
+    _told: ChannelStory = field(default_factory=ChannelStory)
     _room: int = REPORT_BYTES
 
     def take(self, record: Mapping[str, Any]) -> None:
@@ -60,15 +50,9 @@ class PermitStory:
                 self.void = str(record.get("reason", ""))
             case "session_closed":
                 self.closed = record
-            case "write":
-                self._pending[record["seq"]] = record
-            case "not_forwarded":
-                self._pending.pop(record.get("of", 0), None)
-            case "confirmed":
-                written = self._pending.pop(record.get("of", 0), None)
-                if written is not None:
-                    at = str(record.get("forwarded_at") or written["at"])
-                    self._wrote(written, record.get("outcome"), record.get("read_back"), at)
+        written = self._told.take(record)
+        if written is not None:
+            self._wrote(written)
 
     def _is_of_its_session(self, record: Mapping[str, Any]) -> bool:
         """Whether it is about the session that the permit was used for."""
@@ -77,13 +61,12 @@ class PermitStory:
     @property
     def ended(self) -> bool:
         """Whether no more of its writes are to come, and each is known."""
-        return self.closed is not None and not self._pending
+        return self.closed is not None and not self._told.pending
 
     def end(self) -> None:
         """No more records come: of a write without a second one nobody knows what became."""
-        for written in self._pending.values():
-            self._wrote(written, WriteOutcome.UNCERTAIN, None, str(written["at"]))
-        self._pending.clear()
+        for written in self._told.end():
+            self._wrote(written)
 
     @property
     def verdict(self) -> Verdict:
@@ -99,52 +82,43 @@ class PermitStory:
         known = known if isinstance(known, dict) else {}
         return [
             LeftChange(
-                channel=name,
-                before=channel.before,
-                written=channel.written,
-                reads=reads.get(name),
-                restorable=known.get(name) == "",
-                why_not=str(known.get(name, "it is not in the approved plan")),
-                uncertain=channel.uncertain,
+                channel=left.channel,
+                before=left.before,
+                written=left.written,
+                reads=reads.get(left.channel),
+                restorable=known.get(left.channel) == "",
+                why_not=str(known.get(left.channel, "it is not in the approved plan")),
+                uncertain=left.outcome is WriteOutcome.UNCERTAIN,
             )
-            for name, channel in self._channels.items()
-            if channel.uncertain or reads.get(name) != channel.before
+            for left in self._told.left()
+            if left.outcome is WriteOutcome.UNCERTAIN or reads.get(left.channel) != left.before
         ]
 
     @property
     def channels(self) -> Iterable[str]:
         """The channels that were written."""
-        return self._channels.keys()
+        return self._told.channels.keys()
 
     @property
     def changed(self) -> list[str]:
         """The channels that did not read as before once all was written, or may not have."""
         return [
-            name
-            for name, channel in self._channels.items()
-            if channel.uncertain or channel.read_back != channel.before
+            left.channel
+            for left in self._told.left()
+            if left.uncertain or left.read_back != left.before
         ]
 
-    def _wrote(
-        self, written: Mapping[str, Any], outcome: object, read_back: object, at: str
-    ) -> None:
+    def _wrote(self, written: Written) -> None:
         self.forwarded += 1
-        name, old, new = str(written["channel"]), written.get("old"), written.get("new")
-        told = _outcome(outcome)
-        uncertain = told is WriteOutcome.UNCERTAIN
-        channel = self._channels.setdefault(name, _Channel(old, new, read_back, uncertain))
-        channel.written, channel.read_back, channel.uncertain = new, read_back, uncertain
         if len(self.writes) < MAX_WRITES and self._room > 0:
-            record = WriteRecord(
-                channel=name, old=old, new=new, outcome=told, read_back=read_back, at=at
+            told = WriteRecord(
+                channel=str(written.record["channel"]),
+                old=written.record["old"],
+                new=written.record["new"],
+                outcome=written.outcome,
+                read_back=written.end.get("read_back"),
+                at=written.at,
             )
-            record = brief(record, "old", "new", "read_back")
-            self._room -= json_size(record.old, record.new, record.read_back)
-            self.writes.append(record)
-
-
-def _outcome(told: object) -> WriteOutcome:
-    try:
-        return WriteOutcome(str(told))
-    except ValueError:
-        return WriteOutcome.UNCERTAIN
+            told = brief(told, "old", "new", "read_back")
+            self._room -= json_size(told.old, told.new, told.read_back)
+            self.writes.append(told)

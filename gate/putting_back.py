@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import dataclass
 
 from gate.attempt import told
-from gate.execution_story import Left, Ours, as_value
+from gate.channel_story import Left, Ours, as_value
 from gate.guards import Guards
 from gate.inhibit import Inhibit
 from gate.journal import Journal

@@ -5,7 +5,7 @@ import secrets
 from dataclasses import dataclass, field
 from typing import Any
 
-from gate.execution_story import RESTORE, Ours
+from gate.channel_story import RESTORE, Ours
 from gate.guards import Guards
 from gate.messages import Refusal
 from gate.values import Value

@@ -4,8 +4,9 @@ import asyncio
 import math
 from dataclasses import dataclass
 
+from gate.channel_story import Left, as_value, equals
 from gate.directory import Directory
-from gate.execution_story import ExecutionStory, Left, as_value, equals
+from gate.execution_story import ExecutionStory
 from gate.journal import Journal
 from gate.own_channels import OwnChannels
 from gate.putting_back import briefly

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from gate.attempt import recorded
-from gate.execution_story import ExecutionStory, Left, as_value
+from gate.channel_story import Left, as_value
+from gate.execution_story import ExecutionStory
 from gate.journal import Journal
 from gate.values import Value
 from runpermit.limits import ChannelLimitsConfig, Verification
