@@ -95,6 +95,7 @@ class Session:
         self._open = False
         self._began = False
         self._flights: set[asyncio.Task[WriteRecord]] = set()
+        self._plain: set[asyncio.Task[WriteRecord]] = set()
         self._unanswered: dict[asyncio.Future[bool], str] = {}
         self._judging: set[asyncio.Task[None]] = set()
         self._ioc_circuits: Counter[Address] = Counter()
@@ -116,9 +117,9 @@ class Session:
     @property
     def outstanding(self) -> list[str]:
         """The channels whose IOC has not done with what was written to them."""
-        flights = [flight.get_name() for flight in self._flights if not flight.done()]
+        plain = [flight.get_name() for flight in self._plain if not flight.done()]
         # A setpoint reads back long before its device is there, as a motor's does.
-        return list(dict.fromkeys([*flights, *self._unanswered.values()]))
+        return list(dict.fromkeys([*plain, *self._unanswered.values()]))
 
     async def open(self) -> None:
         """Take circuits from now on.
@@ -212,6 +213,8 @@ class Session:
         if answered is not None:
             self._unanswered[answered] = flight.get_name()
             answered.add_done_callback(self._answered)
+        else:
+            self._plain.add(flight)
         self._flights.add(flight)
         flight.add_done_callback(self._landed)
 
@@ -271,6 +274,7 @@ class Session:
 
     def _landed(self, flight: asyncio.Task[WriteRecord]) -> None:
         self._flights.discard(flight)
+        self._plain.discard(flight)
         if flight.cancelled():
             return
         if (error := flight.exception()) is not None:
