@@ -35,9 +35,10 @@ def other_channel(lab):
 
 
 def other_field(lab):
-    """Another field of the planned record."""
+    """Another field of the planned record, which bends its value when it is processed."""
     _put("T:FREE.DRVH", 0.5)
-    _put("T:FREE.HIHI", 1.3)
+    _put("T:FREE.PROC", 1)
+    _put("T:FREE.DRVH", 0)  # as the programs after this one expect it
 
 
 def own_field(lab):
