@@ -17,7 +17,7 @@ from gate.opening import Admission, Opener
 from gate.permits import Permits
 from gate.session import Session, Shared
 from gate.stopping import Stopper
-from gate.talking import last_word, line, patience
+from gate.talking import hung_up, last_word, line, patience
 from runpermit.config import Settings
 from runpermit.errors import ContainerConfigurationError, ServiceUnavailableError
 from runpermit.models import Isolation
@@ -104,6 +104,7 @@ class Sessions:
         if telling:
             await asyncio.wait(telling)
         await _say(connection, line({"closed": ending.told}))
+        await hung_up(connection)
 
     @contextlib.asynccontextmanager
     async def _waiting(self, execution: str) -> AsyncIterator[None]:

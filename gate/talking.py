@@ -14,6 +14,7 @@ from runpermit.errors import ContainerConfigurationError
 _DESCRIPTORS = 4
 _ALIVE_SECONDS = 1.0
 _WORD_BYTES = 4096
+_LAST_SECONDS = 5.0
 
 
 async def first_line(connection: socket.socket, descriptors: list[int]) -> bytes:
@@ -76,6 +77,18 @@ async def last_word(connection: socket.socket, lease: float) -> dict[str, Any]:
         if not said:
             return {}
     return {}
+
+
+async def hung_up(connection: socket.socket) -> None:
+    """Say no more, and wait until the other end has closed it, for a while.
+
+    Closed with words of the other end unread, what it was told last would be lost with them.
+    """
+    with contextlib.suppress(OSError, TimeoutError):
+        connection.shutdown(socket.SHUT_WR)
+        async with asyncio.timeout(_LAST_SECONDS):
+            while await asyncio.get_running_loop().sock_recv(connection, _WORD_BYTES):
+                pass
 
 
 @contextlib.asynccontextmanager

@@ -5,6 +5,7 @@ import contextlib
 import os
 import resource
 import signal
+import socket
 import sys
 import time
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from gate.client_circuit import ClientCircuit
 from gate.frames import Command, pack
 from gate.messages import MAX_NOTES, MAX_WRITES
+from gate.talking import hung_up
 from gate.values import Dbr, encode
 from runpermit.config import GateSettings
 from runpermit.errors import ContainerConfigurationError, ServiceUnavailableError
@@ -257,3 +259,22 @@ async def test_a_full_disk_stops_writes_and_no_reads(machine: Any, start_gate: A
                 assert "journal" in answer.refusal["reason"]
             assert await client.value(channel) == 1
             assert await machine.value("T:AO:PUTS") == before
+
+
+async def test_what_is_still_said_does_not_cost_whoever_says_it_the_last_word() -> None:
+    """A connection that is closed with words unread is reset, and what was told last is lost."""
+    loop = asyncio.get_running_loop()
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        for one in (ours, theirs):
+            one.setblocking(False)
+        theirs.send(b"\n")
+        ours.send(b"closed\n")
+        closing = asyncio.create_task(hung_up(ours))
+        await asyncio.sleep(0)
+        theirs.send(b"\n")
+        assert await loop.sock_recv(theirs, 100) == b"closed\n"
+        assert await loop.sock_recv(theirs, 100) == b""
+        assert not closing.done()
+        theirs.close()
+        await asyncio.wait_for(closing, 1)
