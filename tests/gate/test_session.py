@@ -267,7 +267,7 @@ async def test_what_is_still_said_does_not_cost_whoever_says_it_the_last_word() 
     ours, theirs = socket.socketpair()
     with ours, theirs:
         for one in (ours, theirs):
-            one.setblocking(False)
+            one.setblocking(False)  # noqa: FBT003  (its only argument)
         theirs.send(b"\n")
         ours.send(b"closed\n")
         closing = asyncio.create_task(hung_up(ours))
