@@ -47,7 +47,6 @@ class Apply:
                 "applying",
                 technical_details={"verdict": Verdict.NOT_OPENED},
             )
-        now = await self._look(task)
         about = opening(
             self._house,
             SessionMode.APPLY,
@@ -58,6 +57,7 @@ class Apply:
         tail = StdoutTail()
         lifeline = Lifeline(tail)
         async with lifeline.beating():
+            now = await self._look(task)
             run = await run_gated(self._house, program(task), about, tail.add, lifeline)
             finishing = asyncio.ensure_future(self._finish(task, about, run, now))
             # Of what could write Temporal hears as of its end.

@@ -23,6 +23,7 @@ from runpermit.errors import (
 )
 from runpermit.limits import ViolationType
 from runpermit.models import Plan
+from runpermit.models.wire import PLAN_BYTES
 from runpermit.plans import build_plan
 from runpermit.text import one_line
 from workflows.steps import RehearseTask
@@ -60,6 +61,7 @@ class Rehearsal:
             try:
                 _refuse_long(task, outcome)
                 plan = await self._plan(outcome, run.report.rehearsed, refused=run.report.refused)
+                _refuse_large(plan, task.attempt)
             except ChannelLimitsViolationError as refused:
                 raise _blamed(refused) from None
             finally:
@@ -103,6 +105,18 @@ def _refuse_long(task: RehearseTask, outcome: RunOutcome) -> None:
             "or do less in one program.",
             "",
             task.attempt,
+        )
+
+
+def _refuse_large(plan: Plan, attempt: int) -> None:
+    """Raise CodeRuntimeError for a plan that nobody could be shown, nor Temporal carry."""
+    size = len(plan.model_dump_json().encode())
+    if size > PLAN_BYTES:
+        raise CodeRuntimeError(
+            f"The plan has {size >> 10} KB, {PLAN_BYTES >> 10} KB are allowed: write fewer "
+            "channels, or shorter arrays, in one program.",
+            "",
+            attempt,
         )
 
 

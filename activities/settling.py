@@ -34,15 +34,16 @@ class Settling:
     @activity.defn(name="settle")
     async def settle(self, task: SettleTask) -> Settled:
         """Fence, then read. Raises ServiceUnavailableError while the gate does not answer."""
-        permit, folder = task.permit, task.folder
-        told = await self._house.gate.verdict(permit.id, permit.revision.workflow_id)
+        folder = task.folder
+        async with heartbeating():
+            told = await self._house.gate.verdict(task.permit, task.execution)
         executed = None
         if told.verdict is Verdict.COMPLETED:
-            executed = await asyncio.to_thread(_executed, folder.applied, permit.id)
+            executed = await asyncio.to_thread(_executed, folder.applied, task.permit)
         return Settled(
             verdict=told.verdict,
             writes=WriteReport.of(told.writes, told.forwarded, folder.journal),
-            changes=told.changes,
+            changes=[change.brief() for change in told.changes],
             reason=told.reason,
             executed=executed,
         )
@@ -50,9 +51,8 @@ class Settling:
     @activity.defn(name="verify")
     async def verify(self, task: VerifyTask) -> Verified:
         """Wait for the devices. Raises ServiceUnavailableError while the gate does not answer."""
-        permit = task.permit
         async with heartbeating():
-            channels = await self._house.gate.verify(permit.id, permit.revision.workflow_id)
+            channels = await self._house.gate.verify(task.permit, task.execution)
         return Verified(channels=channels)
 
 

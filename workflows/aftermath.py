@@ -11,6 +11,7 @@ from runpermit.errors import PythonExecutorException
 from runpermit.models import (
     LeftChange,
     Permit,
+    Plan,
     RestoreReport,
     Stage,
     Verdict,
@@ -24,6 +25,7 @@ from workflows.stage_board import StageBoard
 from workflows.step_runner import run_step
 
 _Answer = TypeVar("_Answer")
+_TOLD = 15  # of each kind, in an error
 _TOLD_CHANNELS = 10
 
 
@@ -39,6 +41,7 @@ class Aftermath(Conversation):
         self._verified: list[VerifiedChannel] = []
         self._restored: RestoreReport | None = None
         self._left: list[LeftChange] = []
+        self._plan: Plan | None = None
         # Set by the first steps of the lifecycle, before anything reads them.
         self._deployment: steps.Deployment
         self._asked_about: Permit
@@ -49,7 +52,7 @@ class Aftermath(Conversation):
             run_step(
                 Step.SETTLE,
                 steps.settle,
-                steps.SettleTask(folder=self._deployment.folder, permit=permit),
+                steps.SettleTask(**self._about(permit)),
                 timeouts=self._deployment.timeouts,
                 summary=f"what was written with permit {permit.id[:6]}",
                 host=self._deployment.host,
@@ -86,7 +89,7 @@ class Aftermath(Conversation):
             verified = await run_step(
                 Step.VERIFY,
                 steps.verify,
-                steps.VerifyTask(folder=self._deployment.folder, permit=self._asked_about),
+                steps.VerifyTask(**self._about(self._asked_about)),
                 timeouts=self._deployment.timeouts,
                 summary="setpoints and devices",
                 host=self._deployment.host,
@@ -106,6 +109,13 @@ class Aftermath(Conversation):
             lines = [*lines[:_TOLD_CHANNELS], more]
         return lines
 
+    def _about(self, permit: Permit) -> dict[str, Any]:
+        return {
+            "folder": self._deployment.folder,
+            "permit": permit.id,
+            "execution": permit.revision.workflow_id,
+        }
+
     def _told(self) -> dict[str, Any]:
         """What an error tells of writes and restore, beside its message."""
         if self._settled is None:
@@ -113,11 +123,19 @@ class Aftermath(Conversation):
         told: dict[str, Any] = {"verdict": self._settled.verdict}
         if self._settled.verdict is not Verdict.UNKNOWN:
             told |= self._settled.writes.details()
+        elif self._plan is not None:
+            told["planned"] = _first([channel.channel for channel in self._plan.channels])
         if self._left:
-            told["left_changed"] = [str(change) for change in self._left]
+            told["left_changed"] = _first([str(change) for change in self._left])
         if self._restored is not None:
-            told["restored"] = [str(channel) for channel in self._restored.channels]
+            told["restored"] = _first([str(channel) for channel in self._restored.channels])
         return told
+
+
+def _first(lines: list[str]) -> list[str]:
+    """As many as an error keeps, and how many more there are."""
+    more = len(lines) - _TOLD
+    return lines if more <= 0 else [*lines[:_TOLD], f"and {more} more: see the journal"]
 
 
 async def undisturbed(work: Coroutine[Any, Any, _Answer]) -> tuple[_Answer, bool]:

@@ -10,7 +10,6 @@ from runpermit.failures import to_application_error
 from runpermit.models import (
     NotebookAttempt,
     NotebookType,
-    Plan,
     PythonExecutionContext,
     PythonServiceResult,
     Stage,
@@ -32,7 +31,6 @@ class Ending(LeftChanged):
     def __init__(self) -> None:
         super().__init__()
         self._context = PythonExecutionContext()
-        self._plan: Plan | None = None
         # Set by the first steps of the lifecycle, before anything reads it.
         self._attempts: Attempts
 
@@ -65,8 +63,10 @@ class Ending(LeftChanged):
             who = stop.operator or "an unnamed operator"
             message = f"Stopped by {who}: {stop.comment or 'no reason was given'}."
         error: PythonExecutorException = WorkflowError(message, Stage.STOPPED)
+        self._was_cancelled = stop is None
         if self._permit is not None:
-            settled, _ = await undisturbed(self._settle(self._permit))
+            settled, cancelled = await undisturbed(self._settle(self._permit))
+            self._was_cancelled |= cancelled
             self._attempts.may_have_written = not settled.verdict.may_apply_again
         if self._settled is not None and not self._settled.verdict.may_apply_again:
             error = judged(error, self._settled)

@@ -6,7 +6,15 @@ from temporalio import workflow
 from temporalio.exceptions import FailureError
 
 from runpermit.errors import PythonExecutorException
-from runpermit.models import DecisionRecord, LeftBehind, PendingRestore, RestorePolicy, Stage, Verb
+from runpermit.models import (
+    DecisionRecord,
+    LeftBehind,
+    PendingRestore,
+    RestorePolicy,
+    Stage,
+    Verb,
+    Verdict,
+)
 from runpermit.page import page_link
 from workflows import steps
 from workflows.aftermath import Aftermath, undisturbed
@@ -15,6 +23,9 @@ from workflows.question import cli_options
 from workflows.retries import Step
 from workflows.step_runner import cancel_requests, run_step
 
+_TOLD = 5
+_DEAF = "Request Cancellation was used already, and does nothing here: answer restore or leave."
+
 
 class LeftChanged(Aftermath):
     """Nothing restores by itself, and nobody is asked twice for what could be put back."""
@@ -22,6 +33,7 @@ class LeftChanged(Aftermath):
     def __init__(self) -> None:
         super().__init__()
         self._restore_questions = 0
+        self._was_cancelled = False
 
     async def _ask_to_restore(self, reason: str) -> str:
         """Have somebody decide on what was left changed; what could not be done, in words.
@@ -39,9 +51,8 @@ class LeftChanged(Aftermath):
                 return problem
             before = cancel_requests()
             problem = await self._restore(answer.operator)
-            if not problem or cancel_requests() > before:
+            if not problem or cancel_requests() > before or await self._look_again():
                 return problem
-            await self._look_again()
         return problem
 
     def _is_to_be_asked(self) -> bool:
@@ -61,7 +72,7 @@ class LeftChanged(Aftermath):
                 changes=self._left,
             ),
             reason=reason,
-            notes=[problem] if problem else [],
+            notes=[note for note in (problem, _DEAF if self._was_cancelled else "") if note],
             asked_at=workflow.now(),
             page_link=page_link(
                 self._deployment.web_ui, self._deployment.namespace, info.workflow_id, info.run_id
@@ -108,9 +119,11 @@ class LeftChanged(Aftermath):
             return f"It could not be put back: {error.message}"
         except (asyncio.CancelledError, FailureError):
             return "Putting back was stopped: look at the machine."
-        back = {channel.channel for channel in self._restored.channels if channel.outcome.is_back}
+        channels = self._restored.channels
+        back = {channel.channel for channel in channels if channel.outcome.is_back}
         self._left = [change for change in self._left if change.channel not in back]
-        return ""
+        again = [str(channel) for channel in channels if channel.outcome.may_be_tried_again]
+        return f"Not all is back: {'; '.join(again[:_TOLD])}" if again else ""
 
     async def _leave(self, operator: str | None) -> None:
         """Have the gate know that somebody decided, so that it lists the machine no more."""
@@ -123,15 +136,22 @@ class LeftChanged(Aftermath):
                 summary="somebody knows",
                 host=self._deployment.host,
             )
-        except PythonExecutorException as error:
-            workflow.logger.warning("the gate goes on listing the machine: %s", error.message)
+        except (PythonExecutorException, FailureError, asyncio.CancelledError) as failure:
+            workflow.logger.warning("the gate goes on listing the machine: %s", failure)
 
-    async def _look_again(self) -> None:
-        """What is left changed now that some of it may be back."""
-        await undisturbed(self._settle(self._asked_about))
+    async def _look_again(self) -> bool:
+        """What is left changed now that some of it may be back; whether it was cancelled meanwhile.
+
+        What was known stands where nobody can be asked.
+        """
+        known, left = self._settled, self._left
+        settled, cancelled = await undisturbed(self._settle(self._asked_about))
+        if settled.verdict is Verdict.UNKNOWN:
+            self._settled, self._left = known, left
         self._left = [
             change for change in self._left if change.uncertain or change.reads != change.before
         ]
+        return cancelled
 
     def _restore_task(self, operator: str | None) -> steps.RestoreTask:
         return steps.RestoreTask(

@@ -11,8 +11,8 @@ from workflows.steps import Timeouts
 
 _KERNEL_START = timedelta(seconds=60)
 # Long ramps, and an inhibit that is waited for.
-_RESTORE = timedelta(days=1)
-_SETTLING = timedelta(minutes=5)
+_RESTORE = timedelta(days=30)
+_SETTLING = timedelta(hours=1)
 _ONCE = RetryPolicy(maximum_attempts=1)
 
 
@@ -99,7 +99,7 @@ def step_limits(step: Step, timeouts: Timeouts, run_seconds: float | None = None
             start_to_close=one_try,
             schedule_to_start=None,
             schedule_to_close=timedelta(seconds=timeouts.verdict),
-            heartbeat=None,
+            heartbeat=timedelta(seconds=timeouts.heartbeat),
             retry_policy=infrastructure,
         )
     # The queue of a host has one worker: where that is gone, waiting for ever helps nobody; but

@@ -24,6 +24,7 @@ from runpermit.page import (
 from runpermit.text import one_line
 from workflows.steps import Deployment
 
+_WRITING = {Stage.APPLYING, Stage.RESTORING}
 _STAGE = SearchAttributeKey.for_keyword(STAGE_ATTRIBUTE)
 
 
@@ -104,6 +105,8 @@ class StageBoard:
         """Who decided, and at the end where everything lies."""
         facts = []
         answer, folder = self._state.approval_result, self._state.execution_folder
+        if stage in _WRITING:
+            facts.append("To stop it: More Actions → Send a Signal → stop → Submit.")
         if answer is not None:
             who = answer.operator or "an unnamed operator"
             facts.append(f"{answer.verb} of revision {answer.revision} by {who}, not verified")

@@ -224,10 +224,14 @@ class Executed(Message):
 
 
 class SettleTask(Message):
-    """An apply with `permit` is over, or lost: the gate's journal is to say what was written."""
+    """An apply is over, or lost: the gate's journal is to say what was written.
+
+    `permit` is the id of its permit, `execution` whose it was.
+    """
 
     folder: Folder
-    permit: Permit
+    permit: str
+    execution: str
 
 
 class Settled(Message):
@@ -247,7 +251,8 @@ class VerifyTask(Message):
     """The writes with `permit` are done: whether the devices followed is to be seen."""
 
     folder: Folder
-    permit: Permit
+    permit: str
+    execution: str
 
 
 class Verified(Message):

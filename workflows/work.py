@@ -21,8 +21,10 @@ from runpermit.models import (
     Severity,
     Stage,
     Verb,
+    Verdict,
 )
 from runpermit.models.permit import ISSUES
+from runpermit.models.wire import MAX_REVISIONS
 from workflows import steps
 from workflows.aftermath import undisturbed
 from workflows.approval import Question
@@ -163,6 +165,11 @@ class Work(Ending):
         self, code: str, seen: AnalysisResult, plan: Plan, changed: list[str]
     ) -> Approval | None:
         """The yes to what the code would do; None where it goes back to generation. A no raises."""
+        if self._questions >= MAX_REVISIONS:
+            raise WorkflowError(
+                f"{MAX_REVISIONS} revisions were asked about, and no more are made. Start again.",
+                Stage.AWAITING_APPROVAL,
+            )
         self._state.requires_approval = True
         notebook = self._notebook(NotebookType.PRE_EXECUTION, "approval")
         draft = await run_step(
@@ -266,6 +273,8 @@ class Work(Ending):
             if settled.executed is not None:
                 self._state.execution_failed = False
                 return settled.executed
+            if settled.verdict is Verdict.COMPLETED:  # and what it left is lost
+                await self._verify()
             last = issue == ISSUES[-1] or failure is None or not failure.is_infrastructure_error()
             if last or not settled.verdict.may_apply_again:
                 raise judged(failure, settled)

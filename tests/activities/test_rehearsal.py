@@ -11,7 +11,7 @@ import nbformat
 import pytest
 from temporalio.testing import ActivityEnvironment
 
-from activities.rehearsal import Rehearsal
+from activities.rehearsal import Rehearsal, _refuse_large
 from gate.client import Rehearsed
 from kernels.interface import RunOutcome
 from runpermit.errors import (
@@ -296,3 +296,10 @@ async def test_how_an_end_becomes_a_plan_or_an_error(
     else:
         with pytest.raises(expected):
             await rehearsal._plan(outcome, told, refused=refused)
+
+
+def test_a_plan_that_temporal_could_not_carry_goes_back() -> None:
+    large = Plan(reads=["SR:BPM" + "X" * 100] * 4000)
+    with pytest.raises(CodeRuntimeError, match="384 KB are allowed"):
+        _refuse_large(large, 1)
+    _refuse_large(Plan(reads=["SR:BPM1:X"]), 1)

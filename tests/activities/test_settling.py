@@ -36,6 +36,11 @@ from workflows.steps import (
 HERE = "SR:HCM1:SP"
 
 
+def asked(kind: Any, folder: Any, permit: Any) -> Any:
+    """What is asked about a permit."""
+    return kind(folder=folder, permit=permit.id, execution=permit.revision.workflow_id)
+
+
 class Gate:
     """Tells `verdict`, and notes what it was asked."""
 
@@ -72,7 +77,7 @@ def settled(desk: Any) -> Callable[..., Awaitable[tuple[Settled, Gate]]]:
 @pytest.fixture
 def task(desk: Any) -> SettleTask:
     folder = desk.folder()
-    return SettleTask(folder=folder, permit=desk.permit(desk.revision()))
+    return asked(SettleTask, folder, desk.permit(desk.revision()))
 
 
 def executed(desk: Any, task: SettleTask) -> Executed:
@@ -98,14 +103,14 @@ def executed(desk: Any, task: SettleTask) -> Executed:
 
 
 def leave(task: SettleTask, executed: Executed, permit: str | None = None) -> None:
-    applied = Applied(permit=permit or task.permit.id, executed=executed)
+    applied = Applied(permit=permit or task.permit, executed=executed)
     task.folder.applied.write_text(applied.model_dump_json())
 
 
 async def test_the_gate_s_word_is_passed_on(settled: Any, task: SettleTask) -> None:
     found, gate = await settled(task, Verdict.PARTIAL)
 
-    assert gate.asked == [(task.permit.id, task.permit.revision.workflow_id)]
+    assert gate.asked == [(task.permit, task.execution)]
     assert found.verdict is Verdict.PARTIAL
     assert found.writes.forwarded == 1
     assert [record.new for record in found.writes.writes] == [0.1]
@@ -141,8 +146,7 @@ async def test_nothing_that_lies_in_the_folder_outweighs_the_gate_s_word(
 async def test_what_another_permit_left_is_not_told_as_this_one_s(
     desk: Any, settled: Any, task: SettleTask
 ) -> None:
-    other = desk.permit(task.permit.revision, issue=2)
-    leave(task, executed(desk, task), other.id)
+    leave(task, executed(desk, task), "f" * 64)
     found, _ = await settled(task, Verdict.COMPLETED)
 
     assert found.executed is None
@@ -170,11 +174,11 @@ async def test_what_was_never_left_counts_as_lost_and_the_verdict_stands(
 
 async def test_without_a_gate_nobody_knows_and_it_is_asked_again(desk: Any) -> None:
     house = desk.house()
-    task = SettleTask(folder=desk.folder(), permit=desk.permit(desk.revision()))
+    task = asked(SettleTask, desk.folder(), desk.permit(desk.revision()))
     with pytest.raises(ServiceUnavailableError) as raised:
         await ActivityEnvironment().run(Settling(house).settle, task)
     assert raised.value.should_retry_execution()
-    verify = VerifyTask(folder=task.folder, permit=task.permit)
+    verify = VerifyTask(folder=task.folder, permit=task.permit, execution=task.execution)
     with pytest.raises(ServiceUnavailableError):
         await ActivityEnvironment().run(Settling(house).verify, verify)
     restore = RestoreTask(folder=task.folder, execution="wf", operator=None)
@@ -208,8 +212,8 @@ def apply(running: Any, temporal: Any, gate: Any) -> Callable[..., Awaitable[App
 
 
 async def settle(running: Any, task: ApplyTask) -> Settled:
-    asked = SettleTask(folder=task.folder, permit=task.permit)
-    found: Settled = await ActivityEnvironment().run(Settling(running.house()).settle, asked)
+    question = asked(SettleTask, task.folder, task.permit)
+    found: Settled = await ActivityEnvironment().run(Settling(running.house()).settle, question)
     return found
 
 
@@ -226,8 +230,8 @@ async def test_an_apply_that_completed_is_told_and_verified(running: Any, apply:
     assert found.executed.success.results == {"done": True}
     # Asked again, it says the same.
     assert await settle(running, task) == found
-    asked = VerifyTask(folder=task.folder, permit=task.permit)
-    verified = await ActivityEnvironment().run(Settling(running.house()).verify, asked)
+    question = asked(VerifyTask, task.folder, task.permit)
+    verified = await ActivityEnvironment().run(Settling(running.house()).verify, question)
     [channel] = verified.channels
     assert (channel.channel, channel.written, channel.reads) == (HERE, 0.4, 0.4)
     assert channel.accepted
@@ -258,11 +262,11 @@ async def test_what_failed_after_a_write_is_put_back(running: Any, apply: Any, g
     [change] = found.changes
     assert (change.channel, change.before, change.written, change.reads) == (HERE, 0, 0.4, 0.4)
 
-    asked = RestoreTask(
+    wish = RestoreTask(
         folder=task.folder, execution=task.permit.revision.workflow_id, operator="jd"
     )
     report: RestoreReport = await ActivityEnvironment().run(
-        Restoring(running.house()).restore, asked
+        Restoring(running.house()).restore, wish
     )
     [channel] = report.channels
     assert (channel.channel, channel.outcome, channel.reads) == (HERE, "restored", 0)
@@ -270,17 +274,17 @@ async def test_what_failed_after_a_write_is_put_back(running: Any, apply: Any, g
     assert gate.get(HERE) == 0
     # Asked again, nothing is written.
     gate.put(HERE, 0.2)
-    await ActivityEnvironment().run(Restoring(running.house()).restore, asked)
+    await ActivityEnvironment().run(Restoring(running.house()).restore, wish)
     assert gate.get(HERE) == 0.2
 
 
 async def test_another_hand_s_change_is_respected(running: Any, apply: Any, gate: Any) -> None:
     task = await apply(WRITES + "1 / 0")
     gate.put(HERE, -0.3)
-    asked = RestoreTask(
+    wish = RestoreTask(
         folder=task.folder, execution=task.permit.revision.workflow_id, operator="jd"
     )
-    report = await ActivityEnvironment().run(Restoring(running.house()).restore, asked)
+    report = await ActivityEnvironment().run(Restoring(running.house()).restore, wish)
 
     assert [channel.outcome for channel in report.channels] == ["another_hand"]
     assert gate.get(HERE) == -0.3

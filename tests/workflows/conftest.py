@@ -184,12 +184,14 @@ class Script:
         self.verdicts: list[Any] = [None]
         self.verifications: list[Any] = [None]
         self.restores: list[Any] = [None]
+        self.leaves: list[Any] = [None]
         self.drafts: list[Any] = [None]
         self.conclusions: list[Any] = [None]
         self.calls: list[tuple[str, Any]] = []
         self.gates: list[GateStatus] = [OPEN_GATE]
         self.limits = LimitsFile(limits)
         self._applied: Executed | None = None
+        self._planned = 0
 
     def gate(self, when: int) -> GateStatus:
         """The gate's state when it is asked: the first, second, third of `gates`, or the last."""
@@ -286,7 +288,7 @@ class Script:
 
     @activity.defn(name="apply")
     async def apply(self, task: ApplyTask) -> None:
-        self._applied = None
+        self._applied, self._planned = None, task.permit.revision.plan.count
         answer = await self._next("apply", task, self.applies or self.runs)
         self._applied = self._executed(task, answer)
 
@@ -297,8 +299,7 @@ class Script:
             return answer
         if self._applied is None:
             return told(Verdict.NOTHING_FORWARDED)
-        count = task.permit.revision.plan.count
-        return told(Verdict.COMPLETED, changed(), forwarded=count, executed=self._applied)
+        return told(Verdict.COMPLETED, changed(), forwarded=self._planned, executed=self._applied)
 
     @activity.defn(name="verify")
     async def verify(self, task: VerifyTask) -> Verified:
@@ -325,7 +326,7 @@ class Script:
 
     @activity.defn(name="leave")
     async def leave(self, task: RestoreTask) -> None:
-        await self._next("leave", task, [None])
+        await self._next("leave", task, self.leaves)
 
     @activity.defn(name="conclude")
     async def conclude(self, task: ConcludeTask) -> None:

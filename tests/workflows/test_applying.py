@@ -66,7 +66,8 @@ async def test_what_was_approved_is_applied_with_a_permit_that_a_reset_does_not_
     first_run = running.handle.first_execution_run_id
     assert permit.id == permit_id(running.handle.id, first_run, pending.sha256, 1)
     [settled], [verified] = lab.script.tasks("settle"), lab.script.tasks("verify")
-    assert settled.permit == verified.permit == permit
+    assert settled.permit == verified.permit == permit.id
+    assert settled.execution == verified.execution == running.handle.id
 
 
 async def test_what_was_written_is_told_by_the_journal_and_what_followed_by_the_devices(
@@ -128,7 +129,7 @@ async def test_an_outage_that_provably_wrote_nothing_is_met_with_one_more_permit
     assert [task.permit.issue for task in (first, second)] == [1, 2]
     assert first.permit.revision == second.permit.revision
     assert first.permit.id != second.permit.id
-    settled = [task.permit.id for task in lab.script.tasks("settle")]
+    settled = [task.permit for task in lab.script.tasks("settle")]
     assert settled == [first.permit.id, second.permit.id]
     assert result.execution_result.results == {"done": "at last"}
     assert result.generation_attempt == 1
@@ -361,7 +362,7 @@ async def test_a_gate_that_is_silent_after_an_apply_is_asked_until_it_answers(la
 
     assert (await running.result()).execution_result.results == {"found": True}
     assert len(lab.script.tasks("settle")) == 3
-    assert len({task.permit.id for task in lab.script.tasks("settle")}) == 1
+    assert len({task.permit for task in lab.script.tasks("settle")}) == 1
     assert Stage.HOST_UNREACHABLE not in await running.stages()
 
 
@@ -539,3 +540,37 @@ async def test_a_stop_with_nothing_written_ends_as_any_other(lab: Any) -> None:
     assert error.technical_details["verdict"] == "nothing_forwarded"
     [conclusion] = lab.script.tasks("conclude")
     assert not conclusion.wrote
+
+
+@pytest.mark.parametrize("said", ["done", {}, [], 5])
+async def test_a_verdict_that_somebody_made_up_by_hand_is_none(lab: Any, said: Any) -> None:
+    lab.script.verdicts = [said or {"verdict": "fine"}]
+    running = await lab.approved()
+    error = await running.failure()
+
+    assert error.technical_details["verdict"] == Verdict.UNKNOWN
+    assert error.technical_details["planned"] == ["SR:HCM1:SP"]
+    assert "completed by hand" in error.message
+    assert await running.failed_tasks() == 0
+
+
+async def test_a_verification_that_somebody_made_up_by_hand_is_a_warning(lab: Any) -> None:
+    lab.script.verifications = ["done"]
+    running = await lab.approved()
+    warnings = (await running.result()).analysis_warnings
+
+    assert any("completed by hand" in warning for warning in warnings)
+    assert await running.failed_tasks() == 0
+
+
+async def test_where_all_was_written_and_its_results_are_lost_the_devices_are_looked_at(
+    lab: Any,
+) -> None:
+    lab.script.applies = [OUTAGE]
+    lab.script.verdicts = [lab.script.told(Verdict.COMPLETED, forwarded=1)]
+    error = await (await lab.approved()).failure()
+
+    assert error.technical_details["verdict"] == Verdict.COMPLETED
+    assert len(lab.script.tasks("verify")) == 1
+    [conclusion] = lab.script.tasks("conclude")
+    assert len(conclusion.verified) == 1

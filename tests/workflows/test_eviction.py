@@ -87,6 +87,8 @@ async def test_a_stop_ends_a_restore(forgetful: Any) -> None:
     await running.signal("restore")
     await asyncio.wait_for(restoring.entered.wait(), 5)
     await running.signal("stop")
+    again = await running.left_changed(number=2)
+    await running.signal(f"leave-{again.revision}")
     error = await running.failure()
 
     assert "Putting back was stopped" in error.message

@@ -477,3 +477,70 @@ async def test_while_an_approval_waits_nothing_is_put_back(lab: Any, verb: Verb)
     assert state.current_stage is Stage.AWAITING_APPROVAL
     assert [record.accepted for record in state.decisions] == [False]
     assert lab.script.tasks("restore") == []
+
+
+async def test_what_could_not_be_put_back_is_asked_about_again(lab: Any, left: Any) -> None:
+    silent = RestoredChannel(
+        channel="SR:HCM1:SP", before=0.0, outcome=RestoreOutcome.FAILED, reason="no answer"
+    )
+    lab.script.restores = [RestoreReport(channels=[silent]), None]
+    await left.signal("restore")
+    again = await left.left_changed(number=2)
+    assert again.notes == ["Not all is back: SR:HCM1:SP: failed, reads None (no answer)"]
+    await left.signal(f"restore-{again.revision}")
+    error = await left.failure()
+
+    assert len(lab.script.tasks("restore")) == 2
+    assert "left_changed" not in error.technical_details
+
+
+async def test_a_gate_that_is_silent_after_a_stopped_restore_takes_nothing_away(lab: Any) -> None:
+    running, _ = await _restoring(lab, stopped=False)
+    lab.script.verdicts = [WorkflowError("the gate is gone", "settling")]
+    await running.signal("stop")
+    again = await running.left_changed(number=2)
+    await running.signal(f"leave-{again.revision}")
+    error = await running.failure()
+
+    assert error.technical_details["verdict"] == Verdict.PARTIAL
+    assert error.technical_details["left_changed"] == [CHANGE]
+
+
+async def test_a_cancel_while_the_gate_is_told_to_leave_ends_it_properly(lab: Any) -> None:
+    leaving = lab.hold()
+    partly(lab)
+    lab.script.leaves = [leaving]
+    running = await lab.approved()
+    await running.left_changed()
+    await running.signal("leave")
+    await asyncio.wait_for(leaving.entered.wait(), 5)
+    await running.handle.cancel()
+    error = await running.failure()
+
+    assert error.technical_details["left_changed"] == [CHANGE]
+    assert len(lab.script.tasks("conclude")) == 1
+
+
+async def test_whoever_cancelled_is_told_that_only_an_answer_helps_now(lab: Any) -> None:
+    held = lab.hold()
+    partly(lab)
+    lab.script.applies = [held]
+    running = await lab.approved()
+    await asyncio.wait_for(held.entered.wait(), 5)
+    await running.handle.cancel()
+    pending = await running.left_changed()
+
+    assert any("answer restore or leave" in note for note in pending.notes)
+    await running.signal("leave")
+    assert isinstance(await running.cause(), CancelledError)
+
+
+async def test_of_many_channels_an_error_tells_the_first_and_how_many_more(lab: Any) -> None:
+    partly(lab, *(lab.script.changed(channel=f"SR:HCM{n}:SP") for n in range(40)))
+    running = await lab.approved()
+    await running.left_changed()
+    await running.signal("leave")
+    told = (await running.failure()).technical_details["left_changed"]
+
+    assert told[0].startswith("SR:HCM0:SP")
+    assert told[-1] == "and 25 more: see the journal"

@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Any
 
-from runpermit.models.wire import Message
+from runpermit.models.wire import Message, short
 from runpermit.text import one_line
 
 
@@ -30,6 +30,11 @@ class LeftChange(Message):
     why_not: str = ""
     uncertain: bool = False
 
+    def brief(self) -> "LeftChange":
+        """The change, of long arrays and texts their size or beginning: it travels in messages."""
+        values = {name: short(getattr(self, name)) for name in ("before", "written", "reads")}
+        return self.model_copy(update=values)
+
     def __str__(self) -> str:
         """The change on one line."""
         return (
@@ -52,6 +57,11 @@ class RestoreOutcome(StrEnum):
     def is_back(self) -> bool:
         """Whether the channel reads what it read before."""
         return self in {RestoreOutcome.RESTORED, RestoreOutcome.UNCHANGED}
+
+    @property
+    def may_be_tried_again(self) -> bool:
+        """Whether another try may bring it back."""
+        return self in {RestoreOutcome.REFUSED, RestoreOutcome.FAILED}
 
 
 class RestoredChannel(Message):

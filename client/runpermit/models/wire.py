@@ -8,12 +8,18 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from runpermit.text import bounded
+
 REQUEST_BYTES = 512 * 1024
 CODE_BYTES = 256 * 1024
 STATE_BYTES = 1024 * 1024
 RESULTS_BYTES = 256 * 1024
 MAX_DECISIONS = 100
 MAX_REVISIONS = 20
+# A plan travels with code and results in one payload, of which Temporal takes 2 MiB.
+PLAN_BYTES = 384 * 1024
+_INLINE_ELEMENTS = 16
+_INLINE_BYTES = 256
 _MAX_DEPTH = 100
 # Python itself refuses to print longer ones.
 _DIGITS = 4000
@@ -31,6 +37,13 @@ class Undecodable:
     """Stands where a payload of a stranger could not be read."""
 
     reason: str
+
+
+def short(value: Any) -> Any:  # noqa: ANN401  (whatever a channel holds)
+    """`value` as messages have it: of a long array its length, of a long text head and tail."""
+    if isinstance(value, list) and len(value) > _INLINE_ELEMENTS:
+        return {"_type": "array", "count": len(value)}
+    return bounded(value, _INLINE_BYTES) if isinstance(value, str) else value
 
 
 def canonical_sha256(message: BaseModel) -> str:

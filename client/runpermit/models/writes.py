@@ -5,12 +5,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from runpermit.models.wire import Message
-from runpermit.text import bounded, one_line
+from runpermit.models.wire import Message, short
+from runpermit.text import one_line
 
 INLINE_WRITES = 200
-_INLINE_ELEMENTS = 16
-_INLINE_BYTES = 256
 _TOLD_WRITES = 10
 
 
@@ -113,13 +111,7 @@ def write_warnings(
 
 def _inline(record: WriteRecord) -> WriteRecord:
     values = {name: getattr(record, name) for name in ("old", "new", "read_back")}
-    return record.model_copy(update={name: _short(value) for name, value in values.items()})
-
-
-def _short(value: Any) -> Any:  # noqa: ANN401  (whatever a channel holds)
-    if isinstance(value, list) and len(value) > _INLINE_ELEMENTS:
-        return {"_type": "array", "count": len(value)}
-    return bounded(value, _INLINE_BYTES) if isinstance(value, str) else value
+    return record.model_copy(update={name: short(value) for name, value in values.items()})
 
 
 def _text(value: Any) -> str:  # noqa: ANN401  (whatever a channel holds)
