@@ -42,7 +42,8 @@ class Rehearsal:
         """What the program would write.
 
         Raises ChannelLimitsViolationError for a write, or a declaration, that the limits do not
-        allow; what went wrong with a program that had neither written nor declared anything;
+        allow, unless it came behind a read of what a write moves and nothing models: then the plan
+        is incomplete; what went wrong with a program that had neither written nor declared anything;
         ContainerConfigurationError where the limits can't be read; and ServiceUnavailableError
         where gate or model is lost.
         """
@@ -70,7 +71,9 @@ class Rehearsal:
 
     async def _plan(self, outcome: RunOutcome, told: Rehearsed, *, refused: int) -> Plan:
         error = outcome.error
-        if error is not None and (refused or not (told.writes or outcome.declared)):
+        # What was computed from an orbit that nothing modelled says nothing of the code.
+        blamed = refused and not (told.writes and told.unknown)
+        if error is not None and (blamed or not (told.writes or outcome.declared)):
             raise error
         declared, channels = await known(self._house, outcome.declared, told.channels)
         return build_plan(

@@ -322,10 +322,16 @@ def test_what_devices_did_what_is_left_and_what_was_put_back(desk: Any) -> None:
 
 
 def test_the_gates_journal_is_told_in_words(desk: Any) -> None:
-    record = {"seq": 1, "at": "2026-01-01T03:12:05.123456+00:00", "event": "stopped", "by": "jd"}
+    record = {
+        "seq": 1,
+        "at": "2026-01-01T03:12:05.123456+00:00",
+        "event": "stopped",
+        "operator": "jd",
+        "reason": "smoke",
+    }
     evidence = Evidence(journal=JournalRecords(records=[record] * 600, left_out=5))
     told = cells(final_notebook(story(desk), desk.request(), evidence, []))[0].source
-    assert told.count('stopped by="jd"') == 500
+    assert told.count("STOPPED by jd: smoke") == 500
     assert "… and 105 records more" in told
 
 

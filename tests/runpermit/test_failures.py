@@ -25,6 +25,7 @@ from runpermit.errors import (
     ExecutionTimeoutError,
     InvalidRequestError,
     MaxAttemptsExceededError,
+    PlanOutdatedError,
     PythonExecutorException,
     ServiceUnavailableError,
     WorkflowError,
@@ -50,6 +51,7 @@ ALL = [
     ExecutionTimeoutError(600),
     MaxAttemptsExceededError("Python execution", 3, ["a", "b", "c"]),
     WorkflowError("rejected", "rejected"),
+    PlanOutdatedError("not run", ["limits changed"]),
     InvalidRequestError("no such field", "colour"),
     DecisionRefusedError("did not count", "stale"),
 ]

@@ -50,10 +50,11 @@ class Machine:
         """Another hand than ours sets a channel."""
         client = await RawClient.connect(self.port)
         try:
-            answer = await client.put_number(await client.open(channel), number)
+            # Without a callback: an IOC may crash where a circuit ends right behind its answer.
+            answer = await client.put_number(await client.open(channel), number, callback=False)
+            assert answer.error is None
         finally:
             await client.close()
-        assert answer.status == 1
 
     async def counts(self) -> Counts:
         """How many puts the IOC has received, by setpoint."""
