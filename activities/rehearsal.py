@@ -43,9 +43,9 @@ class Rehearsal:
 
         Raises ChannelLimitsViolationError for a write, or a declaration, that the limits do not
         allow, unless it came behind a read of what a write moves and nothing models: then the plan
-        is incomplete; what went wrong with a program that had neither written nor declared anything;
-        ContainerConfigurationError where the limits can't be read; and ServiceUnavailableError
-        where gate or model is lost.
+        is incomplete; what went wrong with a program that had neither written nor declared
+        anything; ContainerConfigurationError where the limits can't be read; and
+        ServiceUnavailableError where gate or model is lost.
         """
         about = opening(self._house, SessionMode.REHEARSE, task.attempt, guards=task.guards)
         what = Program(task.code, task.folder.work, task.attempt, task.timeout)
