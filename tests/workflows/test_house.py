@@ -44,6 +44,8 @@ class Kernels:
         self._failure = failure
         self.isolation = isolation
         self.rehearsals: list[bool] = []
+        # An apply goes on until this is set.
+        self.acknowledged = asyncio.Event()
 
     @asynccontextmanager
     async def session(self, _work: Path) -> AsyncIterator["Kernels"]:
@@ -61,6 +63,8 @@ class Kernels:
         del timeout, attempt
         self.rehearsals.append(rehearse)
         on_stdout("mean 2.0\n")
+        if True in self.rehearsals and not rehearse:
+            await asyncio.wait_for(self.acknowledged.wait(), 10)
         return self
 
     def collect(self, *, keep_files: bool) -> RunOutcome:
@@ -72,9 +76,10 @@ class Kernels:
 class Gate:
     """Nothing is refused; what is rehearsed and written is one corrector."""
 
-    def __init__(self) -> None:
+    def __init__(self, acknowledged: asyncio.Event) -> None:
         self.renewed = 0
         self.permit = ""
+        self._acknowledged = acknowledged
 
     async def status(self) -> GateStatus:
         return GateStatus(
@@ -102,6 +107,7 @@ class Gate:
 
     def renew(self) -> None:
         self.renewed += 1
+        self._acknowledged.set()
 
     async def close(self, *, completed: bool) -> SessionReport:
         assert completed
@@ -160,7 +166,7 @@ async def working(
     """A worker; with `limits` it also writes."""
     writes = limits is not None
     kernels = Kernels(failure, Isolation.FULL if writes else Isolation.NONE)
-    gate = Gate()
+    gate = Gate(kernels.acknowledged)
     house = House(
         settings=Settings.model_validate(
             {
@@ -217,6 +223,7 @@ async def test_a_write_is_rehearsed_approved_applied_settled_and_verified(
     [folder] = made(root)
 
     assert kernels.rehearsals == [True, False]
+    assert gate.renewed >= 1
     assert result.execution_result.results == {"mean": 2.0}
     assert result.plan == pending.plan
     assert result.writes.writes == [WRITE]
