@@ -41,6 +41,7 @@ from runpermit.models import (
     Stage,
 )
 from runpermit.payloads import data_converter
+from tests.system.machine import Machine
 
 CANARY = "sk-canary-5e1f0c7a9d"  # the model key of every worker; it must turn up nowhere
 
@@ -454,3 +455,9 @@ def program(name: str) -> str:
 def fresh(request: pytest.FixtureRequest) -> str:
     """A workflow id, and a folder name, of this test's own."""
     return re.sub(r"[^A-Za-z0-9]+", "-", request.node.name).strip("-")[:50]
+
+
+@pytest.fixture
+def machine(stack: Stack) -> Machine:
+    """The truth: the ring itself, past every gate."""
+    return Machine(stack.ring_port)

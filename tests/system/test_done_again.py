@@ -27,11 +27,6 @@ pytestmark = pytest.mark.slow
 Begin = Callable[[], Awaitable[Ramp]]
 
 
-@pytest.fixture
-def machine(stack: Any) -> Machine:
-    return Machine(stack.ring_port)
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def fragile(stack: Any, open_house: Any) -> AsyncIterator[Own]:
     async with fragile_house(stack, open_house, "again") as own:

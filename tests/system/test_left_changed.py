@@ -12,11 +12,6 @@ from tests.system.machine import Machine
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture
-def machine(stack: Any) -> Machine:
-    return Machine(stack.ring_port)
-
-
 async def tripped_mid_ramp(machine: Machine, before: dict[str, int], channel: str) -> None:
     """Trip the interlock once three writes have arrived."""
     async with asyncio.timeout(30):

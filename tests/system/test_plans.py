@@ -22,11 +22,6 @@ pytestmark = pytest.mark.slow
 USER, MACHINE_STUDY = 2, 3
 
 
-@pytest.fixture
-def machine(stack: Any) -> Machine:
-    return Machine(stack.ring_port)
-
-
 async def test_a_corrector_ramp_is_one_line_and_happens_as_it_was_planned(
     house: Any, machine: Machine
 ) -> None:

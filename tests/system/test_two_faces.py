@@ -56,11 +56,6 @@ write_channel("SR:HCM4:SP", start + (0.01 if rehearsed else 0.4))
 """
 
 
-@pytest.fixture
-def machine(stack: Any) -> Machine:
-    return Machine(stack.ring_port)
-
-
 @pytest.mark.parametrize(
     ("notices", "does", "channel", "passed"),
     [

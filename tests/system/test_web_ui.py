@@ -68,11 +68,6 @@ async def page(browser: Any) -> AsyncIterator[Page]:
     await context.close()
 
 
-@pytest.fixture
-def machine(stack: Any) -> Machine:
-    return Machine(stack.ring_port)
-
-
 async def test_an_operator_reads_the_page_and_approves_with_a_click(
     house: Any, page: Page, tmp_path: Path, fresh: str
 ) -> None:
