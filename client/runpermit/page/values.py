@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from runpermit.plans.values import is_number
+from runpermit.plans.words import number_text
 from runpermit.text import one_line
 
 _SHOWN_ELEMENTS = 3
@@ -19,19 +21,9 @@ def unit_text(units: str) -> str:
     return one_line(units, _UNIT_WIDTH)
 
 
-def number_text(number: float) -> str:
-    """A number as people write it: without the last digits, which are the computer's."""
-    return str(number) if isinstance(number, int) else f"{number:.10g}"
-
-
 def delta(old: Any, new: Any) -> float | None:  # noqa: ANN401
     """The change from `old` to `new`, where both are numbers."""
     return new - old if is_number(old) and is_number(new) else None
-
-
-def is_number(value: Any) -> bool:  # noqa: ANN401
-    """Whether it can be computed with."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def span_text(low: float | None, high: float | None, units: str = "") -> str:

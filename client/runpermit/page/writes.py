@@ -2,15 +2,10 @@
 
 from runpermit.models import Declaration, MachineState, Plan, PlannedChannel
 from runpermit.page.layout import spread, wrapped
-from runpermit.page.values import (
-    delta,
-    is_number,
-    number_text,
-    span_text,
-    unit_text,
-    value_text,
-)
+from runpermit.page.values import delta, span_text, unit_text, value_text
 from runpermit.plans import Group, groups
+from runpermit.plans.values import is_number
+from runpermit.plans.words import number_text
 from runpermit.text import one_line
 
 SHOWN_WRITES = 30

@@ -11,7 +11,7 @@ from runpermit.plans.restoring import next_value
 from runpermit.plans.summary import headline
 from runpermit.plans.tolerance import plan_tolerance
 from runpermit.plans.values import Scalar, Value, as_planned, same
-from runpermit.plans.verdicts import uncertain, verdict
+from runpermit.plans.verdicts import verdict
 
 __all__ = [
     "Envelope",
@@ -26,6 +26,5 @@ __all__ = [
     "next_value",
     "plan_tolerance",
     "same",
-    "uncertain",
     "verdict",
 ]

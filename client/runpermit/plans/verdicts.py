@@ -21,13 +21,6 @@ def verdict(events: Iterable[Event]) -> Verdict:
     return Verdict.COMPLETED if _completed(records) else Verdict.NOTHING_FORWARDED
 
 
-def uncertain(events: Iterable[Event]) -> list[Event]:
-    """The writes of which no record says what became of them, in their order."""
-    records = list(events)
-    settled = _about(records, "confirmed") | _about(records, "not_forwarded")
-    return [write for write in _writes(records) if _number(write, "seq") not in settled]
-
-
 def _forwarded(records: list[Event]) -> bool:
     confirmed = _about(records, "confirmed")
     withheld = _about(records, "not_forwarded") - confirmed

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runpermit.models.permit import Verdict
-from runpermit.plans import uncertain, verdict
+from runpermit.plans import verdict
 from tests.runpermit.plans.recorded import unhurried
 
 Event = dict[str, Any]
@@ -70,24 +70,6 @@ def test_what_is_not_proven_to_be_withheld_counts_as_forwarded(events: list[Even
 
 def test_the_same_from_a_stream() -> None:
     assert verdict(iter([CONSUMED, WRITE, DONE])) is Verdict.COMPLETED
-    assert uncertain(iter([CONSUMED, WRITE])) == [WRITE]
-
-
-@pytest.mark.parametrize(
-    ("events", "expected"),
-    [
-        ([WRITE], [WRITE]),
-        ([WRITE, CONFIRMED], []),
-        ([WRITE, NOT_FORWARDED], []),
-        ([WRITE, CONFIRMED, WRITE | {"seq": 5}], [WRITE | {"seq": 5}]),
-        ([WRITE | {"seq": None}, {"event": "confirmed", "of": None}], [WRITE | {"seq": None}]),
-        ([CONSUMED, OPENED, DONE], []),
-    ],
-)
-def test_the_writes_of_which_nobody_knows_what_became(
-    events: list[Event], expected: list[Event]
-) -> None:
-    assert uncertain(events) == expected
 
 
 ANYTHING = st.none() | st.booleans() | st.integers(-2, 9) | st.text(max_size=2) | st.just([])
@@ -142,4 +124,3 @@ def test_completed_is_said_where_the_gate_wrote_it_down_alone(events: list[Event
             event["event"] == "session_closed" and event.get("completed") is True
             for event in events
         )
-    assert all(write["event"] == "write" for write in uncertain(events))
