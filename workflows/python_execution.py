@@ -83,6 +83,11 @@ class PythonExecution(Work):
                     return None
             try:
                 if writes and approval is not None:
+                    now = await self._as_of_now(code, plan)
+                    if changed := changes(plan, now):
+                        plan = now
+                        continue
+                    self._plan = plan
                     return await self._write(code, seen, plan, approval)
                 return await self._read(code, seen, plan)
             except PlanOutdatedError as outdated:
@@ -102,6 +107,12 @@ class PythonExecution(Work):
             Stage.REHEARSING,
         )
 
+    async def _as_of_now(self, code: str, plan: Plan) -> Plan:
+        """What the code would write: `plan`, unless that has waited for too long to be believed."""
+        if not self._is_old(plan):
+            return plan
+        return await self._rehearse(code, "the plan has waited for long")
+
     async def _read(self, code: str, seen: AnalysisResult, plan: Plan) -> PythonServiceResult:
         """Run a program that only reads. Raises ChannelLimitsViolationError where it writes."""
         ran = await self._execute(code)
@@ -111,11 +122,6 @@ class PythonExecution(Work):
         self, code: str, seen: AnalysisResult, plan: Plan, approval: Approval
     ) -> PythonServiceResult:
         """Apply what was approved. Raises PlanOutdatedError where it has to be asked again."""
-        if self._is_old(plan):
-            now = await self._rehearse(code, "the plan has waited for long")
-            if found := changes(plan, now):
-                raise PlanOutdatedError("The plan is no longer what was approved.", found)
-            self._plan = plan
         ran = await self._apply(code, approval)
         warnings = await self._verify()
         return self._result(code, seen, plan, ran, warnings)
