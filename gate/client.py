@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from gate.client_session import GateSession, gate_lost, line
+from gate.control.wire_errors import understood
 from gate.messages import (
     LINE_BYTES,
     GateStatus,
@@ -27,7 +28,6 @@ from gate.messages import (
     WriteOutcome,
     WriteRecord,
 )
-from gate.wire_errors import understood
 from runpermit.errors import ServiceUnavailableError
 from runpermit.limits import LimitsStatus
 

@@ -6,30 +6,30 @@ import signal
 
 import structlog
 
-from gate.claims import Claims
-from gate.conditions import ConditionReader
-from gate.control import Control
-from gate.control_verbs import Verbs
-from gate.directory import Directory
-from gate.inhibit import Inhibit
-from gate.inhibit_channel import InhibitChannel
-from gate.journal import Journal
-from gate.left_machines import LeftMachines
-from gate.opening import Opener
-from gate.permit_index import PermitIndex
-from gate.permits import Permits
-from gate.reading import ChannelReader
+from gate.aftermath.left_machines import LeftMachines
+from gate.aftermath.restoring import Restorer
+from gate.aftermath.stopping import Stopper
+from gate.aftermath.verifying import Verifier
+from gate.channel_access.directory import Directory
+from gate.channel_access.reading import ChannelReader
+from gate.channel_access.watched_channel import WatchedIocs
+from gate.control.control import Control
+from gate.control.verbs import Verbs
+from gate.journal.journal import Journal
+from gate.permits.claims import Claims
+from gate.permits.index import PermitIndex
+from gate.permits.opening import Opener
+from gate.permits.permits import Permits
+from gate.policy.conditions import ConditionReader
+from gate.policy.inhibit import Inhibit
+from gate.policy.inhibit_channel import InhibitChannel
+from gate.policy.watched_limits import WatchedLimits
+from gate.policy.writing import Writer
 from gate.rehearsal.description import Describer
 from gate.rehearsal.model import Model
 from gate.rehearsal.rehearsal import Facilities
-from gate.restoring import Restorer
-from gate.session import Shared
-from gate.sessions import Sessions
-from gate.stopping import Stopper
-from gate.verifying import Verifier
-from gate.watched_channel import WatchedIocs
-from gate.watched_limits import WatchedLimits
-from gate.writing import Writer
+from gate.sessions.session import Shared
+from gate.sessions.sessions import Sessions
 from runpermit.config import Settings
 from runpermit.errors import ContainerConfigurationError
 

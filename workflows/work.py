@@ -23,7 +23,7 @@ from runpermit.models import (
     Verb,
     Verdict,
 )
-from runpermit.models.permit import ISSUES
+from runpermit.models.permit import ISSUES, Yes
 from runpermit.models.wire import MAX_REVISIONS
 from workflows import steps
 from workflows.aftermath import undisturbed
@@ -50,8 +50,13 @@ class Approval:
             revision=self.revision,
             issue=issue,
             decided_at=self.answer.at,
-            operator=self.answer.operator,
-            assurance=self.answer.assurance,
+            approvals=[
+                Yes(
+                    operator=self.answer.operator,
+                    assurance=self.answer.assurance,
+                    signature=self.answer.signature,
+                )
+            ],
         )
 
 

@@ -16,7 +16,13 @@ from pydantic_settings import (
 
 from runpermit.errors import ContainerConfigurationError
 from runpermit.limits import Condition, LimitsFile, LimitsValidator
-from runpermit.models import ApprovalMode, Assurance, ExecutionControlConfig, Isolation
+from runpermit.models import (
+    ApprovalMode,
+    ApprovalRule,
+    Assurance,
+    ExecutionControlConfig,
+    Isolation,
+)
 
 FILE_NAME = "runpermit.toml"
 PREFIX = "RUNPERMIT_"
@@ -68,16 +74,32 @@ class ControlSystemSettings(Section):
 class ApprovalSettings(Section):
     """Who must be asked before code runs. All in seconds.
 
-    `assurance` has no default: with writes enabled an engineer chooses it. `question_expiry`: none
+    `assurance` has no default: with writes enabled an engineer chooses it. `persons`, `approvers`
+    and `requester_may_approve`: see ApprovalRule. `allowed_signers` is the gate's own file, as
+    ssh-keygen(1) describes it: who may sign, with which key. `question_expiry`: none
     means that it waits for ever. A plan older than `plan_max_age` is rehearsed again when a
     decision comes; the gate takes no permit whose decision is older than `permit_max_age`.
     """
 
     mode: ApprovalMode = ApprovalMode.CONTROL_WRITES
     assurance: Assurance | None = None
+    persons: int = Field(default=1, ge=1, le=2)
+    approvers: list[str] = []
+    requester_may_approve: bool = True
+    allowed_signers: Path | None = None
     question_expiry: _Seconds | None = None
     plan_max_age: _Seconds = 900
     permit_max_age: _Seconds = 600
+
+    @property
+    def rule(self) -> ApprovalRule:
+        """Whose yes counts."""
+        return ApprovalRule(
+            assurance=self.assurance or Assurance.CLAIMED,
+            persons=self.persons,
+            approvers=self.approvers,
+            requester_may_approve=self.requester_may_approve,
+        )
 
 
 class LimitsSettings(Section):
@@ -322,6 +344,10 @@ def _anchored(settings: Settings, base: Path) -> Settings:
     limits = settings.limits
     if limits.file is not None:
         limits = limits.model_copy(update={"file": base / limits.file})
+    approval = settings.approval
+    if approval.allowed_signers is not None:
+        signers = base / approval.allowed_signers
+        approval = approval.model_copy(update={"allowed_signers": signers})
     kernels = settings.kernels
     if kernels.environment is not None:
         kernels = kernels.model_copy(update={"environment": base / kernels.environment})
@@ -334,6 +360,7 @@ def _anchored(settings: Settings, base: Path) -> Settings:
     return settings.model_copy(
         update={
             "executions": root,
+            "approval": approval,
             "limits": limits,
             "kernels": kernels,
             "gate": gate,

@@ -69,9 +69,14 @@ def _consumed(record: Record) -> str:
     return (
         f"permit {_short(record.get('permit'))} consumed: revision "
         f"{_short(record.get('revision'))}, number {record.get('number')}, issue "
-        f"{record.get('issue')}, by {record.get('operator') or _UNNAMED} "
-        f"({record.get('assurance')})"
+        f"{record.get('issue')}, by {_approvers(record)}"
     )
+
+
+def _approvers(record: Record) -> str:
+    said = [yes for yes in record.get("approvals") or [] if isinstance(yes, dict)]
+    names = [f"{yes.get('operator') or _UNNAMED} ({yes.get('assurance')})" for yes in said]
+    return " and ".join(names) or _UNNAMED
 
 
 def _void(record: Record) -> str:

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 import structlog
 
 from gate.aside import aside
-from gate.client_channels import Channel, ClientChannels, Subscription, refuse_own
-from gate.frames import Command, Frame
-from gate.ioc_circuit import IocCircuit, IocLostError
-from gate.records import Record, UnknownRecordError, identify
+from gate.channel_access.frames import Command, Frame
+from gate.channel_access.ioc_circuit import IocCircuit, IocLostError
+from gate.channel_access.records import Record, UnknownRecordError, identify
+from gate.channel_access.values import Received
 from gate.rehearsal.model_circuit import ModelCircuit
 from gate.rehearsal.patching import Shadow, is_quick, live_value, patched
-from gate.values import Received
+from gate.sessions.client_channels import Channel, ClientChannels, Subscription, refuse_own
 
 if TYPE_CHECKING:
-    from gate.client_circuit import ClientCircuit
     from gate.rehearsal.rehearsal import Rehearsal
+    from gate.sessions.client_circuit import ClientCircuit
 
 _LONG = 1000
 

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from gate.aside import aside
-from gate.directory import Directory
-from gate.frames import Frame, text_of
-from gate.ioc_circuit import IocCircuit, IocLostError
-from gate.own_channels import OwnChannels
-from gate.records import Record, parts
+from gate.channel_access.directory import Directory
+from gate.channel_access.frames import Frame, text_of
+from gate.channel_access.ioc_circuit import IocCircuit, IocLostError
+from gate.channel_access.own_channels import OwnChannels
+from gate.channel_access.records import Record, parts
+from gate.channel_access.values import Dbr, UnfitValueError, Value, decode_seen
 from gate.rehearsal.following import is_busy, is_motor
-from gate.values import Dbr, UnfitValueError, Value, decode_seen
 from runpermit.limits import ChannelLimitsConfig, LimitsFile, LimitsValidator
 from runpermit.models import PlannedChannel
 from runpermit.plans import as_planned

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from gate.records import Record
-from gate.values import Value
+from gate.channel_access.records import Record
+from gate.channel_access.values import Value
 from runpermit.limits import ChannelLimitsConfig
 
 MOTOR, BUSY = "motor", "busy"

@@ -3,17 +3,17 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gate.attempt import Attempted, Case
-from gate.ioc_circuit import IocCircuit
-from gate.judging import as_received, current_value, refuse_alias, validate
+from gate.channel_access.ioc_circuit import IocCircuit
+from gate.channel_access.records import Record
+from gate.channel_access.values import Received, Value
 from gate.messages import Refusal
-from gate.records import Record
-from gate.values import Received, Value
-from gate.watched_limits import limits_in_force
+from gate.policy.attempt import Attempted, Case
+from gate.policy.judging import as_received, current_value, refuse_alias, validate
+from gate.policy.watched_limits import limits_in_force
 from runpermit.limits import ChannelLimitsConfig, LimitsFile
 
 if TYPE_CHECKING:
-    from gate.session import Session
+    from gate.sessions.session import Session
 
 
 class RehearsingHolder:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import structlog
 
-from gate.directory import Directory, parse_address
-from gate.ioc_circuit import Address, IocLostError
-from gate.own_channels import OwnChannels, Setpoint
-from gate.values import UnfitValueError, Value, receive
+from gate.channel_access.directory import Directory, parse_address
+from gate.channel_access.ioc_circuit import Address, IocLostError
+from gate.channel_access.own_channels import OwnChannels, Setpoint
+from gate.channel_access.values import UnfitValueError, Value, receive
 from runpermit.errors import ContainerConfigurationError, ServiceUnavailableError
 
 # Shorter than a worker waits for an answer of the gate.

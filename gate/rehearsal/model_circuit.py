@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 
-from gate.client_channels import REFUSAL_BYTES, Channel, Subscription
-from gate.frames import Command, Frame, pack
-from gate.ioc_circuit import IocCircuit, IocLostError
+from gate.channel_access.frames import Command, Frame, pack
+from gate.channel_access.ioc_circuit import IocCircuit, IocLostError
+from gate.channel_access.values import Received
 from gate.rehearsal.model import ModelUse, lost
-from gate.values import Received
+from gate.sessions.client_channels import REFUSAL_BYTES, Channel, Subscription
 
 
 class ModelCircuit:

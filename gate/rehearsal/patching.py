@@ -3,8 +3,17 @@
 import math
 from dataclasses import dataclass
 
-from gate.frames import ECA_NORMAL, Frame, pack, text_of
-from gate.values import STRING_BYTES, Dbr, Scalar, Target, UnfitValueError, Value, decode, encode
+from gate.channel_access.frames import ECA_NORMAL, Frame, pack, text_of
+from gate.channel_access.values import (
+    STRING_BYTES,
+    Dbr,
+    Scalar,
+    Target,
+    UnfitValueError,
+    Value,
+    decode,
+    encode,
+)
 from runpermit.limits.values import decimal
 
 ECA_GETFAIL = 152

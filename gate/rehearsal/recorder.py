@@ -5,11 +5,11 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from gate.channel_access.records import Record
+from gate.channel_access.values import Value
 from gate.messages import REPORT_BYTES, Rehearsed
-from gate.records import Record
 from gate.rehearsal.description import Live
 from gate.rehearsal.judging import Judged
-from gate.values import Value
 from runpermit.limits import ChannelLimitsConfig, Condition
 from runpermit.models import MachineState, PlannedChannel, PlannedWrite
 from runpermit.models.plan import MAX_PLANNED_ELEMENTS, MAX_PLANNED_WRITES

@@ -6,23 +6,23 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from gate.aside import aside
-from gate.attempt import Attempted, RefusedError, brief, told
-from gate.client_channels import Channel
-from gate.conditions import holds
-from gate.directory import Directory
-from gate.ioc_circuit import IocCircuit, IocLostError
-from gate.journal import Journal
+from gate.channel_access.directory import Directory
+from gate.channel_access.ioc_circuit import IocCircuit, IocLostError
+from gate.channel_access.own_channels import OwnChannels
+from gate.channel_access.reading import ChannelReader
+from gate.channel_access.records import Record, parts
+from gate.channel_access.values import UnfitValueError
+from gate.journal.journal import Journal
 from gate.messages import Refusal, Rehearsed
-from gate.own_channels import OwnChannels
-from gate.reading import ChannelReader
-from gate.records import Record, parts
+from gate.policy.attempt import Attempted, RefusedError, brief, told
+from gate.policy.conditions import holds
 from gate.rehearsal.description import facts_of, live_of, number_of_field
 from gate.rehearsal.following import MOTOR, Following, Motor, following, is_motor, is_settled
 from gate.rehearsal.judging import Judged, RehearsingHolder, judge
 from gate.rehearsal.model import Model, ModelLostError, ModelUse
 from gate.rehearsal.patching import Shadow
 from gate.rehearsal.recorder import RecordedChannel, Recorder
-from gate.values import UnfitValueError
+from gate.sessions.client_channels import Channel
 from runpermit.config import GateSettings
 from runpermit.errors import ChannelLimitsViolationError
 from runpermit.limits import Condition, LimitsFile, ViolationType
@@ -30,7 +30,7 @@ from runpermit.models import MachineState
 from runpermit.plans import as_planned
 
 if TYPE_CHECKING:
-    from gate.session import Session
+    from gate.sessions.session import Session
 
 _LOOK_SECONDS = 3.0
 _TOGETHER = 20

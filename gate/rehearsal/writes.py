@@ -2,18 +2,18 @@
 
 from typing import TYPE_CHECKING
 
-from gate.client_channels import Channel
-from gate.client_writes import ClientWrites, attempted
-from gate.frames import ECA_NORMAL, Command, Frame, pack
-from gate.ioc_circuit import IocLostError
+from gate.channel_access.frames import ECA_NORMAL, Command, Frame, pack
+from gate.channel_access.ioc_circuit import IocLostError
+from gate.channel_access.records import UnknownRecordError, identify
 from gate.messages import Refusal
-from gate.records import UnknownRecordError, identify
 from gate.rehearsal.channels import RehearsedChannels
+from gate.sessions.client_channels import Channel
+from gate.sessions.client_writes import ClientWrites, attempted
 from runpermit.limits import ViolationType
 
 if TYPE_CHECKING:
-    from gate.client_circuit import ClientCircuit
     from gate.rehearsal.rehearsal import Rehearsal
+    from gate.sessions.client_circuit import ClientCircuit
 
 
 class RehearsedWrites(ClientWrites):

@@ -37,8 +37,9 @@ from runpermit.models import (
     Revision,
     RunProgress,
 )
+from runpermit.models.permit import Yes
 from runpermit.payloads import data_converter
-from tests.gate.permits import planned
+from tests.gate.giving_permits import planned
 from workflows.steps import ApplyTask, ExecuteTask, Folder, PrepareTask, RehearseTask
 
 STARTED = datetime(2026, 10, 31, 23, 59, 59, tzinfo=UTC)
@@ -183,7 +184,7 @@ class Desk:
 
     def permit(self, revision: Revision, **fields: Any) -> Permit:
         """A yes to `revision`, just now."""
-        known: dict[str, Any] = {"decided_at": datetime.now(UTC), "operator": "jd"}
+        known: dict[str, Any] = {"decided_at": datetime.now(UTC), "approvals": [Yes(operator="jd")]}
         return Permit(revision=revision, **(known | fields))
 
     def revision(self, **fields: Any) -> Revision:

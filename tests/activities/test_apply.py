@@ -29,7 +29,7 @@ from runpermit.errors import (
     WorkflowError,
 )
 from runpermit.models import Isolation, Plan, Verdict
-from tests.gate.permits import declared, planned
+from tests.gate.giving_permits import declared, planned
 from workflows.steps import ApplyTask, Executed
 
 MARK = 'open("ran", "w").close()\nwrite_channel("SR:HCM1:SP", 0.1)\nresults = {"done": True}\n'

@@ -9,7 +9,7 @@ from activities.drafting import Drafting
 from runpermit.config import LimitsSettings, limits_file
 from runpermit.errors import ServiceUnavailableError
 from runpermit.models import Plan
-from tests.gate.permits import planned
+from tests.gate.giving_permits import planned
 from workflows.steps import Draft, DraftTask
 
 

@@ -22,7 +22,7 @@ from runpermit.models import (
     WriteOutcome,
     WriteRecord,
 )
-from tests.gate.permits import planned
+from tests.gate.giving_permits import planned
 from workflows.steps import (
     ApplyTask,
     Executed,

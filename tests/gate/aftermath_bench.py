@@ -8,24 +8,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gate import ioc_circuit
-from gate.claims import Claims
-from gate.conditions import ConditionReader
-from gate.directory import Directory
-from gate.inhibit import Inhibit
-from gate.journal import Journal
-from gate.journal_reading import records
-from gate.left_machines import LeftMachines
+from gate.aftermath.left_machines import LeftMachines
+from gate.aftermath.restoring import Restorer
+from gate.aftermath.stopping import Stopper
+from gate.aftermath.verifying import Verifier
+from gate.channel_access import ioc_circuit
+from gate.channel_access.directory import Directory
+from gate.channel_access.own_channels import OwnChannels
+from gate.channel_access.reading import ChannelReader
+from gate.channel_access.values import Value
+from gate.channel_access.watched_channel import WatchedIocs
+from gate.journal.journal import Journal
+from gate.journal.reading import records
 from gate.messages import Refusal
-from gate.own_channels import OwnChannels
-from gate.permit_index import PermitIndex
-from gate.reading import ChannelReader
-from gate.restoring import Restorer
-from gate.stopping import Stopper
-from gate.values import Value
-from gate.verifying import Verifier
-from gate.watched_channel import WatchedIocs
-from gate.writing import Writer
+from gate.permits.claims import Claims
+from gate.permits.index import PermitIndex
+from gate.policy.conditions import ConditionReader
+from gate.policy.inhibit import Inhibit
+from gate.policy.writing import Writer
 from runpermit.config import ControlSystemSettings, GateSettings, Settings
 from runpermit.limits import Condition, LimitsFile
 from runpermit.models import RestoredChannel, RestoreReport

@@ -21,12 +21,12 @@ import pytest
 
 from demo.stack import free_port, toml
 from gate.client import GateClient, GateSession, Opening, SessionMode
-from gate.journal_reading import records
+from gate.journal.reading import records
 from runpermit.errors import ContainerConfigurationError
 from runpermit.gate_control import GateUnreachableError, ask
 from runpermit.limits import LimitsDatabase
 from runpermit.models import Isolation, Permit, Plan
-from tests.gate.permits import of_its_own, permit
+from tests.gate.giving_permits import of_its_own, permit
 from tests.gate.raw_client import RawClient
 
 ROOT = Path(__file__).parents[2]

@@ -9,9 +9,9 @@ import signal
 import sys
 from typing import Any
 
-from gate import writing
 from gate.__main__ import main
-from gate.journal import Journal
+from gate.journal.journal import Journal
+from gate.policy import writing
 
 _write, _read_back = Journal.write, writing.read_back_value
 

@@ -24,13 +24,22 @@ with (
     if atheris and __name__ == "__main__"
     else nullcontext()
 ):
-    from gate import client_channels, client_writes, writing
-    from gate.client_circuit import ClientCircuit
-    from gate.frames import OWN_IDS, PROTOCOL, Command, Frame, FrameReader, pack, text_of
-    from gate.ioc_circuit import IocCircuit
+    from gate.channel_access.frames import (
+        OWN_IDS,
+        PROTOCOL,
+        Command,
+        Frame,
+        FrameReader,
+        pack,
+        text_of,
+    )
+    from gate.channel_access.ioc_circuit import IocCircuit
     from gate.messages import SessionMode
+    from gate.policy import writing
+    from gate.policy.writing import Writer
     from gate.rehearsal.rehearsal import Facilities, Rehearsal
-    from gate.writing import Writer
+    from gate.sessions import client_channels, client_writes
+    from gate.sessions.client_circuit import ClientCircuit
 from runpermit.config import GateSettings
 from runpermit.limits import LimitsFile
 

@@ -5,10 +5,10 @@ For tests of all that is judged beside the plan; those of permits run the gate a
 
 import sys
 
-import gate.opening
+import gate.permits.opening
 from gate.__main__ import main
-from gate.enforcement import Enforcement
-from gate.values import Value
+from gate.channel_access.values import Value
+from gate.permits.enforcement import Enforcement
 from runpermit.limits import LimitsValidator, ViolationType
 
 
@@ -24,5 +24,5 @@ class Lenient(Enforcement):
 
 
 if __name__ == "__main__":
-    gate.opening.Enforcement = Lenient  # type: ignore[misc]
+    gate.permits.opening.Enforcement = Lenient  # type: ignore[misc]
     sys.exit(main())

@@ -9,8 +9,16 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from gate.frames import PROTOCOL, Command, Frame, FrameReader, pack, text_of, text_payload
-from gate.values import Dbr, Target, Value, decode, encode
+from gate.channel_access.frames import (
+    PROTOCOL,
+    Command,
+    Frame,
+    FrameReader,
+    pack,
+    text_of,
+    text_payload,
+)
+from gate.channel_access.values import Dbr, Target, Value, decode, encode
 
 SECONDS = 3.0
 

@@ -13,7 +13,7 @@ from gate import client as client_module
 from gate import client_session
 from gate.client import GateClient, Opening, SessionMode
 from gate.client_session import line
-from gate.wire_errors import told
+from gate.control.wire_errors import told
 from runpermit.errors import (
     CodeAnalysisError,
     ContainerConfigurationError,

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from gate.frames import Command, pack
-from gate.journal_reading import verify
-from gate.values import Dbr, encode
+from gate.channel_access.frames import Command, pack
+from gate.channel_access.values import Dbr, encode
+from gate.journal.reading import verify
 from runpermit.errors import ServiceUnavailableError
 from tests.gate.raw_client import EndedError
 

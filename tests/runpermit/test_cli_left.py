@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gate.journal import Journal
+from gate.journal.journal import Journal
 from tests.gate.conftest import Ioc, serving_ioc
 from tests.runpermit.gate_process import SETTINGS, Command, Gate, Ran
 

@@ -56,7 +56,7 @@ def test_a_stop_entry_that_the_gate_wrote_is_told_with_its_end() -> None:
         ({"event": "session_closed", "session": "apply-1", "forwarded": 2, "refused": 1},
          "session apply-1 closed: 2 forwarded, 1 refused"),
         ({"event": "permit_consumed", "permit": "ab" * 32, "revision": "cd" * 32, "number": 1,
-          "issue": 1, "operator": "jd", "assurance": "claimed"},
+          "issue": 1, "approvals": [{"operator": "jd", "assurance": "claimed"}]},
          "permit ababab consumed: revision cdcdcd, number 1, issue 1, by jd (claimed)"),
         ({"event": "session_closed", "session": "apply-1", "forwarded": 2, "refused": 0,
           "ended": "a guard"}, "session apply-1 closed: 2 forwarded, 0 refused, ended by the gate: "

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.gate.permits import planned
+from tests.gate.giving_permits import planned
 
 LIMITS: dict[str, dict[str, Any]] = {
     "T:SP": {"min_value": -10, "max_value": 10, "max_step": 0.5, "min_interval": 0},

@@ -6,13 +6,13 @@ channel that no IOC has; those against the plan itself find the gate as it is.
 
 import sys
 
-import gate.opening
+import gate.permits.opening
 from gate.__main__ import main
-from gate.enforcement import Enforcement, Guarding
+from gate.permits.enforcement import Enforcement, Guarding
 from runpermit.limits import LimitsValidator
 from runpermit.models import Plan
+from tests.gate.giving_permits import MADE_UP
 from tests.gate.lenient_gate import Lenient
-from tests.gate.permits import MADE_UP
 
 
 def enforcement(permit: str, plan: Plan, limits: LimitsValidator, guards: Guarding) -> Enforcement:

@@ -15,7 +15,7 @@ from kernels.pool import KernelPool
 from runpermit.config import KernelsSettings
 from runpermit.errors import ContainerConnectivityError, PythonExecutorException
 from runpermit.models import Isolation
-from tests.gate.permits import of_its_own, permit
+from tests.gate.giving_permits import of_its_own, permit
 from tests.security.audit import PLAN
 from tests.security.catalogue import Effect, Mode, Program
 from tests.security.collect import MOST_HELD

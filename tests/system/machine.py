@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from demo.stack import Gate, Stack, running_gate
-from gate.journal_reading import records
-from gate.values import Value
+from gate.channel_access.values import Value
+from gate.journal.reading import records
 from tests.gate.raw_client import RawClient
 
 _SETPOINTS = [f"SR:HCM{number}" for number in range(1, 7)]

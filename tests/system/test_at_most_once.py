@@ -18,7 +18,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from demo.stack import free_port, process, running_worker
-from gate.journal_reading import records
+from gate.journal.reading import records
 from runpermit.models import Stage
 from runpermit.payloads import data_converter
 from tests.system.machine import Machine, Own

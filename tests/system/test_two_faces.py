@@ -161,9 +161,7 @@ async def test_a_permit_that_was_used_opens_nothing_more(house: Any, machine: Ma
     assert await machine.since(before) == {"SR:HCM4:SP": 1}
     gate = GateClient(house.stack.gate_socket)
     for issue in (1, 2):
-        permit = Permit(
-            revision=pending.binds, issue=issue, decided_at=datetime.now(UTC), operator="jd"
-        )
+        permit = Permit(revision=pending.binds, issue=issue, decided_at=datetime.now(UTC))
         with pytest.raises(PythonExecutorException) as refused:
             async with opened(gate, permit):
                 pass

@@ -25,7 +25,7 @@ from runpermit.models import (
     Verdict,
     VerifiedChannel,
 )
-from runpermit.models.permit import permit_id
+from runpermit.models.permit import Yes, permit_id
 from workflows.steps import Timeouts, Verified
 
 OUTAGE = ServiceUnavailableError("the gate was lost", "gate")
@@ -60,7 +60,7 @@ async def test_what_was_approved_is_applied_with_a_permit_that_a_reset_does_not_
     [applied] = lab.script.tasks("apply")
     permit = applied.permit
     assert permit.revision == pending.binds
-    assert (permit.issue, permit.operator) == (1, "jd")
+    assert (permit.issue, permit.approvals) == (1, [Yes(operator="jd")])
     assert pending.asked_at < permit.decided_at
     assert [guard.channel for guard in applied.guards] == ["SR:VAC:OK"]
     first_run = running.handle.first_execution_run_id

@@ -42,7 +42,7 @@ async def audit(session: Session, execution_id: ExecutionId, socket: Socket = No
         session.output.answer(f"The journal tells nothing of {one_line(execution_id, 200)}.")
     if told.left_out:
         session.output.answer(
-            f"{told.left_out} records are left out here: `python -m gate.journal_reading` prints "
+            f"{told.left_out} records are left out here: `python -m gate.journal.reading` prints "
             "all."
         )
     _tell_chain(session, told.chain)

@@ -2,6 +2,7 @@
 
 from runpermit.models.analysis import AnalysisResult, ChannelUse, Severity
 from runpermit.models.approval import (
+    ApprovalRule,
     Assurance,
     Decision,
     DecisionReceipt,
@@ -64,6 +65,7 @@ __all__ = [
     "AnalysisPhase",
     "AnalysisResult",
     "ApprovalMode",
+    "ApprovalRule",
     "Assurance",
     "ChannelUse",
     "ContainerEndpointConfig",

@@ -5,12 +5,12 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Annotated, Any
 
-from pydantic import StringConstraints, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from runpermit.models.modes import ExecutionMode
 from runpermit.models.plan import Plan
 from runpermit.models.restore import LeftChange
-from runpermit.models.wire import Message, canonical_sha256
+from runpermit.models.wire import Message, canonical_json, canonical_sha256
 
 SHOWN_DIGITS = 6
 
@@ -27,9 +27,47 @@ class Verb(StrEnum):
 
 
 class Assurance(StrEnum):
-    """How well the author of a decision is known; `claimed` is a name that somebody typed."""
+    """How well the author of a decision is known, from the weakest to the strongest.
+
+    `claimed`: a name that somebody typed. `authenticated`: the principal that Temporal's server
+    wrote into the history. `signed`: an SSH signature that the gate itself verified.
+    """
 
     CLAIMED = "claimed"
+    AUTHENTICATED = "authenticated"
+    SIGNED = "signed"
+
+    def reaches(self, needed: "Assurance") -> bool:
+        """Whether this is as good as `needed`, or better."""
+        order = list(Assurance)
+        return order.index(self) >= order.index(needed)
+
+
+class ApprovalRule(Message):
+    """Whose yes counts, and how many of them. A no counts from anyone.
+
+    `approvers`: the names that may say yes; empty where every verified one may. Two persons, named
+    approvers and a requester who may not approve need at least `authenticated`.
+    """
+
+    assurance: Assurance = Assurance.CLAIMED
+    persons: Annotated[int, Field(ge=1, le=2)] = 1
+    approvers: list[str] = []
+    requester_may_approve: bool = True
+
+
+class Statement(Message):
+    """What an operator signs: the very question, and what is said to it."""
+
+    workflow_id: str
+    first_run_id: str
+    sha256: str
+    decision: Verb
+
+    @property
+    def signed_bytes(self) -> bytes:
+        """Its canonical JSON: what `ssh-keygen -Y sign -n runpermit` is given."""
+        return canonical_json(self).encode()
 
 
 class Revision(Message):
@@ -54,10 +92,13 @@ class PendingApproval(Message):
     """The question that waits: `binds` is what its sha256 covers, the rest explains.
 
     `changed` says, in words, what is no longer as in the revision that was asked about before.
+    `rule` says whose yes counts; `approved_by` names those who said it already, of two.
     """
 
     binds: Revision
     changed: list[str] = []
+    rule: ApprovalRule = ApprovalRule()
+    approved_by: list[str] = []
     warnings: list[str]
     execution_mode: ExecutionMode
     user_query: str
@@ -117,6 +158,7 @@ class PendingRestore(Message):
     binds: LeftBehind
     reason: str
     notes: list[str] = []
+    rule: ApprovalRule = ApprovalRule()
     asked_at: datetime
     page_link: str = ""
     cli_options: str = ""
@@ -166,7 +208,8 @@ class DecisionWay(StrEnum):
 class DecisionRecord(Message):
     """One decision as it was received: counted or not, and why not.
 
-    `verb` is None where the message named none.
+    `verb` is None where the message named none. `operator` is a verified name where `assurance` is
+    more than claimed. `signature` is kept where it is part of a permit.
     """
 
     verb: Verb | None
@@ -180,6 +223,7 @@ class DecisionRecord(Message):
     revision: str | None = None
     number: int | None = None
     assurance: Assurance = Assurance.CLAIMED
+    signature: str | None = None
 
 
 class DecisionReceipt(Message):

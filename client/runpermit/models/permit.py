@@ -3,6 +3,9 @@
 import hashlib
 from datetime import datetime
 from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
 
 from runpermit.models.approval import Assurance, Revision
 from runpermit.models.wire import Message
@@ -28,14 +31,24 @@ class Verdict(StrEnum):
         return self in {Verdict.NOT_OPENED, Verdict.NOTHING_FORWARDED}
 
 
+class Yes(Message):
+    """One person's approval, as far as the worker knows; the gate verifies `signature` itself."""
+
+    operator: str | None = None
+    assurance: Assurance = Assurance.CLAIMED
+    signature: str | None = None
+
+
 class Permit(Message):
-    """A yes to `revision`; `issue` is 2 only where the journal proves that 1 wrote nothing."""
+    """A yes to `revision`; `issue` is 2 only where the journal proves that 1 wrote nothing.
+
+    `decided_at` is the time of the last `approvals`, which made it whole.
+    """
 
     revision: Revision
     issue: int = 1
     decided_at: datetime
-    operator: str | None = None
-    assurance: Assurance = Assurance.CLAIMED
+    approvals: Annotated[list[Yes], Field(min_length=1, max_length=2)] = [Yes()]
 
     @property
     def id(self) -> str:

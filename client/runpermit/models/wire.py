@@ -46,16 +46,20 @@ def short(value: Any) -> Any:  # noqa: ANN401  (whatever a channel holds)
     return bounded(value, _INLINE_BYTES) if isinstance(value, str) else value
 
 
-def canonical_sha256(message: BaseModel) -> str:
-    """64 hex digits over canonical JSON: sorted keys, UTF-8, no NaN."""
-    text = json.dumps(
+def canonical_json(message: BaseModel) -> str:
+    """The one text of `message`: sorted keys, no spaces, no NaN."""
+    return json.dumps(
         message.model_dump(mode="json"),
         sort_keys=True,
         separators=(",", ":"),
         ensure_ascii=False,
         allow_nan=False,
     )
-    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def canonical_sha256(message: BaseModel) -> str:
+    """64 hex digits over canonical JSON in UTF-8."""
+    return hashlib.sha256(canonical_json(message).encode()).hexdigest()
 
 
 def not_json(value: Any) -> tuple[str, str] | None:  # noqa: ANN401

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gate.directory import Directory
+from gate.channel_access.directory import Directory
 from gate.rehearsal.description import Describer, alarm_of
 from runpermit.limits import LimitsDatabase, LimitsFile, LimitsValidator
 

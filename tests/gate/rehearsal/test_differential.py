@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from gate.frames import Command, Frame, pack, text_of
+from gate.channel_access.frames import Command, Frame, pack, text_of
+from gate.channel_access.values import Dbr, encode
 from gate.rehearsal.patching import place
-from gate.values import Dbr, encode
 from tests.gate.conftest import gate_for, serving_ioc
 from tests.gate.raw_client import RawChannel, RawClient
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from gate.records import Record
+from gate.channel_access.records import Record
+from gate.channel_access.values import Dbr, Target
 from gate.rehearsal.following import Motor, following, is_settled
-from gate.values import Dbr, Target
 from runpermit.limits import ChannelLimitsConfig
 
 

@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
-from gate.attempt import Attempted
-from gate.client_channels import Channel
-from gate.frames import Command, pack
-from gate.ioc_circuit import IocCircuit
+from gate.channel_access.frames import Command, pack
+from gate.channel_access.ioc_circuit import IocCircuit
+from gate.channel_access.own_channels import OwnChannels
+from gate.channel_access.records import identify
+from gate.channel_access.values import Dbr, encode
 from gate.messages import Refusal
-from gate.own_channels import OwnChannels
-from gate.records import identify
+from gate.policy.attempt import Attempted
 from gate.rehearsal.model import ModelUse, _Only
 from gate.rehearsal.rehearsal import Rehearsal
-from gate.values import Dbr, encode
+from gate.sessions.client_channels import Channel
 from runpermit.config import GateSettings
 from runpermit.errors import ContainerConfigurationError, ServiceUnavailableError
 from runpermit.limits import LimitsValidator

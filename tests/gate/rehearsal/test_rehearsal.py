@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from gate.directory import MISSED_SECONDS
-from gate.frames import Command, pack
+from gate.channel_access.directory import MISSED_SECONDS
+from gate.channel_access.frames import Command, pack
+from gate.channel_access.values import Dbr, encode
 from gate.messages import REPORT_BYTES
-from gate.values import Dbr, encode
 from runpermit.gate_control import ask
 from runpermit.limits import Condition
 from runpermit.models.plan import MAX_PLANNED_WRITES

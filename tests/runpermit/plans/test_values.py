@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gate.attempt import recorded as journalled
+from gate.policy.attempt import recorded as journalled
 from runpermit.models.plan import MAX_PLANNED_ELEMENTS
 from runpermit.plans import as_planned, same
 from tests.runpermit.plans.recorded import VALUES, unhurried

@@ -1,0 +1,1 @@
+"""What comes after writes: stopped, verified, put back, or left."""

@@ -1,0 +1,186 @@
+"""What the gate is asked beside sessions: each verb takes one request and gives one answer."""
+
+import asyncio
+import os
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from gate.aftermath.left_machines import LeftMachines
+from gate.aftermath.restoring import Restorer
+from gate.aftermath.verifying import Verifier
+from gate.channel_access.directory import is_channel_name
+from gate.journal.journal import Journal
+from gate.journal.reading import audit
+from gate.permits.permits import Permits
+from gate.policy.inhibit import Inhibit
+from gate.rehearsal.description import Describer
+from gate.sessions.sessions import Sessions
+from runpermit.config import Settings
+from runpermit.errors import (
+    CodeAnalysisError,
+    ContainerConfigurationError,
+    ServiceUnavailableError,
+)
+from runpermit.limits import LimitsFile
+from runpermit.text import one_line
+
+AT_ONCE = frozenset({"status", "inhibit", "stop", "leave"})
+"""The verbs that are not given up where whoever asked hangs up."""
+
+_MOST_NAMES = 1000
+_MOST_CHARACTERS = 1000  # of the id of a workflow
+_PERMIT = re.compile(r"[0-9a-f]{64}")
+
+Request = dict[str, Any]
+Answer = dict[str, Any]
+
+
+class Verbs:
+    """The verbs by their names, in `known`; each takes the request and the user that asks."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        sessions: Sessions,
+        permits: Permits,
+        inhibit: Inhibit,
+        limits: LimitsFile,
+        journal: Journal,
+        describer: Describer,
+        verifier: Verifier,
+        restorer: Restorer,
+        left: LeftMachines,
+    ) -> None:
+        self._settings = settings
+        self._sessions = sessions
+        self._permits = permits
+        self._inhibit = inhibit
+        self._limits = limits
+        self._describer = describer
+        self._journal = journal
+        self._verifier = verifier
+        self._restorer = restorer
+        self._left = left
+        self.known: dict[str, Callable[[Request, int], Awaitable[Answer]]] = {
+            "status": self._status,
+            "inhibit": self._turn,
+            "stop": self._stop,
+            "verdict": self._verdict,
+            "records": self._records,
+            "describe": self._describe,
+            "verify": self._verify,
+            "restore": self._restore,
+            "leave": self._leave,
+        }
+
+    async def _status(self, request: Request, peer: int) -> Answer:
+        del request
+        settings, state = self._settings, self._inhibit.state
+        return {
+            "inhibit": {
+                "on": state.on,
+                "by": state.by,
+                "reason": state.reason,
+                "since": state.since,
+                "channel": settings.gate.inhibit_channel,
+                "refusal": self._inhibit.refusal(),
+            },
+            "limits": self._limits.status().model_dump(mode="json"),
+            "writes": settings.control_system.writes_enabled,
+            "isolation": settings.kernels.isolation,
+            "journal_protected": peer not in {0, os.getuid()},
+            "sessions": self._sessions.count,
+            "writing": self._sessions.writing,
+            "left": [left.model_dump(mode="json") for left in self._left.listed],
+        }
+
+    async def _turn(self, request: Request, peer: int) -> Answer:
+        on, reason = request.get("on"), request.get("reason")
+        if not isinstance(on, bool):
+            raise ContainerConfigurationError("inhibit: `on` is true or false")
+        await self._inhibit.turn(on=on, operator=_operator(request, peer), reason=str(reason or ""))
+        return await self._status(request, peer)
+
+    async def _stop(self, request: Request, peer: int) -> Answer:
+        """Fence first, then all the rest; it is for one execution, or by null for all."""
+        execution = None if request.get("execution", "") is None else _text(request, "execution")
+        operator = one_line(_operator(request, peer), 100)
+        reason = one_line(str(request.get("reason") or ""), 500)
+        why = f"stopped by {operator}: {reason}" if reason else f"stopped by {operator}"
+        executions = self._sessions.executions if execution is None else {execution}
+        stopped = self._sessions.fence(execution, why)
+        stopped += self._restorer.stop(execution, why)
+        if execution is None:
+            self._journal.note("stop_all", operator=operator, reason=reason, stopped=stopped)
+        await self._permits.stop(sorted(executions), operator, reason)
+        return {"stopped": stopped}
+
+    async def _verdict(self, request: Request, peer: int) -> Answer:
+        del peer
+        verdict = await self._permits.verdict(_permit(request), _text(request, "execution"))
+        return {"verdict": verdict.model_dump(mode="json")}
+
+    async def _records(self, request: Request, peer: int) -> Answer:
+        del peer
+        directory, execution = self._settings.gate.journal, _text(request, "execution")
+        try:
+            found = await asyncio.to_thread(audit, directory, execution)
+        except OSError as error:
+            raise ServiceUnavailableError(
+                f"The gate's journal can't be read: {error}", "gate"
+            ) from None
+        return {"journal": found.model_dump(mode="json")}
+
+    async def _describe(self, request: Request, peer: int) -> Answer:
+        del peer
+        names = request.get("channels")
+        fit = isinstance(names, list) and len(names) <= _MOST_NAMES
+        if not fit or not all(isinstance(name, str) for name in names or ()):
+            raise ContainerConfigurationError("describe: `channels` is a list of names")
+        try:
+            channels = await self._describer.describe(_channels(names or []))
+        except LookupError as error:
+            raise CodeAnalysisError(f"{error}", [f"{error}"]) from None
+        return {"channels": [channel.model_dump(mode="json") for channel in channels]}
+
+    async def _verify(self, request: Request, peer: int) -> Answer:
+        del peer
+        await self._journal.flush()
+        verified = await self._verifier.verify(_permit(request), _text(request, "execution"))
+        return {"verified": [channel.model_dump(mode="json") for channel in verified]}
+
+    async def _restore(self, request: Request, peer: int) -> Answer:
+        report = await self._restorer.restore(_text(request, "execution"), _operator(request, peer))
+        return {"restored": report.model_dump(mode="json")}
+
+    async def _leave(self, request: Request, peer: int) -> Answer:
+        operator = one_line(_operator(request, peer), 100)
+        return {"was_listed": await self._left.leave(_text(request, "execution"), operator)}
+
+
+def _channels(names: list[str]) -> list[str]:
+    """`names`, if they can be names of channels. Raises LookupError."""
+    for name in names:
+        if not is_channel_name(name.encode("utf-8", "backslashreplace")):
+            raise LookupError(f"{one_line(name, 60)!r} is no channel's name")
+    return names
+
+
+def _text(request: Request, name: str) -> str:
+    found = request.get(name)
+    if not isinstance(found, str) or not 0 < len(found) <= _MOST_CHARACTERS:
+        raise ContainerConfigurationError(f"{request.get('do')}: `{name}` is missing or too long")
+    return found
+
+
+def _permit(request: Request) -> str:
+    found = _text(request, "permit")
+    if not _PERMIT.fullmatch(found):
+        raise ContainerConfigurationError(f"{request.get('do')}: `permit` is no permit's id")
+    return found
+
+
+def _operator(request: Request, peer: int) -> str:
+    return str(request.get("operator") or f"user {peer}")

@@ -1,0 +1,1 @@
+"""The write-ahead record of one gate: one hash chain, and what it tells of executions."""

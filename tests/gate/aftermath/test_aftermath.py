@@ -1,0 +1,319 @@
+"""Guards, stop, verify and restore through the gate's own process, seen at the IOC.
+
+The deadlines are the design's, times three: 100 ms for a guard that is violated and for a stop,
+1.5 s for a guard's IOC that freezes.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from gate.channel_access.frames import Command, pack
+from gate.channel_access.values import Dbr, encode
+from runpermit.errors import PlanOutdatedError, ServiceUnavailableError, WorkflowError
+from runpermit.limits import Condition
+from tests.gate.giving_permits import planned
+from tests.gate.raw_client import EndedError
+
+pytestmark = pytest.mark.parts
+CHANGE_SECONDS = 3 * 0.1
+FREEZE_SECONDS = 3 * 1.5
+GUARD = """
+[[gate.guards]]
+channel = "G:PERMIT"
+op = "=="
+value = "yes"
+"""
+
+
+class Writing:
+    """A program that writes without a pause; `passed` is when the last write was taken."""
+
+    def __init__(self) -> None:
+        self.passed = 0.0
+        self.ended = asyncio.Event()
+
+    async def write(self, kernel: Any, name: str) -> None:
+        client = await kernel.circuit()
+        channel = await client.open(name)
+        try:
+            for number in range(1_000_000):
+                if (await client.put_number(channel, number, within=9)).violation is None:
+                    self.passed = time.monotonic()
+        except EndedError:
+            self.ended.set()
+
+    async def begun(self) -> None:
+        async with asyncio.timeout(5):
+            while not self.passed:  # noqa: ASYNC110  (nothing tells)
+                await asyncio.sleep(0.005)
+
+
+@asynccontextmanager
+async def writing(kernel: Any, name: str) -> AsyncIterator[Writing]:
+    found = Writing()
+    task = asyncio.create_task(found.write(kernel, name))
+    try:
+        await found.begun()
+        yield found
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.mark.parametrize(
+    ("disturb", "seconds"),
+    [("set", CHANGE_SECONDS), ("freeze", FREEZE_SECONDS), ("kill", FREEZE_SECONDS)],
+)
+@pytest.mark.slow
+async def test_a_violated_guard_ends_the_session_in_time(
+    machine: Any, start_ioc: Any, start_gate: Any, disturb: str, seconds: float
+) -> None:
+    with start_ioc("--prefix", "G:") as ioc, start_gate(machine, ioc, serve=False) as gate:
+        settings = gate.folder / "runpermit.toml"
+        settings.write_text(settings.read_text() + GUARD)
+        with gate.serving():
+            async with gate.session() as kernel, writing(kernel, "T:AO") as program:
+                if disturb == "set":
+                    await ioc.set("G:PERMIT", 0)
+                else:
+                    getattr(ioc, disturb)()
+                at = time.monotonic()
+                async with asyncio.timeout(seconds):
+                    await program.ended.wait()
+                assert program.passed - at < seconds
+                puts = await machine.value("T:AO:PUTS")
+                report = await kernel.session.close()
+                assert await machine.value("T:AO:PUTS") == puts
+        assert report.ended.startswith("The guard G:PERMIT == 'yes' ")
+
+
+async def test_a_session_that_only_waits_ends_by_its_guards_too(gate: Any, machine: Any) -> None:
+    await machine.set("T:AO2", 1)
+    guard = Condition.model_validate({"channel": "T:AO2", "op": "<", "value": 5})
+    async with gate.session(guards=[guard]) as kernel:
+        client = await kernel.circuit()
+        await client.open("T:AO")
+        await machine.set("T:AO2", 7)
+        assert await client.ended(CHANGE_SECONDS)
+        report = await kernel.session.close()
+    assert report.ended == "The guard T:AO2 < 5 does not hold: it reads 7."
+    # And none is opened while it does not hold.
+    with pytest.raises(PlanOutdatedError, match="T:AO2 < 5"):
+        async with gate.session(guards=[guard]):
+            pass
+
+
+async def reads(machine: Any, name: str, wanted: Callable[[Any], bool], within: float = 5) -> None:
+    """Wait until a channel reads at the IOC what is `wanted`."""
+    async with asyncio.timeout(within):
+        while not wanted(await machine.value(name)):  # noqa: ASYNC110  (nothing tells)
+            await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def moving(
+    gate: Any, machine: Any, seconds: float = 1.5, **fields: Any
+) -> AsyncIterator[Any]:
+    """A session whose put to a slow record is not answered for long."""
+    gate.set_limits({"T:SLOW.A": {"stop": {"channel": "T:LO", "value": 9}}, "T:AO2": {}})
+    await machine.set("T:LO", 0)
+    await machine.set("T:SLOW.ODLY", seconds)
+    try:
+        async with gate.session(execution=f"moving {time.time()}", **fields) as kernel:
+            client = await kernel.circuit()
+            channel = await client.open("T:SLOW.A")
+            payload = encode(Dbr.DOUBLE, (time.time(),))
+            client.send(pack(Command.WRITE_NOTIFY, Dbr.DOUBLE, 1, channel.sid, 5, payload))
+            # The answer to a read behind it: it has left the gate.
+            await client.value(channel)
+            yield kernel
+    finally:
+        await machine.set("T:SLOW.ODLY", 1)
+
+
+async def stopped_at(machine: Any, within: float) -> float:
+    """When the stop channel was written."""
+    await reads(machine, "T:LO", lambda value: value == 9, within)
+    return time.monotonic()
+
+
+@pytest.mark.parametrize("whose", ["its own", "all"])
+async def test_a_stop_ends_all_writing_in_time_and_for_good(
+    gate: Any, machine: Any, whose: str
+) -> None:
+    execution, everything = f"stopped {time.time()}", whose == "all"
+    async with (
+        gate.session(execution=execution) as kernel,
+        gate.session(execution=f"other {time.time()}") as other,
+        writing(kernel, "T:AO") as program,
+        writing(other, "T:AO2") as bystander,
+    ):
+        at = time.monotonic()
+        stopped = await gate.client.stop(None if everything else execution, "jd", "smoke")
+        assert kernel.session.identity in stopped
+        assert (other.session.identity in stopped) is everything
+        async with asyncio.timeout(CHANGE_SECONDS):
+            await program.ended.wait()
+        assert program.passed - at < CHANGE_SECONDS
+        puts = await machine.value("T:AO:PUTS")
+        report = await kernel.session.close()
+        assert report.ended == "stopped by jd: smoke"
+        assert bystander.ended.is_set() is everything
+    assert await machine.value("T:AO:PUTS") == puts
+    with pytest.raises(WorkflowError, match="was stopped"):
+        async with gate.session(execution=execution):
+            pass
+
+
+async def test_a_stop_writes_the_stop_channels_of_what_is_under_way(
+    gate: Any, machine: Any
+) -> None:
+    async with moving(gate, machine) as kernel:
+        record = await gate.journalled("session_opened", session=kernel.session.identity)
+        start = time.monotonic()
+        stopped = await gate.client.stop(record["execution"], "jd", "smoke")
+        assert stopped == [kernel.session.identity]
+        assert await stopped_at(machine, CHANGE_SECONDS) - start < CHANGE_SECONDS
+    record = await gate.journalled("stop_write", session=kernel.session.identity)
+    assert (record["channel"], record["value"], record["stops"]) == ("T:LO", 9, ["T:SLOW.A"])
+
+
+async def test_broken_limits_do_not_hinder_a_stop(gate: Any, machine: Any) -> None:
+    async with moving(gate, machine) as kernel:
+        record = await gate.journalled("session_opened", session=kernel.session.identity)
+        gate.set_limits("{")
+        await gate.client.stop(record["execution"], "jd", "")
+        await stopped_at(machine, CHANGE_SECONDS)
+
+
+@pytest.mark.slow
+async def test_a_worker_that_is_lost_or_frozen_leaves_nothing_moving(
+    gate: Any, machine: Any, start_gate: Any
+) -> None:
+    async with moving(gate, machine):
+        pass  # its connection ends, as that of a killed one does
+    await stopped_at(machine, 1)
+    with start_gate(machine, gate={"lease": 1}) as short:
+        async with moving(short, machine, seconds=3, self_renewing=False):
+            await stopped_at(machine, 2.5)
+
+
+async def test_a_guard_leaves_nothing_moving(gate: Any, machine: Any) -> None:
+    await machine.set("T:AO2", 1)
+    guard = Condition.model_validate({"channel": "T:AO2", "op": "<", "value": 5})
+    async with moving(gate, machine, guards=[guard]):
+        await machine.set("T:AO2", 7)
+        await stopped_at(machine, CHANGE_SECONDS)
+
+
+async def test_a_program_that_came_to_its_end_is_not_stopped(gate: Any, machine: Any) -> None:
+    async with moving(gate, machine) as kernel:
+        await kernel.session.close(completed=True)
+        assert await machine.value("T:LO") == 0
+
+
+async def test_what_was_answered_is_not_stopped(gate: Any, machine: Any) -> None:
+    gate.set_limits({"T:AO": {"stop": {"channel": "T:LO", "value": 9}}})
+    await machine.set("T:LO", 0)
+    async with gate.session(execution="answered") as kernel:
+        client = await kernel.circuit()
+        assert (await client.put_number(await client.open("T:AO"), time.time())).status == 1
+        await gate.client.stop("answered", "jd", "")
+        await kernel.session.close()
+    assert await machine.value("T:LO") == 0
+
+
+async def applied(gate: Any, execution: str, **values: float) -> str:
+    """Apply a plan for these channels, and come to its end; the permit's id."""
+    writes = [(name.replace("_", ":"), value) for name, value in values.items()]
+    permit = await gate.permit(planned(writes, dict.fromkeys(dict(writes), 1.0)), execution)
+    async with gate.session(execution=execution, permit=permit) as kernel:
+        client = await kernel.circuit()
+        for name, value in writes:
+            assert (await client.put_number(await client.open(name), value)).violation is None
+        report = await kernel.session.close(completed=True)
+    assert report.forwarded == len(writes)
+    return str(permit.id)
+
+
+async def test_what_was_applied_is_verified_and_put_back(enforcing: Any, machine: Any) -> None:
+    enforcing.set_limits(
+        {"T:AO": {"readback": {"channel": "T:AO", "tolerance": 0.1}}, "T:CLAMP": {}}
+    )
+    for channel in ("T:AO", "T:CLAMP"):
+        await machine.set(channel, 1)
+    permit = await applied(enforcing, "put back", T_AO=2.0, T_CLAMP=50.0)
+    ao, clamp = await enforcing.client.verify(permit, "put back")
+    assert (ao.channel, ao.accepted, ao.outcome) == ("T:AO", True, "followed")
+    assert (clamp.channel, clamp.reads, clamp.accepted) == ("T:CLAMP", 10, False)
+    report = await enforcing.client.restore("put back", "jd")
+    assert report.complete
+    assert [one.channel for one in report.channels] == ["T:CLAMP", "T:AO"]
+    assert await machine.value("T:AO") == 1
+    assert await machine.value("T:CLAMP") == 1
+
+
+@pytest.mark.slow
+async def test_a_restore_ends_with_its_connection_and_goes_on_when_asked_again(
+    enforcing: Any, machine: Any
+) -> None:
+    await machine.set("T:AO", 1)
+    enforcing.set_limits({"T:AO": {}})
+    await applied(enforcing, "in steps", T_AO=2.0)
+    enforcing.set_limits({"T:AO": {"max_step": 0.1, "min_interval": 0.2}})
+    puts = await machine.value("T:AO:PUTS")
+    restoring = asyncio.create_task(enforcing.client.restore("in steps", "jd"))
+    await reads(machine, "T:AO", lambda value: value <= 1.8)
+    restoring.cancel()
+    await asyncio.gather(restoring, return_exceptions=True)
+    await enforcing.journalled("restore_ended", execution="in steps", complete=False)
+    reached = await machine.value("T:AO")
+    assert reached > 1.5
+    assert (await enforcing.client.restore("in steps", "jd")).complete
+    assert await machine.value("T:AO") == 1
+    assert await machine.value("T:AO:PUTS") == puts + 10
+
+
+@pytest.mark.slow
+async def test_a_gate_that_is_killed_on_the_way_goes_on_after_its_restart(
+    machine: Any, start_gate: Any
+) -> None:
+    await machine.set("T:AO", 1)
+    with start_gate(machine, serve=False, enforced=True) as gate:
+        with gate.serving():
+            await applied(gate, "killed", T_AO=2.0)
+            gate.set_limits({"T:AO": {"max_step": 0.1, "min_interval": 0.1}})
+            puts = await machine.value("T:AO:PUTS")
+            restoring = asyncio.create_task(gate.client.restore("killed", "jd"))
+            await reads(machine, "T:AO", lambda value: value <= 1.7)
+            gate.running.kill()
+            with pytest.raises(ServiceUnavailableError):
+                await restoring
+        with gate.serving():
+            assert (await gate.client.restore("killed", "jd")).complete
+            assert await machine.value("T:AO") == 1
+            assert await machine.value("T:AO:PUTS") == puts + 10
+
+
+@pytest.mark.slow
+async def test_a_stop_stops_a_restore(enforcing: Any, machine: Any) -> None:
+    await machine.set("T:AO", 1)
+    enforcing.set_limits({"T:AO": {}})
+    await applied(enforcing, "stopped", T_AO=2.0)
+    enforcing.set_limits({"T:AO": {"max_step": 0.1, "min_interval": 0.2}})
+    restoring = asyncio.create_task(enforcing.client.restore("stopped", "jd"))
+    await reads(machine, "T:AO", lambda value: value <= 1.8)
+    (name,) = await enforcing.client.stop("stopped", "jd", "smoke")
+    assert name.startswith("restore-")
+    (channel,) = (await restoring).channels
+    assert (channel.outcome, channel.reason) == (
+        "failed", "the restore was stopped before: stopped by jd: smoke",
+    )  # fmt: skip
+    assert await machine.value("T:AO") > 1.5
+    # Its permits are void, and what it left can still be put back.
+    assert (await enforcing.client.restore("stopped", "jd")).complete
