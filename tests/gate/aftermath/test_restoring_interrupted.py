@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from demo.stack import free_port
+from gate.channel_access import ioc_circuit
 from runpermit.errors import ServiceUnavailableError
 from runpermit.limits import Condition
 from tests.gate.aftermath_bench import Bench, bench_for, until
@@ -163,8 +164,12 @@ async def test_a_lost_ioc_fails_its_channel_and_the_others_go_on(
 
 @pytest.mark.slow
 async def test_an_ioc_that_freezes_on_the_way_fails_its_channel_and_can_be_gone_on_with(
-    start_ioc: Any, tmp_path: Path
+    start_ioc: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Where it froze between read-back and put callback, only its silence tells that it is lost.
+    monkeypatch.setattr(ioc_circuit, "LOOK_SECONDS", 0.2)
+    monkeypatch.setattr(ioc_circuit, "ECHO_AFTER_SECONDS", 0.5)
+    monkeypatch.setattr(ioc_circuit, "LOST_AFTER_SECONDS", 1.5)
     with start_ioc("--prefix", "R:") as ioc:
         async with bench_for(tmp_path, ioc.port) as bench:
             await bench.apply(("R:AO", 1.0))
@@ -172,7 +177,7 @@ async def test_an_ioc_that_freezes_on_the_way_fails_its_channel_and_can_be_gone_
             restoring = asyncio.create_task(bench.only())
             await until(lambda: len(bench.steps()) == 2)
             ioc.freeze()
-            async with asyncio.timeout(4):
+            async with asyncio.timeout(30):
                 channel = await restoring
             # Refused where it froze before the step was judged.
             assert channel.outcome in {"failed", "refused"}
