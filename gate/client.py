@@ -30,6 +30,7 @@ from gate.messages import (
 )
 from runpermit.errors import ServiceUnavailableError
 from runpermit.limits import LimitsStatus
+from runpermit.models import Statement
 
 __all__ = [
     "GateClient",
@@ -131,11 +132,42 @@ class GateClient:
         request = {"do": "verify", "permit": permit, "execution": execution}
         return await self._told(request, "verified", list[VerifiedChannel])
 
-    async def restore(self, execution: str, operator: str | None) -> RestoreReport:
-        """Put back what `execution` left changed. It stops where this is cancelled, and can be
-        asked for again. Raises ServiceUnavailableError.
+    async def signer(
+        self, statement: Statement, signature: str, operator: str | None = None
+    ) -> str:
+        """The name of whoever signed `statement`, by the gate's own approval.allowed_signers.
+
+        `operator`: the name that came with it, which must be one of the key's. Raises
+        DecisionRefusedError with why the signature does not count, ServiceUnavailableError.
         """
-        request = {"do": "restore", "execution": execution, "operator": operator}
+        request = {
+            "do": "signer",
+            "statement": statement.model_dump(mode="json"),
+            "signature": signature,
+            "operator": operator,
+        }
+        return await self._told(request, "signer", str)
+
+    async def restore(
+        self,
+        execution: str,
+        operator: str | None,
+        statement: Statement | None = None,
+        signature: str | None = None,
+    ) -> RestoreReport:
+        """Put back what `execution` left changed. It stops where this is cancelled, and can be
+        asked for again.
+
+        `signature` over `statement`, where the gate's approval.assurance is signed. Raises
+        ServiceUnavailableError, and DecisionRefusedError where the signature is missing or wrong.
+        """
+        request = {
+            "do": "restore",
+            "execution": execution,
+            "operator": operator,
+            "statement": statement and statement.model_dump(mode="json"),
+            "signature": signature,
+        }
         return await self._told(request, "restored", RestoreReport)
 
     async def leave(self, execution: str, operator: str | None) -> bool:

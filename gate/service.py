@@ -20,6 +20,7 @@ from gate.permits.claims import Claims
 from gate.permits.index import PermitIndex
 from gate.permits.opening import Opener
 from gate.permits.permits import Permits
+from gate.permits.signatures import Signatures
 from gate.policy.conditions import ConditionReader
 from gate.policy.inhibit import Inhibit
 from gate.policy.inhibit_channel import InhibitChannel
@@ -80,6 +81,7 @@ async def serve(settings: Settings) -> None:
             stopper,
             left,
         )
+        signatures = Signatures(settings.approval)
         verbs = Verbs(
             settings=settings,
             sessions=sessions,
@@ -105,6 +107,7 @@ async def serve(settings: Settings) -> None:
                 is_applying=sessions.is_applying,
             ),
             left=left,
+            signatures=signatures,
         )
         control = Control(quotas.socket, sessions, verbs)
         await journal.write("gate_started", writes=control_system.writes_enabled)

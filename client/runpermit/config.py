@@ -76,9 +76,10 @@ class ApprovalSettings(Section):
 
     `assurance` has no default: with writes enabled an engineer chooses it. `persons`, `approvers`
     and `requester_may_approve`: see ApprovalRule. `allowed_signers` is the gate's own file, as
-    ssh-keygen(1) describes it: who may sign, with which key. `question_expiry`: none
-    means that it waits for ever. A plan older than `plan_max_age` is rehearsed again when a
-    decision comes; the gate takes no permit whose decision is older than `permit_max_age`.
+    ssh-keygen(1) describes it: who may sign, with which key; `revoked_signers` lists public keys,
+    or is a KRL, that may no more. `question_expiry`: none means that it waits for ever. A plan
+    older than `plan_max_age` is rehearsed again when a decision comes; the gate takes no permit
+    whose decision is older than `permit_max_age`.
     """
 
     mode: ApprovalMode = ApprovalMode.CONTROL_WRITES
@@ -87,6 +88,7 @@ class ApprovalSettings(Section):
     approvers: list[str] = []
     requester_may_approve: bool = True
     allowed_signers: Path | None = None
+    revoked_signers: Path | None = None
     question_expiry: _Seconds | None = None
     plan_max_age: _Seconds = 900
     permit_max_age: _Seconds = 600
@@ -345,9 +347,13 @@ def _anchored(settings: Settings, base: Path) -> Settings:
     if limits.file is not None:
         limits = limits.model_copy(update={"file": base / limits.file})
     approval = settings.approval
-    if approval.allowed_signers is not None:
-        signers = base / approval.allowed_signers
-        approval = approval.model_copy(update={"allowed_signers": signers})
+    signers = {
+        "allowed_signers": approval.allowed_signers,
+        "revoked_signers": approval.revoked_signers,
+    }
+    approval = approval.model_copy(
+        update={name: base / file for name, file in signers.items() if file is not None}
+    )
     kernels = settings.kernels
     if kernels.environment is not None:
         kernels = kernels.model_copy(update={"environment": base / kernels.environment})

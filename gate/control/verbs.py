@@ -6,6 +6,8 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from pydantic import ValidationError
+
 from gate.aftermath.left_machines import LeftMachines
 from gate.aftermath.restoring import Restorer
 from gate.aftermath.verifying import Verifier
@@ -13,6 +15,7 @@ from gate.channel_access.directory import is_channel_name
 from gate.journal.journal import Journal
 from gate.journal.reading import audit
 from gate.permits.permits import Permits
+from gate.permits.signatures import SIGNATURE_CHARACTERS, Signatures
 from gate.policy.inhibit import Inhibit
 from gate.rehearsal.description import Describer
 from gate.sessions.sessions import Sessions
@@ -23,6 +26,7 @@ from runpermit.errors import (
     ServiceUnavailableError,
 )
 from runpermit.limits import LimitsFile
+from runpermit.models import Statement
 from runpermit.text import one_line
 
 AT_ONCE = frozenset({"status", "inhibit", "stop", "leave"})
@@ -52,6 +56,7 @@ class Verbs:
         verifier: Verifier,
         restorer: Restorer,
         left: LeftMachines,
+        signatures: Signatures,
     ) -> None:
         self._settings = settings
         self._sessions = sessions
@@ -63,6 +68,7 @@ class Verbs:
         self._verifier = verifier
         self._restorer = restorer
         self._left = left
+        self._signatures = signatures
         self.known: dict[str, Callable[[Request, int], Awaitable[Answer]]] = {
             "status": self._status,
             "inhibit": self._turn,
@@ -71,6 +77,7 @@ class Verbs:
             "records": self._records,
             "describe": self._describe,
             "verify": self._verify,
+            "signer": self._signer,
             "restore": self._restore,
             "leave": self._leave,
         }
@@ -151,6 +158,13 @@ class Verbs:
         verified = await self._verifier.verify(_permit(request), _text(request, "execution"))
         return {"verified": [channel.model_dump(mode="json") for channel in verified]}
 
+    async def _signer(self, request: Request, peer: int) -> Answer:
+        del peer
+        signer = await self._signatures.signer(
+            _statement(request), _text(request, "signature", SIGNATURE_CHARACTERS), _name(request)
+        )
+        return {"signer": signer.name}
+
     async def _restore(self, request: Request, peer: int) -> Answer:
         report = await self._restorer.restore(_text(request, "execution"), _operator(request, peer))
         return {"restored": report.model_dump(mode="json")}
@@ -168,9 +182,9 @@ def _channels(names: list[str]) -> list[str]:
     return names
 
 
-def _text(request: Request, name: str) -> str:
+def _text(request: Request, name: str, most: int = _MOST_CHARACTERS) -> str:
     found = request.get(name)
-    if not isinstance(found, str) or not 0 < len(found) <= _MOST_CHARACTERS:
+    if not isinstance(found, str) or not 0 < len(found) <= most:
         raise ContainerConfigurationError(f"{request.get('do')}: `{name}` is missing or too long")
     return found
 
@@ -180,6 +194,20 @@ def _permit(request: Request) -> str:
     if not _PERMIT.fullmatch(found):
         raise ContainerConfigurationError(f"{request.get('do')}: `permit` is no permit's id")
     return found
+
+
+def _statement(request: Request) -> Statement:
+    try:
+        return Statement.model_validate(request.get("statement"))
+    except ValidationError:
+        raise ContainerConfigurationError(
+            f"{request.get('do')}: `statement` is missing or malformed"
+        ) from None
+
+
+def _name(request: Request) -> str | None:
+    """The name that whoever asks gives, None where there is none."""
+    return _text(request, "operator") if request.get("operator") else None
 
 
 def _operator(request: Request, peer: int) -> str:

@@ -9,6 +9,7 @@ from runpermit.serialization import make_json_serializable
 _KINDS: dict[str, type[PythonExecutorException]] = {
     kind.__name__: kind
     for kind in (
+        errors.DecisionRefusedError,
         errors.PlanOutdatedError,
         errors.ServiceUnavailableError,
         errors.ContainerConfigurationError,

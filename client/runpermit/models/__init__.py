@@ -12,6 +12,7 @@ from runpermit.models.approval import (
     PendingApproval,
     PendingRestore,
     Revision,
+    Statement,
     Verb,
 )
 from runpermit.models.gate import GateStatus, LeftMachine
@@ -110,6 +111,7 @@ __all__ = [
     "Severity",
     "Stage",
     "StageChange",
+    "Statement",
     "StructuredPlan",
     "Verb",
     "Verdict",
