@@ -16,11 +16,11 @@ from gate.channel_access.watched_channel import WatchedIocs
 from gate.control.control import Control
 from gate.control.verbs import Verbs
 from gate.journal.journal import Journal
+from gate.permits.approvals import Approvals
 from gate.permits.claims import Claims
 from gate.permits.index import PermitIndex
 from gate.permits.opening import Opener
 from gate.permits.permits import Permits
-from gate.permits.signatures import Signatures
 from gate.policy.conditions import ConditionReader
 from gate.policy.inhibit import Inhibit
 from gate.policy.inhibit_channel import InhibitChannel
@@ -31,8 +31,9 @@ from gate.rehearsal.model import Model
 from gate.rehearsal.rehearsal import Facilities
 from gate.sessions.session import Shared
 from gate.sessions.sessions import Sessions
-from runpermit.config import Settings
+from runpermit.config import Settings, approval_problems
 from runpermit.errors import ContainerConfigurationError
+from runpermit.limits import LimitsFile
 
 log = structlog.get_logger()
 
@@ -44,6 +45,7 @@ async def serve(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
     _take_all_descriptors()
     control_system, quotas = settings.control_system, settings.gate
+    _refuse_unknowable(settings)
     journal = Journal.open(quotas.journal)
     try:
         directory = Directory(control_system.name_servers, control_system.addresses)
@@ -71,17 +73,17 @@ async def serve(settings: Settings) -> None:
         permits = Permits(journal, index, directory, quotas.array_bytes)
         left = LeftMachines(journal, index)
         await left.look_at_all()
+        approvals = Approvals(settings.approval, index, journal)
         claims = Claims()
         stopper = Stopper(directory, journal, limits)
         sessions = Sessions(
             settings,
             shared,
-            Opener(settings, permits, claims, inhibit, limits, reader, watched),
+            Opener(settings, permits, approvals, claims, inhibit, limits, reader, watched),
             permits,
             stopper,
             left,
         )
-        signatures = Signatures(settings.approval)
         verbs = Verbs(
             settings=settings,
             sessions=sessions,
@@ -107,16 +109,11 @@ async def serve(settings: Settings) -> None:
                 is_applying=sessions.is_applying,
             ),
             left=left,
-            signatures=signatures,
+            approvals=approvals,
         )
         control = Control(quotas.socket, sessions, verbs)
         await journal.write("gate_started", writes=control_system.writes_enabled)
-        if not control_system.name_servers and not control_system.addresses:
-            log.warning(
-                "no channel can be found: neither control_system.name_servers nor .addresses is set"
-            )
-        if error := limits.status().error:
-            log.warning("limits are not available: all writes are refused", reason=error)
+        await _warn(settings, limits, approvals)
         print("ready", flush=True)  # noqa: T201  (for whoever supervises)
         await ended.wait()
         await control.close()
@@ -128,6 +125,25 @@ async def serve(settings: Settings) -> None:
         await journal.write("gate_ended")
     finally:
         await journal.close()
+
+
+async def _warn(settings: Settings, limits: LimitsFile, approvals: Approvals) -> None:
+    """Say in the log what lets this gate write nothing."""
+    if not settings.control_system.name_servers and not settings.control_system.addresses:
+        log.warning(
+            "no channel can be found: neither control_system.name_servers nor .addresses is set"
+        )
+    if error := limits.status().error:
+        log.warning("limits are not available: all writes are refused", reason=error)
+    if why := await approvals.problem():
+        log.warning("nobody can sign: permits and restores are refused", reason=why)
+
+
+def _refuse_unknowable(settings: Settings) -> None:
+    """Raise ContainerConfigurationError for a rule that names persons whom nobody verifies."""
+    problems = approval_problems(settings.approval)
+    if settings.control_system.writes_enabled and problems:
+        raise ContainerConfigurationError(" ".join(problems))
 
 
 def _take_all_descriptors() -> None:

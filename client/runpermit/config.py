@@ -298,7 +298,24 @@ def check_settings(settings: Settings) -> list[str]:
             "approval.assurance is not set: with writes enabled, choose how well an approver must "
             'be known. "claimed" is a name that somebody typed.'
         )
-    return found
+    return found + approval_problems(approval)
+
+
+def approval_problems(approval: ApprovalSettings) -> list[str]:
+    """What the rule asks for and can't be had: `claimed` is a name that nobody verifies."""
+    if approval.rule.assurance is not Assurance.CLAIMED:
+        return []
+    asked = {
+        "approval.persons": approval.persons > 1,
+        "approval.approvers": bool(approval.approvers),
+        "approval.requester_may_approve = false": not approval.requester_may_approve,
+    }
+    return [
+        f'{setting} needs approval.assurance = "authenticated" or "signed": with "claimed" anybody '
+        "types any name."
+        for setting, set_ in asked.items()
+        if set_
+    ]
 
 
 class PythonExecutorConfig:

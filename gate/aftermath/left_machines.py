@@ -53,6 +53,7 @@ class LeftMachines:
     async def leave(self, execution: str, operator: str) -> bool:
         """It stays as it is: somebody says so. Whether it was listed. Raises JournalError."""
         await self._journal.write("left_alone", execution=execution, operator=operator)
+        self._index.left_alone.add(execution)
         return self.forget(execution)
 
     def forget(self, execution: str) -> bool:
@@ -68,12 +69,20 @@ class LeftMachines:
                 story = self._index.story(permit)
             except (OSError, ValueError) as error:
                 log.warning("the journal does not tell what was left", why=str(error))
-                return LeftMachine(execution=execution, permit=permit, at=used.at)
+                return LeftMachine(
+                    execution=execution, first_run_id=used.first_run_id, permit=permit, at=used.at
+                )
             if story.forwarded:
                 changed = story.changed
                 at = str(_of(story.closed, "at") or used.at)
                 names = changed[:MOST_CHANNELS]
-                left = LeftMachine(execution=execution, permit=permit, at=at, channels=names)
+                left = LeftMachine(
+                    execution=execution,
+                    first_run_id=used.first_run_id,
+                    permit=permit,
+                    at=at,
+                    channels=names,
+                )
                 return left if changed else None
         return None
 

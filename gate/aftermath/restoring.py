@@ -18,6 +18,7 @@ from gate.channel_access.watched_channel import WatchedIocs
 from gate.journal.execution_story import ExecutionStory
 from gate.journal.journal import Journal
 from gate.permits.claims import Claims
+from gate.permits.yes import KnownYes
 from gate.policy.guards import Guards
 from gate.policy.inhibit import Inhibit
 from gate.policy.writing import Writer
@@ -72,8 +73,8 @@ class Restorer:
             session.stop(why)
         return [session.name for session in stopped]
 
-    async def restore(self, execution: str, operator: str | None) -> RestoreReport:
-        """Put back what `execution` left changed; what became of each channel.
+    async def restore(self, execution: str, by: KnownYes) -> RestoreReport:
+        """Put back what `execution` left changed, as `by` says; what became of each channel.
 
         Waits while writes are inhibited. Where it is cancelled it ends behind the write under way.
         Raises ServiceUnavailableError where it can't begin: the journal can't be read, others hold
@@ -85,7 +86,7 @@ class Restorer:
                 "control_system.writes_enabled = false in the gate's settings: nothing is put back"
             )
         with self._alone(execution) as session:
-            await self._journal.write("restore_started", **session.identity, operator=operator)
+            await self._journal.write("restore_started", **session.identity, **by.recorded)
             story = await ExecutionStory.read(self._quotas.journal, execution)
             left = list(reversed(story.left()))
             session.attempt = max((one.attempt for one in left), default=0)
@@ -99,7 +100,7 @@ class Restorer:
                     for one in left
                 ]
                 restored = await _whole(self._put_back(execution, putting, session), session)
-        return RestoreReport(channels=restored, operator=operator)
+        return RestoreReport(channels=restored, operator=by.operator)
 
     @contextlib.contextmanager
     def _alone(self, execution: str) -> Iterator[RestoreSession]:

@@ -14,8 +14,9 @@ from gate.aftermath.verifying import Verifier
 from gate.channel_access.directory import is_channel_name
 from gate.journal.journal import Journal
 from gate.journal.reading import audit
+from gate.permits.approvals import Approvals, RestoreAsked
 from gate.permits.permits import Permits
-from gate.permits.signatures import SIGNATURE_CHARACTERS, Signatures
+from gate.permits.signatures import SIGNATURE_CHARACTERS
 from gate.policy.inhibit import Inhibit
 from gate.rehearsal.description import Describer
 from gate.sessions.sessions import Sessions
@@ -56,7 +57,7 @@ class Verbs:
         verifier: Verifier,
         restorer: Restorer,
         left: LeftMachines,
-        signatures: Signatures,
+        approvals: Approvals,
     ) -> None:
         self._settings = settings
         self._sessions = sessions
@@ -68,7 +69,7 @@ class Verbs:
         self._verifier = verifier
         self._restorer = restorer
         self._left = left
-        self._signatures = signatures
+        self._approvals = approvals
         self.known: dict[str, Callable[[Request, int], Awaitable[Answer]]] = {
             "status": self._status,
             "inhibit": self._turn,
@@ -98,6 +99,10 @@ class Verbs:
             "writes": settings.control_system.writes_enabled,
             "isolation": settings.kernels.isolation,
             "journal_protected": peer not in {0, os.getuid()},
+            "approval": {
+                "assurance": settings.approval.rule.assurance,
+                "problem": await self._approvals.problem(),
+            },
             "sessions": self._sessions.count,
             "writing": self._sessions.writing,
             "left": [left.model_dump(mode="json") for left in self._left.listed],
@@ -160,13 +165,19 @@ class Verbs:
 
     async def _signer(self, request: Request, peer: int) -> Answer:
         del peer
-        signer = await self._signatures.signer(
+        signer = await self._approvals.signer(
             _statement(request), _text(request, "signature", SIGNATURE_CHARACTERS), _name(request)
         )
-        return {"signer": signer.name}
+        return {"signer": signer}
 
     async def _restore(self, request: Request, peer: int) -> Answer:
-        report = await self._restorer.restore(_text(request, "execution"), _operator(request, peer))
+        """Judged again by each restore: a signature that was revoked since puts nothing back."""
+        execution = _text(request, "execution")
+        asked = RestoreAsked(execution, _operator(request, peer))
+        if request.get("signature") is not None:
+            signature = _text(request, "signature", SIGNATURE_CHARACTERS)
+            asked = RestoreAsked(execution, _name(request), _statement(request), signature)
+        report = await self._restorer.restore(execution, await self._approvals.restoring(asked))
         return {"restored": report.model_dump(mode="json")}
 
     async def _leave(self, request: Request, peer: int) -> Answer:

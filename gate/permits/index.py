@@ -24,6 +24,7 @@ class UsedPermit:
     execution: str
     at: str
     session: str = ""
+    first_run_id: str = ""
     void: str = ""
 
     @property
@@ -58,6 +59,7 @@ class PermitIndex:
     """What the journal in `directory` says of permits. Reads its files, and never writes them.
 
     unfinished: of each execution the permits that did not come to their end, and may have written.
+    left_alone: executions of which somebody said that the machine stays as they left it.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -65,6 +67,7 @@ class PermitIndex:
         self.used: dict[str, UsedPermit] = {}
         self.stopped: dict[str, Stopped] = {}
         self.unfinished: dict[str, list[str]] = {}
+        self.left_alone: set[str] = set()
 
     @classmethod
     def scan(cls, directory: Path) -> "PermitIndex":
@@ -90,8 +93,9 @@ class PermitIndex:
         match record["event"]:
             case "permit_consumed":
                 session = str(record["session"])
-                self.used[record["permit"]] = UsedPermit(record["execution"], record["at"], session)
-                self.unfinished.setdefault(record["execution"], []).append(record["permit"])
+                first = str(record["first_run_id"])
+                used = UsedPermit(record["execution"], record["at"], session, first)
+                self.consumed(record["permit"], used)
             case "permit_void":
                 used = UsedPermit(record["execution"], record["at"], void=record["reason"])
                 self.used.setdefault(record["permit"], used)
@@ -107,6 +111,22 @@ class PermitIndex:
                 self.unfinished.pop(record["execution"], None)
             case "left_alone":
                 self.unfinished.pop(record["execution"], None)
+                self.left_alone.add(record["execution"])
+
+    def consumed(self, permit: str, used: UsedPermit) -> None:
+        """A session uses `permit`: from now on its execution may have left something changed."""
+        self.used[permit] = used
+        self.unfinished.setdefault(used.execution, []).append(permit)
+        self.left_alone.discard(used.execution)
+
+    def last_first_run(self, execution: str) -> str | None:
+        """The first run id of the last of `execution` that could write, None without one."""
+        found = (
+            used.first_run_id
+            for used in reversed(self.used.values())
+            if used.execution == execution and used.session
+        )
+        return next(found, None)
 
     def closed(self, permit: str, forwarded: int, *, completed: bool) -> None:
         """The session of `permit` has ended: what counts is the last one that wrote."""

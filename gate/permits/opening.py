@@ -13,6 +13,7 @@ from gate.channel_access.reading import ChannelReader
 from gate.channel_access.values import UnfitValueError
 from gate.channel_access.watched_channel import WatchedIocs
 from gate.messages import Opening, Permit, SessionMode
+from gate.permits.approvals import Approvals
 from gate.permits.claims import Claims
 from gate.permits.enforcement import Enforcement
 from gate.permits.permits import Permits, Presented
@@ -46,6 +47,7 @@ class Opener:
         self,
         settings: Settings,
         permits: Permits,
+        approvals: Approvals,
         claims: Claims,
         inhibit: Inhibit,
         limits: LimitsFile,
@@ -54,6 +56,7 @@ class Opener:
     ) -> None:
         self._settings = settings
         self._permits = permits
+        self._approvals = approvals
         self._claims = claims
         self._inhibit = inhibit
         self._limits = limits
@@ -66,8 +69,8 @@ class Opener:
         """What binds a session that writes, whose channels are held meanwhile; else None.
 
         Raises PlanOutdatedError for what a new revision can mend, ServiceUnavailableError where
-        another execution holds a channel, WorkflowError for a permit that is not to be used, or
-        while writes are inhibited.
+        another execution holds a channel, DecisionRefusedError where its approvals do not count,
+        WorkflowError for a permit that is not to be used, or while writes are inhibited.
         """
         permit = _permit(opening)
         if permit is None:
@@ -79,6 +82,7 @@ class Opener:
             raise WorkflowError("The permit is another execution's.", "applying")
         self._refuse_inhibited()
         self._refuse_old(permit)
+        await self._approvals.known(presented)
         await self._permits.check_issue(presented)
         limits = await self._approved_limits(permit)
         _refuse_plan(plan)
@@ -93,6 +97,7 @@ class Opener:
                 # Waiting took its time: whatever is no longer so since then counts.
                 self._permits.refuse_used(presented)
                 self._refuse_old(permit)
+                presented = await self._approvals.known(presented)
                 limits = await self._approved_limits(permit)
                 await self._refuse_changed(plan, limits)
                 _refuse_violated(guards)

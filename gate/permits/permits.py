@@ -21,6 +21,7 @@ from gate.messages import (
     WriteRecord,
 )
 from gate.permits.index import STOPPED, PermitIndex, Stopped, UsedPermit
+from gate.permits.yes import KnownYes
 from gate.policy.attempt import brief, now, recorded
 from gate.sessions.reporting import json_size
 from gate.sessions.session import Session
@@ -37,11 +38,15 @@ _FENCED = "the verdict on its permit was asked for"
 
 @dataclass(frozen=True)
 class Presented:
-    """A permit with its id and its revision's sha256, which take their time for a long plan."""
+    """A permit with its id and its revision's sha256, which take their time for a long plan.
+
+    `approvals`: what the gate itself knows of those who gave it, once they were judged.
+    """
 
     permit: Permit
     id: str
     revision: str
+    approvals: tuple[KnownYes, ...] = ()
 
     @classmethod
     async def of(cls, permit: Permit) -> "Presented":
@@ -104,23 +109,23 @@ class Permits:
         ServiceUnavailableError where the journal takes no record.
         """
         self.refuse_used(permit)
-        self._index.used[permit.id] = UsedPermit(permit.execution, now(), session.name)
-        self._index.unfinished.setdefault(permit.execution, []).append(permit.id)
-        self._sessions[permit.id] = session
         given = permit.permit
+        self._index.consumed(
+            permit.id,
+            UsedPermit(permit.execution, now(), session.name, given.revision.first_run_id),
+        )
+        self._sessions[permit.id] = session
         try:
             await self._journal.write(
                 CONSUMED,
                 **session.identity,
                 run_id=session.opening.run_id,
+                first_run_id=given.revision.first_run_id,
                 revision=permit.revision,
                 number=given.revision.number,
                 issue=given.issue,
                 decided_at=given.decided_at.isoformat(),
-                approvals=[
-                    {"operator": yes.operator, "assurance": yes.assurance}
-                    for yes in given.approvals
-                ],
+                approvals=[yes.recorded for yes in permit.approvals],
                 channels={one.channel: _why_not(one) for one in given.revision.plan.channels},
             )
         except ValueError as error:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+import shutil
 import stat
 import subprocess
 import tempfile
@@ -23,6 +24,11 @@ _SECONDS = 5.0
 _PATTERN = frozenset("*?!")
 _FINGERPRINT = re.compile(r" key (SHA256:[A-Za-z0-9+/]{43})\s*\Z")
 _GOOD = "Good "
+_KEYGEN = "ssh-keygen"
+_NO_KEYGEN = (
+    "ssh-keygen can't be started on the gate's host, so nobody can sign. Install openssh-client "
+    "there."
+)
 
 
 @dataclass(frozen=True)
@@ -49,11 +55,6 @@ class Signatures:
         self._revoked = settings.revoked_signers
         self._turns = asyncio.Semaphore(_AT_ONCE)
 
-    @property
-    def expected(self) -> bool:
-        """Whether anybody may sign here at all."""
-        return self._allowed is not None
-
     async def signer(self, statement: Statement, signature: str, operator: str | None) -> Signer:
         """Whoever signed `statement`: `operator`, where a name was told.
 
@@ -66,7 +67,7 @@ class Signatures:
     async def problem(self) -> str | None:
         """Why nobody can sign, None where somebody can."""
         try:
-            await asyncio.to_thread(self._check)
+            await asyncio.to_thread(self._trusted)
         except UntrustedFileError as error:
             return str(error)
         return None
@@ -95,14 +96,13 @@ class Signatures:
             )
         return Signer(name, found[1])
 
-    def _check(self) -> None:
-        """Raise UntrustedFileError where nobody can sign."""
-        self._trusted()
-        # It finds nobody in nothing; what is told is whether it can be started.
-        _said("find-principals", "-s", os.devnull, "-f", os.devnull)
-
     def _trusted(self) -> list[Path]:
-        """The allowed signers, then the revoked ones if there are such."""
+        """The allowed signers, then the revoked ones if there are such.
+
+        Raises UntrustedFileError where nobody can sign.
+        """
+        if shutil.which(_KEYGEN) is None:
+            raise UntrustedFileError(_NO_KEYGEN)
         if self._allowed is None:
             raise UntrustedFileError(
                 "approval.allowed_signers is not set in the gate's settings, so nobody can sign. "
@@ -180,7 +180,7 @@ def _said(action: str, *options: str, given: bytes = b"") -> str:
     """What `ssh-keygen -Y action` says where all is well, else nothing."""
     try:
         done = subprocess.run(
-            ("ssh-keygen", "-Y", action, *options),
+            (_KEYGEN, "-Y", action, *options),
             input=given,
             capture_output=True,
             timeout=_SECONDS,
@@ -191,9 +191,6 @@ def _said(action: str, *options: str, given: bytes = b"") -> str:
             f"ssh-keygen told nothing of a signature within {_SECONDS:g} s on the gate's host.",
             "gate",
         ) from None
-    except OSError as error:
-        raise UntrustedFileError(
-            f"ssh-keygen can't be started on the gate's host, so nobody can sign: "
-            f"{error.strerror}. Install openssh-client there."
-        ) from None
+    except OSError:
+        raise UntrustedFileError(_NO_KEYGEN) from None
     return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else ""

@@ -23,6 +23,7 @@ from gate.journal.reading import records
 from gate.messages import Refusal
 from gate.permits.claims import Claims
 from gate.permits.index import PermitIndex
+from gate.permits.yes import KnownYes
 from gate.policy.conditions import ConditionReader
 from gate.policy.inhibit import Inhibit
 from gate.policy.writing import Writer
@@ -111,7 +112,7 @@ class Bench:
         """Write as a program does that was approved."""
         known = {channel: "" for channel, _ in writes} | why_not
         identity = {"session": "apply-1", "execution": execution, "attempt": 3, "permit": permit}
-        await self.journal.write("permit_consumed", **identity, channels=known)
+        await self.journal.write("permit_consumed", **identity, first_run_id="r", channels=known)
         own = OwnChannels(self.directory, ARRAY_BYTES)
         try:
             for channel, value in writes:
@@ -128,7 +129,7 @@ class Bench:
             own.close()
 
     async def restore(self, execution: str = "e") -> RestoreReport:
-        return await self.restorer.restore(execution, "jd")
+        return await self.restorer.restore(execution, KnownYes("jd"))
 
     async def only(self) -> RestoredChannel:
         (channel,) = (await self.restore()).channels

@@ -22,7 +22,7 @@ async def _wrote(gate: Gate) -> None:
     """As a gate's journal has it that saw 1 written to T:AO by an execution that is gone."""
     journal = Journal.open(gate.folder / "journal")
     identity = {"execution": "gone", "permit": "ab" * 32, "session": "apply-1", "attempt": 1}
-    await journal.write("permit_consumed", **identity, channels={"T:AO": ""})
+    await journal.write("permit_consumed", **identity, first_run_id="r", channels={"T:AO": ""})
     seq = await journal.write("write", **identity, channel="T:AO", old=0, new=1)
     journal.note("confirmed", permit="ab" * 32, of=seq, outcome="confirmed", read_back=1)
     await journal.write("session_closed", **identity, forwarded=1, completed=False)

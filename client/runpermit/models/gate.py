@@ -25,6 +25,7 @@ class LeftMachine(Message):
     """
 
     execution: str
+    first_run_id: str
     permit: str
     at: str
     channels: list[str] = []

@@ -69,7 +69,7 @@ async def test_what_was_written_before_the_worker_was_gone_is_listed_within_a_se
             (listed,) = await until_listed(gate)
         closed = await gate.journalled("session_closed")
         assert listed == {
-            "execution": "e", "permit": closed["permit"], "at": closed["at"],
+            "execution": "e", "first_run_id": "r", "permit": closed["permit"], "at": closed["at"],
             "channels": ["T:AO", "T:AO2"],
         }  # fmt: skip
 
@@ -183,7 +183,7 @@ async def told(folder: Path) -> list[LeftMachine]:
     """What a gate lists that finds 30 channels written in its journal."""
     journal = Journal.open(folder)
     identity = {"execution": "e", "permit": "p", "session": "apply-1"}
-    await journal.write("permit_consumed", **identity)
+    await journal.write("permit_consumed", **identity, first_run_id="r")
     for number in range(30):
         seq = journal.note("write", **identity, channel=f"C{number:02}", old=0, new=1)
         journal.note("confirmed", permit="p", of=seq, outcome="confirmed", read_back=1)

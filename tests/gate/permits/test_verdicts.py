@@ -410,7 +410,13 @@ def index(folder: Path, *records: dict[str, Any]) -> PermitIndex:
     return PermitIndex.scan(folder)
 
 
-CONSUMED = {"event": "permit_consumed", "permit": "p", "execution": "e", "session": "s"}
+CONSUMED = {
+    "event": "permit_consumed",
+    "permit": "p",
+    "execution": "e",
+    "first_run_id": "r",
+    "session": "s",
+}
 WRITE = {"event": "write", "permit": "p", "channel": "A", "old": 1, "new": 2}
 
 
