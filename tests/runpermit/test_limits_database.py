@@ -118,6 +118,12 @@ def test_an_entry_stands_for_its_val_field_alone() -> None:
         ({"max_step": 0}, "max_step", "greater than 0"),
         ({"max_step": -1}, "max_step", "greater than 0"),
         ({"min_interval": -0.1}, "min_interval", "greater than or equal to 0"),
+        ({"min_interval": 601}, "min_interval", "less than or equal to 600"),
+        (
+            {"readback": {"channel": "B", "settle_time": 86400}},
+            "readback.settle_time",
+            "less than or equal to 600",
+        ),
         ({"writable": "false"}, "writable", "boolean"),
         ({"writable": 0}, "writable", "boolean"),
         ({"max_length": 1.5}, "max_length", "integer"),

@@ -29,6 +29,8 @@ ChannelName: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[!-~]+$", m
 
 _Positive: TypeAlias = Annotated[float, Field(gt=0)]
 _NotNegative: TypeAlias = Annotated[float, Field(ge=0)]
+# A longer one would hold an execution for hours: a slip of the keyboard more often than a wish.
+_Seconds: TypeAlias = Annotated[float, Field(ge=0, le=600)]
 
 
 class _Strict(BaseModel):
@@ -69,7 +71,7 @@ class Readback(_Strict):
     scale: float = 1.0
     offset: float = 0.0
     tolerance: _NotNegative | None = None
-    settle_time: _NotNegative | None = None
+    settle_time: _Seconds | None = None
 
     @model_validator(mode="after")
     def _follows(self) -> Self:
@@ -105,14 +107,14 @@ class ChannelLimitsConfig(_Strict):
 
     Bounds are inclusive and in `units`. `max_step` bounds the distance from the live value,
     `max_step_relative` the same as a fraction of |live value|; where both stand, both hold.
-    `max_length` counts the elements of an array or the characters of a text. Times are seconds.
+    `max_length` counts the elements of an array or the characters of a text. Times are seconds, at most 600.
     """
 
     min_value: float | None = None
     max_value: float | None = None
     max_step: _Positive | None = None
     max_step_relative: _Positive | None = None
-    min_interval: _NotNegative = 0.1
+    min_interval: _Seconds = 0.1
     writable: bool = True
     allowed_values: Annotated[tuple[ChannelValue, ...] | None, Field(strict=False)] = None
     max_length: Annotated[int, Field(ge=1)] | None = None
