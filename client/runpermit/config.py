@@ -28,7 +28,7 @@ FILE_NAME = "runpermit.toml"
 PREFIX = "RUNPERMIT_"
 _SYSTEM_FOLDER = Path("/etc/runpermit")
 # Names with the prefix that are no settings.
-_OTHER_VARIABLES = {"RUNPERMIT_CONFIG", "RUNPERMIT_RERUN_WRITES"}
+_OTHER_VARIABLES = {"RUNPERMIT_CONFIG", "RUNPERMIT_RERUN_WRITES", "RUNPERMIT_SIGNING_KEY"}
 # At most a year: beyond some thousands of them, Temporal and datetime overflow.
 _Seconds = Annotated[float, Field(gt=0, le=366 * 24 * 3600)]
 

@@ -92,13 +92,19 @@ class Execution:
         return follow(self)
 
     async def approve(
-        self, operator: str, sha256: str, comment: str | None = None
+        self,
+        operator: str | None,
+        sha256: str,
+        comment: str | None = None,
+        signature: str | None = None,
     ) -> DecisionReceipt:
         """Approve the revision with that sha256 (64 hex digits), and no other.
 
-        Raises DecisionRefusedError where it does not count: another revision waits, or none.
+        `signature`: see `runpermit.signing`; beside one, `operator` is needed only where the key
+        stands for several names. Raises DecisionRefusedError where it does not count: another
+        revision waits, or none, or it had to be signed.
         """
-        return await self._decide(Verb.APPROVE, operator, comment, sha256)
+        return await self._decide(Verb.APPROVE, operator, comment, sha256, signature)
 
     async def reject(self, operator: str, reason: str) -> DecisionReceipt:
         """End the execution without running what waits. Raises DecisionRefusedError."""
@@ -117,13 +123,18 @@ class Execution:
         return await self._decide(Verb.REVISE, operator, comment, sha256)
 
     async def restore(
-        self, operator: str, comment: str | None = None, sha256: str | None = None
+        self,
+        operator: str | None,
+        comment: str | None = None,
+        sha256: str | None = None,
+        signature: str | None = None,
     ) -> DecisionReceipt:
         """Put back what the execution left changed. Raises DecisionRefusedError.
 
-        Without `sha256` the question is meant that waits at this moment.
+        Without `sha256` the question is meant that waits at this moment; `signature` as in
+        `approve`.
         """
-        return await self._answer_restore(Verb.RESTORE, operator, comment, sha256)
+        return await self._answer_restore(Verb.RESTORE, operator, comment, sha256, signature)
 
     async def leave(
         self, operator: str, comment: str | None = None, sha256: str | None = None
@@ -176,7 +187,12 @@ class Execution:
         return described.status is WorkflowExecutionStatus.RUNNING
 
     async def _answer_restore(
-        self, verb: Verb, operator: str, comment: str | None, sha256: str | None
+        self,
+        verb: Verb,
+        operator: str | None,
+        comment: str | None,
+        sha256: str | None,
+        signature: str | None = None,
     ) -> DecisionReceipt:
         if sha256 is None:
             pending = await self.pending_restore()
@@ -187,7 +203,7 @@ class Execution:
                     "nothing waits for a decision",
                 )
             sha256 = pending.sha256
-        return await self._decide(verb, operator, comment, sha256)
+        return await self._decide(verb, operator, comment, sha256, signature)
 
     async def _query(self, name: str, kind: Any) -> Any:  # noqa: ANN401  (a type expression)
         with temporal_errors(self._temporal, self.id):
@@ -203,9 +219,14 @@ class Execution:
                 raise
 
     async def _decide(
-        self, verb: Verb, operator: str, comment: str | None, sha256: str | None = None
+        self,
+        verb: Verb,
+        operator: str | None,
+        comment: str | None,
+        sha256: str | None = None,
+        signature: str | None = None,
     ) -> DecisionReceipt:
-        decision = _decision(verb, operator, comment, sha256)
+        decision = _decision(verb, operator, comment, sha256, signature)
         with temporal_errors(self._temporal, self.id):
             try:
                 receipt: DecisionReceipt = await self._handle.execute_update(
@@ -241,10 +262,16 @@ class Execution:
 
 
 def _decision(
-    verb: Verb, operator: str, comment: str | None, sha256: str | None = None
+    verb: Verb,
+    operator: str | None,
+    comment: str | None,
+    sha256: str | None = None,
+    signature: str | None = None,
 ) -> Decision:
     try:
-        return Decision(decision=verb, operator=operator, comment=comment, sha256=sha256)
+        return Decision(
+            decision=verb, operator=operator, comment=comment, sha256=sha256, signature=signature
+        )
     except ValidationError as invalid:
         first = invalid.errors(include_url=False, include_context=False, include_input=False)[0]
         field = ".".join(str(part) for part in first["loc"]) or "decision"

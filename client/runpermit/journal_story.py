@@ -75,8 +75,13 @@ def _consumed(record: Record) -> str:
 
 def _approvers(record: Record) -> str:
     said = [yes for yes in record.get("approvals") or [] if isinstance(yes, dict)]
-    names = [f"{yes.get('operator') or _UNNAMED} ({yes.get('assurance')})" for yes in said]
-    return " and ".join(names) or _UNNAMED
+    return " and ".join(map(_name, said)) or _UNNAMED
+
+
+def _name(said: Record) -> str:
+    """Who said it, how well that is known, and by which key."""
+    known = " ".join(str(said[part]) for part in ("assurance", "key") if said.get(part))
+    return f"{said.get('operator') or _UNNAMED}{f' ({known})' if known else ''}"
 
 
 def _void(record: Record) -> str:
@@ -103,7 +108,15 @@ def _verified(record: Record) -> str:
 
 
 def _restore_started(record: Record) -> str:
-    return f"restore begun, asked for by {record.get('operator') or _UNNAMED}"
+    return f"restore begun, asked for by {_name(record)}"
+
+
+def _not_approved(record: Record) -> str:
+    return f"NOT OPENED, revision {_short(record.get('revision'))}: {record.get('reason')}"
+
+
+def _not_restored(record: Record) -> str:
+    return f"RESTORE REFUSED, asked for by {_name(record)}: {record.get('reason')}"
 
 
 def _restored(record: Record) -> str:
@@ -157,6 +170,8 @@ _TELLERS: dict[str, Callable[[Record], str]] = {
     "stopped": _stopped,
     "verdict": _verdict,
     "verified": _verified,
+    "approval_refused": _not_approved,
+    "restore_refused": _not_restored,
     "restore_started": _restore_started,
     "restore_channel": _restored,
     "restore_ended": _restore_ended,

@@ -5,6 +5,7 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from runpermit.errors import ContainerConfigurationError
@@ -14,68 +15,99 @@ NAMESPACE = "runpermit"
 """What signatures are for: one that was made for git or a mail proves nothing here."""
 
 KEY_VARIABLE = "RUNPERMIT_SIGNING_KEY"
-_USUAL = ("id_ed25519_sk", "id_ed25519", "id_ecdsa_sk", "id_ecdsa", "id_rsa")
-_NO_KEY = (
-    f"Name one by --key or {KEY_VARIABLE}: a private key's file, or a .pub file whose private part "
-    "is in the agent or on a security key."
+_USUAL = Path(".ssh", "id_ed25519")
+_AGENT_SECONDS = 10.0
+_WAYS = (
+    f"Name one with --key or {KEY_VARIABLE}: a private key's file, or a .pub file whose private "
+    "part is in the agent. ssh-keygen -t ed25519 makes one; whoever keeps the gate's "
+    "approval.allowed_signers lets it sign."
 )
 
 
-def sign(statement: Statement, key: Path | None = None) -> str:
-    """The armoured signature of `statement`; a passphrase is asked for at the terminal.
+@dataclass(frozen=True)
+class SigningKey:
+    """A key that signs: its file, and how it is told to people."""
 
-    `key`: a private key, or a public one whose private part an agent holds. Without it that of
-    RUNPERMIT_SIGNING_KEY, else the only one in the agent, else the usual one of ~/.ssh. Raises
-    ContainerConfigurationError where there is none, or it does not sign.
-    """
-    with _chosen(key) as path:
-        command = ("ssh-keygen", "-q", "-Y", "sign", "-n", NAMESPACE, "-f", str(path))
-        try:
-            # Its prompts and complaints are the operator's to read: they go to the terminal.
-            done = subprocess.run(
-                command, input=statement.signed_bytes, stdout=subprocess.PIPE, check=False
-            )
-        except OSError as error:
+    file: Path
+    told: str
+
+    def sign(self, statement: Statement) -> str:
+        """The armoured signature of `statement`; a passphrase is asked for at the terminal.
+
+        Raises ContainerConfigurationError where it does not sign.
+        """
+        # Prompts and complaints are the operator's to read: they go to the terminal.
+        command = ("-q", "-Y", "sign", "-n", NAMESPACE, "-f", str(self.file))
+        signature = _keygen(*command, given=statement.signed_bytes, told=None)
+        if "SSH SIGNATURE" not in signature:
             raise ContainerConfigurationError(
-                f"ssh-keygen could not be started: {error}. Install OpenSSH's client."
-            ) from None
-    if done.returncode or not done.stdout:
-        raise ContainerConfigurationError(
-            f"ssh-keygen did not sign with {key or path} (exit code {done.returncode}): nothing "
-            f"was sent. {_NO_KEY}"
-        )
-    return done.stdout.decode("ascii", "replace")
+                f"ssh-keygen did not sign with {self.told}: nothing was sent. Is its private part "
+                f"at hand, and the agent running? {_WAYS}"
+            )
+        return signature
+
+
+def sign(statement: Statement, key: Path | None = None) -> str:
+    """The armoured signature of `statement` by `signing_key(key)`."""
+    with signing_key(key) as found:
+        return found.sign(statement)
 
 
 @contextlib.contextmanager
-def _chosen(key: Path | None) -> Iterator[Path]:
+def signing_key(key: Path | None = None) -> Iterator[SigningKey]:
+    """The key of `key`, else of RUNPERMIT_SIGNING_KEY, else the agent's only one, else the usual.
+
+    A file holds a private key, or a public one whose private part an agent holds. Raises
+    ContainerConfigurationError where there is none, or more than one in the agent.
+    """
     named = key or (Path(value) if (value := os.environ.get(KEY_VARIABLE)) else None)
     if named is not None:
-        path = named.expanduser()
-        if not path.is_file():
-            raise ContainerConfigurationError(f"There is no key at {path}. {_NO_KEY}")
-        yield path
+        yield _in_file(named.expanduser())
         return
     held = _in_agent()
-    if len(held) == 1:
-        with tempfile.TemporaryDirectory(prefix="runpermit-") as folder:
-            path = Path(folder, "key.pub")
-            path.write_text(held[0] + "\n")
-            yield path
+    if len(held) > 1:
+        raise ContainerConfigurationError(
+            f"The agent holds {len(held)} keys: which one signs? {_WAYS}"
+        )
+    if not held:
+        yield _in_file(Path.home() / _USUAL)
         return
-    usual = next((path for name in _USUAL if (path := Path.home() / ".ssh" / name).is_file()), None)
-    if usual is None or held:
-        found = f"The agent holds {len(held)} keys" if held else "There is no SSH key"
-        raise ContainerConfigurationError(f"{found}: which one signs? {_NO_KEY}")
-    yield usual
+    with tempfile.TemporaryDirectory(prefix="runpermit-") as folder:
+        file = Path(folder, "key.pub")
+        file.write_text(held[0] + "\n")
+        yield SigningKey(file, f"the agent's only key, {_fingerprint(file)}")
+
+
+def _in_file(file: Path) -> SigningKey:
+    if not file.is_file():
+        raise ContainerConfigurationError(f"There is no SSH key at {file}. {_WAYS}")
+    return SigningKey(file, f"{file}, {_fingerprint(file)}")
+
+
+def _fingerprint(file: Path) -> str:
+    _, _, rest = _keygen("-l", "-f", str(file)).partition(" ")
+    return rest.partition(" ")[0] or "which ssh-keygen can't read"
 
 
 def _in_agent() -> list[str]:
     """The public keys that the agent holds; none where there is no agent."""
     try:
-        told = subprocess.run(
-            ("ssh-add", "-L"), capture_output=True, text=True, check=False, timeout=10
+        said = subprocess.run(
+            ("ssh-add", "-L"), capture_output=True, text=True, check=False, timeout=_AGENT_SECONDS
         )
     except (OSError, subprocess.TimeoutExpired):
         return []
-    return told.stdout.splitlines() if told.returncode == 0 else []
+    return said.stdout.splitlines() if said.returncode == 0 else []
+
+
+def _keygen(*options: str, given: bytes = b"", told: int | None = subprocess.DEVNULL) -> str:
+    """What ssh-keygen prints where all is well, else nothing; its complaints go to `told`."""
+    try:
+        done = subprocess.run(
+            ("ssh-keygen", *options), input=given, stdout=subprocess.PIPE, stderr=told, check=False
+        )
+    except OSError:
+        raise ContainerConfigurationError(
+            "ssh-keygen can't be started: nothing was sent. Install openssh-client."
+        ) from None
+    return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else ""

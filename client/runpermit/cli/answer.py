@@ -18,8 +18,9 @@ from runpermit.cli.deciding import (
 from runpermit.cli.exits import ExitCode
 from runpermit.cli.question import question_text
 from runpermit.cli.session import ExecutionId, Session, add_command
+from runpermit.cli.signed import Identity, Key, Sign, Signing
 from runpermit.errors import DecisionRefusedError
-from runpermit.models import PendingApproval
+from runpermit.models import PendingApproval, Verb
 
 
 async def approve(
@@ -34,11 +35,14 @@ async def approve(
     ] = False,
     operator: Operator = None,
     comment: Comment = None,
+    sign: Sign = False,
+    key: Key = None,
+    identity: Identity = None,
 ) -> int:
     """Approve what waits: its code may run and write.
 
-    The sha256 that is sent is computed here, from the very plan and code that are shown; another
-    revision is never approved by it.
+    The sha256 that is sent, and signed where that is asked for, is computed here, from the very
+    plan and code that are shown; another revision is never approved by it.
     """
     check_digits(sha256)
     client = await session.client()
@@ -48,12 +52,15 @@ async def approve(
         raise nothing_waits(session, execution_id)
     check_shown(session, execution_id, pending, sha256)
     _check_complete(session, pending)
-    if sha256 is None:
+    signing = Signing(sign, key, identity)
+    if not signing.names(sha256, pending.rule):
         session.output.note(question_text(pending, session.options))
         if not yes and not confirmed(f"Approve revision {pending.revision}?"):
             session.output.note("Nothing was sent.")
             return ExitCode.FAILED
-    receipt = await execution.approve(name_of(operator), pending.sha256, comment)
+    signature = signing.signature(session, Verb.APPROVE, pending)
+    name = signing.operator(operator, pending.rule)
+    receipt = await execution.approve(name, pending.sha256, comment, signature)
     return report(session, execution_id, receipt)
 
 
@@ -83,7 +90,12 @@ async def revise(
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands."""
-    add_command(app, "approve", approve, ["approve scan-42", "approve scan-42 --sha256 7f3a9c"])
+    add_command(
+        app,
+        "approve",
+        approve,
+        ["approve scan-42", "approve scan-42 --sha256 7f3a9c", "approve scan-42 --sign"],
+    )
     add_command(app, "reject", reject, ["reject scan-42 --reason 'not during injection'"])
     add_command(app, "revise", revise, ["revise scan-42 --comment 'steps of 0.1 A at most'"])
 

@@ -6,6 +6,7 @@ from runpermit.cli.checks import Check, Verdict
 from runpermit.cli.gate_report import GateReport, ask_for_report
 from runpermit.config import Settings, limits_file
 from runpermit.errors import PythonExecutorException
+from runpermit.models import Assurance
 
 
 def check_gate(settings: Settings) -> list[Check]:
@@ -26,6 +27,7 @@ def check_gate(settings: Settings) -> list[Check]:
         _limits(settings, report),
         _inhibit(report),
         _journal(settings, report),
+        *([_approval(settings, report)] if report.writes else []),
     ]
 
 
@@ -81,6 +83,36 @@ def _journal(settings: Settings, report: GateReport) -> Check:
         found=f"journal not protected from the worker, if that is the user {who}",
         remedy="Run gate and worker as two users, neither of them root.",
     )
+
+
+def _approval(settings: Settings, report: GateReport) -> Check:
+    """How well the gate knows an approver."""
+    assurance = report.approval.assurance
+    if report.approval.problem is not None:
+        return Check(name="approval", verdict=Verdict.FAIL, found=report.approval.problem)
+    ours = settings.approval.rule.assurance
+    if assurance is not ours and settings.control_system.writes_enabled:
+        return Check(
+            name="approval",
+            verdict=Verdict.FAIL,
+            found=f"the gate needs {assurance} approvals, this worker asks for {ours} ones",
+            remedy="Set the same approval.assurance in the settings of both.",
+        )
+    if assurance is not Assurance.SIGNED:
+        return Check(
+            name="approval",
+            verdict=Verdict.WARN,
+            found=f"{assurance}: the gate takes the worker's word for who approved",
+            remedy='With approval.assurance = "signed" it verifies that itself.',
+        )
+    if not report.journal_protected:
+        return Check(
+            name="approval",
+            verdict=Verdict.WARN,
+            found=f"signed, but the user {getpass.getuser()} could change who may sign",
+            remedy="Run gate and worker as two users, neither of them root.",
+        )
+    return Check(name="approval", verdict=Verdict.OK, found="signed, verified by the gate")
 
 
 def _inhibit(report: GateReport) -> Check:

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from runpermit.cli.gate_asking import ask_gate, other_version
 from runpermit.limits.file import LimitsStatus
-from runpermit.models import LeftMachine
+from runpermit.models import Assurance, LeftMachine
 
 
 class InhibitReport(BaseModel):
@@ -23,6 +23,15 @@ class InhibitReport(BaseModel):
     refusal: str | None
 
 
+class ApprovalReport(BaseModel):
+    """How well an approver must be known, and why nobody can be, if so."""
+
+    model_config = ConfigDict(frozen=True)
+
+    assurance: Assurance
+    problem: str | None
+
+
 class GateReport(BaseModel):
     """The gate's answer; what a newer one tells besides is left out."""
 
@@ -32,6 +41,7 @@ class GateReport(BaseModel):
     limits: LimitsStatus
     writes: bool
     journal_protected: bool
+    approval: ApprovalReport
     sessions: int
     left: list[LeftMachine] = []
 

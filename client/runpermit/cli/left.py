@@ -1,16 +1,20 @@
 """Machines left changed by executions that have ended: only the gate of this host knows them."""
 
 import signal
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 from temporalio.client import WorkflowExecutionStatus
 
-from runpermit.cli.deciding import confirmed
+from runpermit.cli.deciding import confirmed, name_of
 from runpermit.cli.exits import ExitCode
 from runpermit.cli.gate_asking import ask_gate, control_socket, other_version
 from runpermit.cli.gate_report import ask_for_report
+from runpermit.cli.question import restore_text
 from runpermit.cli.session import Session
+from runpermit.cli.signed import Signing, statement_of
 from runpermit.client import RunpermitClient
 from runpermit.errors import (
     DecisionRefusedError,
@@ -18,12 +22,22 @@ from runpermit.errors import (
     PythonExecutorException,
     ServiceUnavailableError,
 )
-from runpermit.models import LeftMachine, RestoreReport, Verb
+from runpermit.models import (
+    ApprovalRule,
+    LeftBehind,
+    LeftChange,
+    LeftMachine,
+    PendingRestore,
+    RestoreReport,
+    Verb,
+)
 from runpermit.text import one_line
 
 QUESTIONS = {Verb.RESTORE: "Put back what can be?", Verb.LEAVE: "Leave it as it is?"}
 # Steps, settling and an inhibited host take their time; asked again, it goes on.
 _RESTORE_SECONDS = 3600.0
+# The gate reads each channel that was written.
+_TOLD_SECONDS = 60.0
 
 
 def left_line(left: LeftMachine) -> str:
@@ -74,7 +88,8 @@ def answer_at_gate(
     socket: Path | None,
     execution_id: str,
     verb: Verb,
-    operator: str,
+    operator: str | None,
+    signing: Signing | None = None,
     *,
     yes: bool,
 ) -> int:
@@ -98,17 +113,47 @@ def answer_at_gate(
             "nothing that it left changed: nothing was done. Ask on the host where it wrote.",
             "nothing is left changed",
         )
-    session.output.note(left_line(found[0]))
+    rule = ApprovalRule(assurance=report.approval.assurance)
+    question = _question(path, found[0], rule) if signing and signing.needed(rule) else None
+    told = restore_text(question, session.options) if question else left_line(found[0])
+    session.output.note(told)
     if not yes and not confirmed(QUESTIONS[verb]):
         session.output.note("Nothing was done.")
         return ExitCode.FAILED
-    request = {"do": verb, "execution": execution_id, "operator": operator}
+    request: dict[str, Any] = {"do": verb, "execution": execution_id, "operator": name_of(operator)}
+    if signing and question:
+        request |= {
+            "operator": signing.operator(operator, rule),
+            "statement": statement_of(verb, question).model_dump(mode="json"),
+            "signature": signing.signature(session, verb, question),
+        }
     if verb is Verb.LEAVE:
         return _left(session, path, request)
     return _restored(session, path, request)
 
 
-def _left(session: Session, path: Path, request: dict[str, str]) -> int:
+def _question(path: Path, left: LeftMachine, rule: ApprovalRule) -> PendingRestore:
+    """What the gate's journal says was left changed, as the question that is to be signed."""
+    request = {"do": "verdict", "permit": left.permit, "execution": left.execution}
+    answer = ask_gate(path, request, _TOLD_SECONDS).get("verdict")
+    try:
+        changes = TypeAdapter(list[LeftChange]).validate_python(
+            answer.get("changes") if isinstance(answer, dict) else None
+        )
+    except ValidationError:
+        raise other_version(path) from None
+    binds = LeftBehind(
+        workflow_id=left.execution, first_run_id=left.first_run_id, number=0, changes=changes
+    )
+    return PendingRestore(
+        binds=binds,
+        reason="the execution has ended: the gate itself asks",
+        rule=rule,
+        asked_at=datetime.now(UTC),
+    )
+
+
+def _left(session: Session, path: Path, request: dict[str, Any]) -> int:
     was_listed = ask_gate(path, request).get("was_listed")
     if not isinstance(was_listed, bool):
         raise other_version(path)
@@ -119,7 +164,7 @@ def _left(session: Session, path: Path, request: dict[str, str]) -> int:
     return ExitCode.DONE
 
 
-def _restored(session: Session, path: Path, request: dict[str, str]) -> int:
+def _restored(session: Session, path: Path, request: dict[str, Any]) -> int:
     session.output.note("The execution has ended: the gate of this host puts back. Ctrl-C ends it.")
     # The event loop stands still meanwhile, and its Ctrl-C with it.
     ours = signal.signal(signal.SIGINT, signal.default_int_handler)

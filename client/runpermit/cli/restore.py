@@ -21,6 +21,7 @@ from runpermit.cli.gate_asking import Socket
 from runpermit.cli.left import QUESTIONS, answer_at_gate, has_ended
 from runpermit.cli.question import restore_text
 from runpermit.cli.session import ExecutionId, Session, add_command
+from runpermit.cli.signed import Identity, Key, Sign, Signing
 from runpermit.models import Verb
 
 Sha256 = Annotated[
@@ -38,6 +39,10 @@ async def restore(
     operator: Operator = None,
     comment: Comment = None,
     socket: Socket = None,
+    *,
+    sign: Sign = False,
+    key: Key = None,
+    identity: Identity = None,
 ) -> int:
     """Put back what an execution left changed.
 
@@ -45,7 +50,8 @@ async def restore(
     is another hand's, and stays as it is. Where the execution has ended, the gate of this host puts
     back itself.
     """
-    answer = _Answer(Verb.RESTORE, sha256, yes, name_of(operator), comment, socket)
+    signing = Signing(sign, key, identity)
+    answer = _Answer(Verb.RESTORE, sha256, yes, operator, comment, socket, signing)
     return await _answer(session, execution_id, answer)
 
 
@@ -59,7 +65,7 @@ async def leave(
     socket: Socket = None,
 ) -> int:
     """Leave the machine as an execution left it; nothing is written."""
-    answer = _Answer(Verb.LEAVE, sha256, yes, name_of(operator), comment, socket)
+    answer = _Answer(Verb.LEAVE, sha256, yes, operator, comment, socket, None)
     return await _answer(session, execution_id, answer)
 
 
@@ -74,9 +80,10 @@ class _Answer:
     verb: Verb
     sha256: str | None
     yes: bool
-    operator: str
+    operator: str | None
     comment: str | None
     socket: Path | None
+    signing: Signing | None
 
 
 async def _answer(session: Session, execution_id: str, answer: _Answer) -> int:
@@ -85,18 +92,31 @@ async def _answer(session: Session, execution_id: str, answer: _Answer) -> int:
     client = await session.client()
     if answer.sha256 is None and await has_ended(client, execution_id):
         return answer_at_gate(
-            session, answer.socket, execution_id, answer.verb, answer.operator, yes=answer.yes
+            session,
+            answer.socket,
+            execution_id,
+            answer.verb,
+            answer.operator,
+            answer.signing,
+            yes=answer.yes,
         )
     execution = client.handle(execution_id)
     pending = await execution.pending_restore()
     if pending is None:
         raise nothing_waits(session, execution_id)
     check_shown(session, execution_id, pending, answer.sha256)
-    if answer.sha256 is None:
+    signing = answer.signing
+    shown = signing.names(answer.sha256, pending.rule) if signing else answer.sha256 is not None
+    if not shown:
         session.output.note(restore_text(pending, session.options))
         if not answer.yes and not confirmed(QUESTIONS[answer.verb]):
             session.output.note("Nothing was sent.")
             return ExitCode.FAILED
-    send = execution.restore if answer.verb is Verb.RESTORE else execution.leave
-    receipt = await send(answer.operator, answer.comment, pending.sha256)
+    if signing is None:
+        name = name_of(answer.operator)
+        receipt = await execution.leave(name, answer.comment, pending.sha256)
+    else:
+        signature = signing.signature(session, Verb.RESTORE, pending)
+        by = signing.operator(answer.operator, pending.rule)
+        receipt = await execution.restore(by, answer.comment, pending.sha256, signature)
     return report(session, execution_id, receipt)
