@@ -9,6 +9,7 @@ from gate.channel_access.records import Record
 from gate.channel_access.values import Value
 from gate.messages import REPORT_BYTES, Rehearsed
 from gate.rehearsal.description import Live
+from gate.rehearsal.drive_limits import UNREADABLE, DriveLimits
 from gate.rehearsal.judging import Judged
 from runpermit.limits import ChannelLimitsConfig, Condition
 from runpermit.models import MachineState, PlannedChannel, PlannedWrite
@@ -23,6 +24,7 @@ class RecordedChannel:
     """One written channel: what it read at its first write, and what its writes reach.
 
     used: the name that it was written by. digits: as many its record shows behind the point.
+    drive: how far its record lets itself be driven, None where that can't be read.
     """
 
     def __init__(
@@ -33,12 +35,15 @@ class RecordedChannel:
         live: Live,
         entry: ChannelLimitsConfig | None,
         digits: int | None,
+        drive: DriveLimits | None,
     ) -> None:
         self.used = used
         self.record = record
         self.digits = digits
         self.live = live.value
         self.moved_by = facts.moved_by
+        self._drive = drive
+        self._clamped = UNREADABLE if drive is None else ""
         self._facts = facts
         self._entry = entry
         self._writes = 0
@@ -48,9 +53,15 @@ class RecordedChannel:
         self._last: object = None
         self._last_state = ""
 
+    def stored(self, old: Value, new: Value) -> Value:
+        """What the record holds, which held `old`, once it was set to `new`."""
+        return new if self._drive is None else self._drive.stored(old, new)
+
     def add(self, old: Value, new: Value, planned: object, state: str) -> None:
         """Count one more write."""
         self._writes += 1
+        if self._drive is not None:
+            self._clamped = self._clamped or self._drive.told(new)
         self._last, self._last_state = planned, state
         # That of many values is the largest of each one's; a long array has none.
         short = not isinstance(new, tuple) or len(new) <= MAX_PLANNED_ELEMENTS
@@ -86,6 +97,7 @@ class RecordedChannel:
                 "tolerance": None if self._facts.exact else self._tolerance,
                 "largest_step": self._largest_step,
                 "moved_by": self.moved_by,
+                "clamped": self._clamped,
             }
         )
 

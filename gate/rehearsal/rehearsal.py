@@ -17,6 +17,7 @@ from gate.messages import Refusal, Rehearsed
 from gate.policy.attempt import Attempted, RefusedError, brief, told
 from gate.policy.conditions import holds
 from gate.rehearsal.description import facts_of, live_of, number_of_field
+from gate.rehearsal.drive_limits import drive_limits
 from gate.rehearsal.following import MOTOR, Following, Motor, following, is_motor, is_settled
 from gate.rehearsal.judging import Judged, RehearsingHolder, judge
 from gate.rehearsal.model import Model, ModelLostError, ModelUse
@@ -200,17 +201,21 @@ class Rehearsal:
             if not await self.model.align(write.channel, live.value):
                 self._session.note(f"the model {self.model.upstream} has no {write.channel}")
         digits = await _digits(circuit, record.name)
-        return RecordedChannel(facts, write.channel, record, live, entry, digits)
+        drive = await drive_limits(circuit, record)
+        return RecordedChannel(facts, write.channel, record, live, entry, digits, drive)
 
     async def _follow(self, record: Record, judged: Judged) -> set[str]:
         """Have the channel, and what follows it, read what they would. Which channels these are."""
-        received = judged.received
+        received, channel = judged.received, self.recorder.channels[record.channel]
+        stored = channel.stored(judged.old, received.value)
+        own = Shadow(received.value, received.dtype, received.payload, channel.digits)
+        if stored is not received.value:
+            own = Shadow(stored, digits=channel.digits)
         motor = self._motors.get(record.channel)
-        found = await aside(received.count, following, record, judged.entry, received.value, motor)
+        found = await aside(received.count, following, record, judged.entry, stored, motor)
         found = await self._by_own_names(found)
-        digits = self.recorder.channels[record.channel].digits
         shadows = {
-            record.channel: Shadow(received.value, received.dtype, received.payload, digits),
+            record.channel: own,
             **{name: Shadow(value) for name, value in found.values.items()},
         }
         self._unknown = (self._unknown | {*found.unknown, *self._stale(record)}) - shadows.keys()

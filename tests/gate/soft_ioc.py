@@ -39,6 +39,8 @@ _RECORDS = (
     ("longout", "LOCLAMP", {"DRVH": 10, "DRVL": -10}),
     ("longin", "LI", {}),
     ("int64out", "I64", {}),
+    ("int64out", "I64CLAMP", {"DRVH": 10, "DRVL": -10}),
+    ("ao", "ODDCLAMP", {"DRVH": -10, "DRVL": 10}),
     ("int64in", "I64IN", {}),
     ("bo", "BONONE", {}),
     ("bo", "BOONE", {"ZNAM": "Off"}),

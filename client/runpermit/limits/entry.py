@@ -107,7 +107,8 @@ class ChannelLimitsConfig(_Strict):
 
     Bounds are inclusive and in `units`. `max_step` bounds the distance from the live value,
     `max_step_relative` the same as a fraction of |live value|; where both stand, both hold.
-    `max_length` counts the elements of an array or the characters of a text. Times are seconds, at most 600.
+    `max_length` counts the elements of an array or the characters of a text. Times are in seconds,
+    at most 600.
     """
 
     min_value: float | None = None

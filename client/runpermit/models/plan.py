@@ -4,6 +4,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from pydantic import Field
+
 from runpermit.models.wire import Message
 
 # Of a plan's writes as many are told one by one; its channels tell of all of them.
@@ -64,6 +66,8 @@ class PlannedChannel(Message):
     stoppable: whether the limits database says how it is stopped.
     follows: the channels that show what it does.
     moved_by: why something else than the code may move it, empty where nothing is known to.
+    clamped: what its record makes of a planned value beyond its own drive limits, in words; empty
+        where it stores all of them as they are.
     """
 
     channel: str
@@ -89,6 +93,8 @@ class PlannedChannel(Message):
     stoppable: bool = False
     follows: list[str] = []
     moved_by: str = ""
+    # Left out where it says nothing: plans that wait for an answer keep their sha256.
+    clamped: str = Field("", exclude_if=lambda clamped: not clamped)
 
 
 class MachineState(Message):

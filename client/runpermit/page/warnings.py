@@ -21,6 +21,9 @@ def plan_warnings(plan: Plan) -> list[str]:
         found.append(f"ALARM: {_some(alarms, lambda one: _because(one, one.alarm))}.")
     if unread := [channel.channel for channel in channels if channel.live is None]:
         found.append(f"Reads nothing now: {names(unread)}.")
+    if clamped := [channel for channel in channels if channel.clamped]:
+        told = _some(clamped, lambda one: _because(one, one.clamped))
+        found.append(f"Not stored as it is written: {told}.")
     if moved := [channel for channel in channels if channel.moved_by]:
         told = _some(moved, lambda one: _because(one, one.moved_by))
         found.append(f"Something else may fight this: {told}.")

@@ -147,6 +147,8 @@ def _marks(channel: PlannedChannel) -> list[str]:
     marks = []
     if channel.alarm:
         marks.append(f"alarm: {channel.alarm}")
+    if channel.clamped:
+        marks.append(channel.clamped)
     if channel.moved_by:
         marks.append(f"moved by something else: {channel.moved_by}")
     if not channel.restorable:

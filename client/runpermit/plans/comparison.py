@@ -110,6 +110,8 @@ def _facts(then: PlannedChannel, now: PlannedChannel) -> Iterable[str]:
         yield f"{name} has the alarm {_words(now.alarm)} now, was {_words(then.alarm)}"
     if then.moved_by != now.moved_by:
         yield f"What else moves {name}: now {_words(now.moved_by)}, was {_words(then.moved_by)}"
+    if then.clamped != now.clamped:
+        yield f"Beyond drive limits {name}: now {_words(now.clamped)}, was {_words(then.clamped)}"
     if then.exact is not now.exact:
         yield f"{name} must come exactly as planned {'now' if now.exact else 'no more'}"
     if then.restorable is not now.restorable:

@@ -1,6 +1,6 @@
 """An IOC with what EPICS base has not: caproto's motor record, and a busy: `--port N`.
 
-`C:PUTS` counts what was written to either.
+`C:PUTS` counts what was written to either. `C:P` says that it is an ao, and has no drive limits.
 """
 
 import argparse
@@ -17,6 +17,10 @@ class Records(PVGroup):
     busy = pvproperty(name="B", value=0)
     busy_type = pvproperty(name="B.RTYP", value="busy", dtype=str)
     busy_name = pvproperty(name="B.NAME", value="C:B", dtype=str)
+
+    plain = pvproperty(name="P", value=1.0)
+    plain_type = pvproperty(name="P.RTYP", value="ao", dtype=str)
+    plain_name = pvproperty(name="P.NAME", value="C:P", dtype=str)
 
     @motor.putter
     async def motor(self, _instance: object, _value: float) -> None:
@@ -44,6 +48,10 @@ def main() -> None:
         fields = records.motor.field_inst
         await fields.user_offset.write(10.0)
         await fields.user_direction.write(1)
+        await fields.dial_low_limit.write(-10.0)
+        await fields.dial_high_limit.write(30.0)
+        await fields.user_low_limit.write(-20.0)
+        await fields.user_high_limit.write(20.0)
         print("ready", flush=True)  # noqa: T201
 
     run(records.pvdb, interfaces=["127.0.0.1"], startup_hook=ready, log_pv_names=False)

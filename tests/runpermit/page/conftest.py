@@ -118,6 +118,7 @@ def pending(
 def hostile_plan(text: str, **fields: Any) -> Plan:
     bad = channel(
         text, description=text, units=text, state=text, alarm=text, moved_by=text, live=text,
+        clamped=text,
         restorable=False, why_not=text, stoppable=False, last=text, last_state=text,
     )  # fmt: skip
     plain: dict[str, Any] = {

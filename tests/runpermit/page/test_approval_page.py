@@ -104,6 +104,7 @@ def test_nothing_is_warned_of_that_is_not_true() -> None:
             {"moved_by": "FB1 is on"},
             "Something else may fight this: SR:HCM1:SP (FB1 is on)",
         ),
+        ({"clamped": "clamps at 5"}, "Not stored as it is written: SR:HCM1:SP (clamps at 5)"),
         ({"restorable": False, "why_not": "an enum"}, "Cannot be put back: SR:HCM1:SP (an enum)"),
         ({"live": None}, "Reads nothing now: SR:HCM1:SP"),
     ],

@@ -94,6 +94,7 @@ def test_declared_ranges_come_first_and_the_rehearsal_is_its_evidence() -> None:
     ("odd", "words"),
     [
         ({"alarm": "MAJOR HIHI"}, "! alarm: MAJOR HIHI"),
+        ({"clamped": "clamps at DRVH = 5"}, "! clamps at DRVH = 5"),
         ({"moved_by": "FB1 is on"}, "! moved by something else: FB1 is on"),
         ({"restorable": False, "why_not": "an enum"}, "! can't be put back: an enum"),
         ({"min_value": None, "max_value": None}, "no limits"),

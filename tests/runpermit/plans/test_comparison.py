@@ -137,6 +137,7 @@ def test_what_the_plan_as_a_whole_changed(before: Plan, now: Plan, expected: lis
         ({"alarm": "MAJOR"}, "A has the alarm MAJOR now, was none"),
         ({"units": "mA"}, "A is in mA now, was in A"),
         ({"moved_by": "a loop"}, "What else moves A: now a loop, was none"),
+        ({"clamped": "at 5"}, "Beyond drive limits A: now at 5, was none"),
         ({"restorable": False}, "A can no longer be put back"),
         ({"exact": True}, "A must come exactly as planned now"),
     ],
