@@ -1,6 +1,7 @@
 """What the gate is asked beside sessions: each verb takes one request and gives one answer."""
 
 import asyncio
+import contextlib
 import os
 import re
 from collections.abc import Awaitable, Callable
@@ -12,7 +13,7 @@ from gate.aftermath.left_machines import LeftMachines
 from gate.aftermath.restoring import Restorer
 from gate.aftermath.verifying import Verifier
 from gate.channel_access.directory import is_channel_name
-from gate.journal.journal import Journal
+from gate.journal.journal import Journal, JournalError
 from gate.journal.reading import audit
 from gate.permits.approvals import Approvals, RestoreAsked
 from gate.permits.permits import Permits
@@ -137,6 +138,9 @@ class Verbs:
     async def _records(self, request: Request, peer: int) -> Answer:
         del peer
         directory, execution = self._settings.gate.journal, _text(request, "execution")
+        # A journal that takes no record any more can be read all the same.
+        with contextlib.suppress(JournalError):
+            await self._journal.flush()
         try:
             found = await asyncio.to_thread(audit, directory, execution)
         except OSError as error:
@@ -174,7 +178,7 @@ class Verbs:
         """Judged again by each restore: a signature that was revoked since puts nothing back."""
         execution = _text(request, "execution")
         asked = RestoreAsked(execution, _operator(request, peer))
-        if request.get("signature") is not None:
+        if request.get("statement") is not None and request.get("signature") is not None:
             signature = _text(request, "signature", SIGNATURE_CHARACTERS)
             asked = RestoreAsked(execution, _name(request), _statement(request), signature)
         report = await self._restorer.restore(execution, await self._approvals.restoring(asked))
