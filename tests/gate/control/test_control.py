@@ -198,3 +198,10 @@ async def test_a_stop_of_all_is_told_also_where_nothing_ran(gate: Any) -> None:
     assert await gate.journalled("stop_all", operator="jd", reason="smoke", stopped=[])
     assert await gate.client.stop("e", "jd" * 100_000, "smoke" * 400_000) == []
     assert len((await gate.journalled("stopped", execution="e"))["reason"]) == 500
+
+
+async def test_the_records_of_an_execution_are_told_up_to_this_moment(gate: Any) -> None:
+    async with gate.session("read_only", execution="told at once") as kernel:
+        await kernel.session.close()
+        told = await gate.client.records("told at once")
+    assert told.records[-1]["event"] == "session_closed"

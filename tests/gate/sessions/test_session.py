@@ -259,6 +259,8 @@ async def test_a_full_disk_stops_writes_and_no_reads(machine: Any, start_gate: A
                 assert "journal" in answer.refusal["reason"]
             assert await client.value(channel) == 1
             assert await machine.value("T:AO:PUTS") == before
+            told = await gate.client.records("e")
+            assert [record["event"] for record in told.records].count("write") == 1
 
 
 async def test_what_is_still_said_does_not_cost_whoever_says_it_the_last_word() -> None:
