@@ -24,6 +24,8 @@ from runpermit.errors import (
 )
 from runpermit.failures import to_application_error
 from runpermit.models import (
+    ApprovalRule,
+    Assurance,
     Decision,
     DecisionReceipt,
     ExecutionMode,
@@ -79,6 +81,7 @@ class StandIn:
         self._shown: PendingApproval | None = None
         self._left: PendingRestore | None = None
         self._answer: tuple[Verb, str] | None = None
+        self._received: Decision | None = None
 
     @workflow.run
     async def run(self, raw: dict[str, Any]) -> PythonServiceResult:
@@ -102,10 +105,10 @@ class StandIn:
             raise MaxAttemptsExceededError("code execution", 1, ["NameError: x"])
         if task == "misconfigured":
             raise ContainerConfigurationError("control_system.writes_enabled = false")
-        if task in {"ask", "forge", "incomplete"}:
+        if task in {"ask", "ask signed", "forge", "incomplete"}:
             await self._ask(task)
-        if task == "leave changed":
-            await self._ask_to_restore()
+        if task in {"leave changed", "leave changed signed"}:
+            await self._ask_to_restore(task)
         self._enter(Stage.EXECUTING)
         if task == "print":
             await workflow.execute_activity(
@@ -137,7 +140,7 @@ class StandIn:
         self._enter(Stage.SUCCEEDED)
         return result
 
-    async def _ask_to_restore(self) -> None:
+    async def _ask_to_restore(self, task: str) -> None:
         info = workflow.info()
         self._left = PendingRestore(
             binds=LeftBehind(
@@ -147,6 +150,7 @@ class StandIn:
                 changes=[LeftChange(channel="SR:HCM1", before=0.1, written=0.2, reads=0.2)],
             ),
             reason="the \x1b[2Jkernel died",
+            rule=_rule(task),
             asked_at=workflow.now(),
         )
         self._state.pending_restore = self._left
@@ -173,6 +177,7 @@ class StandIn:
             self._pending = self._question(
                 number, PlanKind("incomplete" if task == "incomplete" else "complete")
             )
+            self._pending = self._pending.model_copy(update={"rule": _rule(task)})
             self._shown = self._pending
             if task == "forge":
                 binds = self._pending.binds.model_copy(update={"code": FORGED})
@@ -260,6 +265,10 @@ class StandIn:
     def code(self) -> str | None:
         return CODE if self._pending else None
 
+    @workflow.query
+    def received(self) -> Decision | None:
+        return self._received
+
     @workflow.signal
     def stop(self, *arguments: Any) -> None:
         decision = Decision.model_validate(arguments[0])
@@ -268,6 +277,7 @@ class StandIn:
     @workflow.update
     def decide(self, raw: dict[str, Any]) -> DecisionReceipt:
         decision = Decision.model_validate(raw)
+        self._received = decision
         verb = decision.decision
         assert verb is not None
         if decision.comment == "crash":
@@ -284,6 +294,11 @@ class StandIn:
             )
         error = DecisionRefusedError(f"not counted: {reason}", reason)
         raise to_application_error(error, non_retryable=True)
+
+
+def _rule(task: str) -> ApprovalRule:
+    signed = task.endswith("signed")
+    return ApprovalRule(assurance=Assurance.SIGNED if signed else Assurance.CLAIMED)
 
 
 class DevServer:
