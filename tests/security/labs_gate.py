@@ -22,5 +22,5 @@ def enforcement(permit: str, plan: Plan, limits: LimitsValidator, guards: Guardi
 
 
 if __name__ == "__main__":
-    gate.opening.Enforcement = enforcement  # type: ignore[assignment,misc]
+    gate.permits.opening.Enforcement = enforcement  # type: ignore[assignment,misc]
     sys.exit(main())
