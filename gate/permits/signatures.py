@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import pwd
 import re
 import shutil
 import stat
@@ -103,6 +104,13 @@ class Signatures:
         """
         if shutil.which(_KEYGEN) is None:
             raise UntrustedFileError(_NO_KEYGEN)
+        try:
+            pwd.getpwuid(os.getuid())
+        except KeyError:
+            raise UntrustedFileError(
+                f"The gate's user {os.getuid()} has no name on its host (/etc/passwd), without "
+                "which ssh-keygen verifies nothing, so nobody can sign. Give it one."
+            ) from None
         if self._allowed is None:
             raise UntrustedFileError(
                 "approval.allowed_signers is not set in the gate's settings, so nobody can sign. "

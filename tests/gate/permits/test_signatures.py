@@ -213,6 +213,15 @@ async def test_without_ssh_keygen_nobody_can_sign(
     assert "Install openssh-client" in (await signatures.problem() or "")
 
 
+async def test_a_user_without_a_name_verifies_nothing(
+    keys: Keys, allow: Allow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signature, signatures = keys.sign(SAID, "ann"), allow(keys.line("ann"))
+    monkeypatch.setattr("os.getuid", lambda: 4_000_000_000)
+    assert await why_not(signatures, signature) == CAN_NOT
+    assert "has no name on its host" in (await signatures.problem() or "")
+
+
 async def test_one_that_does_not_answer_is_given_up(
     keys: Keys, allow: Allow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
