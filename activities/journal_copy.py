@@ -14,7 +14,7 @@ from activities.folder import FILE_MODE, disk
 from gate.client import Opening, Refusal, SessionReport
 from runpermit.models import WriteRecord
 from runpermit.models.writes import share
-from runpermit.page.values import value_text
+from runpermit.plans.words import value_text
 
 _Record = TypeVar("_Record", WriteRecord, Refusal)
 

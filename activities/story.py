@@ -23,8 +23,8 @@ from runpermit.models.journal import JournalRecords
 from runpermit.models.writes import INLINE_WRITES
 from runpermit.page import plan_warnings, question, write_lines
 from runpermit.page.approval import reads_words
-from runpermit.page.values import value_text
 from runpermit.page.writes import machine_lines
+from runpermit.plans.words import value_text
 from runpermit.text import bounded, fenced, markdown
 from workflows.steps import ConcludeTask, Folder
 

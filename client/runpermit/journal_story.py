@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from runpermit.models.approval import SHOWN_DIGITS
-from runpermit.page.values import value_text
+from runpermit.plans.words import value_text
 from runpermit.text import one_line
 
 _WIDTH = 300

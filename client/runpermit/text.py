@@ -44,6 +44,11 @@ def one_line(text: str, width: int) -> str:
     return line if len(line) <= width and len(text) <= width * 4 else line[: width - 1] + "…"
 
 
+def brief(value: object) -> str:
+    """Whatever a channel holds, on one line of at most 60 characters."""
+    return one_line(str(value), 60)
+
+
 def markdown(text: str, width: int) -> str:
     """One visible line of `text` in which no Markdown or HTML of its own takes effect."""
     return _MARKDOWN.sub(lambda match: f"&#{ord(match.group())};", one_line(text, width))

@@ -9,7 +9,7 @@ from runpermit.cli.session import Session
 from runpermit.errors import PythonExecutorException
 from runpermit.execution import Execution
 from runpermit.models import PythonServiceResult, VerifiedChannel
-from runpermit.page.values import value_text
+from runpermit.plans.words import value_text
 from runpermit.text import visible
 from runpermit.waiting import memo_of
 

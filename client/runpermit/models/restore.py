@@ -4,7 +4,7 @@ from enum import StrEnum
 from typing import Any
 
 from runpermit.models.wire import Message, short
-from runpermit.text import one_line
+from runpermit.text import brief, one_line
 
 
 class RestorePolicy(StrEnum):
@@ -38,8 +38,8 @@ class LeftChange(Message):
     def __str__(self) -> str:
         """The change on one line."""
         return (
-            f"{_text(self.channel)}: was {_text(self.before)}, set to {_text(self.written)}, "
-            f"reads {_text(self.reads)}"
+            f"{brief(self.channel)}: was {brief(self.before)}, set to {brief(self.written)}, "
+            f"reads {brief(self.reads)}"
         )
 
 
@@ -77,7 +77,7 @@ class RestoredChannel(Message):
     def __str__(self) -> str:
         """What became of the channel, on one line."""
         why = f" ({one_line(self.reason, 200)})" if self.reason else ""
-        return f"{_text(self.channel)}: {self.outcome}, reads {_text(self.reads)}{why}"
+        return f"{brief(self.channel)}: {self.outcome}, reads {brief(self.reads)}{why}"
 
 
 class RestoreReport(Message):
@@ -119,18 +119,14 @@ class VerifiedChannel(Message):
         found = []
         if not self.accepted:
             found.append(
-                f"{_text(self.channel)} was set to {_text(self.written)} and reads "
-                f"{_text(self.reads)}."
+                f"{brief(self.channel)} was set to {brief(self.written)} and reads "
+                f"{brief(self.reads)}."
             )
         if self.outcome is FollowOutcome.NOT_FOLLOWED:
             found.append(
-                f"{_text(self.device)} did not follow: it reads {_text(self.device_reads)}, "
-                f"{_text(self.expected)} is expected."
+                f"{brief(self.device)} did not follow: it reads {brief(self.device_reads)}, "
+                f"{brief(self.expected)} is expected."
             )
         if self.outcome is FollowOutcome.UNREADABLE:
-            found.append(f"{_text(self.device or self.channel)} can't be read: look at it.")
+            found.append(f"{brief(self.device or self.channel)} can't be read: look at it.")
         return found
-
-
-def _text(value: Any) -> str:  # noqa: ANN401  (whatever a channel holds)
-    return one_line(str(value), 60)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from runpermit.models.wire import Message, short
-from runpermit.text import one_line
+from runpermit.text import brief
 
 INLINE_WRITES = 200
 _TOLD_WRITES = 10
@@ -47,9 +47,9 @@ class WriteRecord(Message):
 
     def __str__(self) -> str:
         """The write on one line."""
-        line = f"{_text(self.channel)}: {_text(self.old)} → {_text(self.new)}, {self.outcome}"
+        line = f"{brief(self.channel)}: {brief(self.old)} → {brief(self.new)}, {self.outcome}"
         if self.outcome in {WriteOutcome.DIFFERS, WriteOutcome.ALARM}:
-            line += f", reads {_text(self.read_back)}"
+            line += f", reads {brief(self.read_back)}"
         return line
 
 
@@ -112,7 +112,3 @@ def write_warnings(
 def _inline(record: WriteRecord) -> WriteRecord:
     values = {name: getattr(record, name) for name in ("old", "new", "read_back")}
     return record.model_copy(update={name: short(value) for name, value in values.items()})
-
-
-def _text(value: Any) -> str:  # noqa: ANN401  (whatever a channel holds)
-    return one_line(str(value), 60)

@@ -8,13 +8,13 @@ from runpermit.text import one_line
 WIDTH = 54
 _INDENT = "    "
 _LINES = 3
-_LONGEST = _LINES * (WIDTH - len(_INDENT))
+LONGEST = _LINES * (WIDTH - len(_INDENT))
 
 
 def spread(name: str, facts: Sequence[str], right: str = "") -> list[str]:
     """`name` and `facts` on one line with `right` at its end, or else on lines below the name."""
     name, right = one_line(name, WIDTH), one_line(right, WIDTH)
-    line = "  ".join([name, *(one_line(fact, _LONGEST) for fact in facts)])
+    line = "  ".join([name, *(one_line(fact, LONGEST) for fact in facts)])
     gap = WIDTH - len(line) - len(right)
     if gap >= (2 if right else 0):
         return [f"{line}{' ' * gap}{right}".rstrip()]
@@ -24,7 +24,7 @@ def spread(name: str, facts: Sequence[str], right: str = "") -> list[str]:
 def wrapped(facts: Sequence[str], between: str = ", ") -> list[str]:
     """`facts` on as few indented lines as hold them; a fact too long for a line is broken up."""
     lines: list[str] = []
-    for fact in filter(None, (one_line(fact, _LONGEST) for fact in facts)):
+    for fact in filter(None, (one_line(fact, LONGEST) for fact in facts)):
         if lines and len(lines[-1] + between + fact) <= WIDTH:
             lines[-1] += between + fact
         else:

@@ -6,8 +6,8 @@ from runpermit.models import LeftChange, PendingRestore
 from runpermit.page.answers import clicks, command_block
 from runpermit.page.layout import WIDTH, wrapped
 from runpermit.page.sizing import fitting
-from runpermit.page.values import value_text
 from runpermit.plans.values import is_number
+from runpermit.plans.words import value_text
 from runpermit.text import fenced, markdown, one_line
 
 # From what reads well to what fits whatever is in it: channels and words shown, commands.

@@ -1,11 +1,13 @@
 """The writes of a plan as lines for a panel: what is declared, then write by write."""
 
+from typing import Any
+
 from runpermit.models import Declaration, MachineState, Plan, PlannedChannel
-from runpermit.page.layout import spread, wrapped
-from runpermit.page.values import delta, span_text, unit_text, value_text
+from runpermit.page.layout import LONGEST, spread, wrapped
+from runpermit.page.values import delta, span_text
 from runpermit.plans import Group, groups
-from runpermit.plans.values import is_number
-from runpermit.plans.words import number_text
+from runpermit.plans.values import is_digest, numbers_of
+from runpermit.plans.words import number_text, unit_text, value_text
 from runpermit.text import one_line
 
 SHOWN_WRITES = 30
@@ -63,7 +65,10 @@ def _group(group: Group, channel: PlannedChannel | None) -> list[str]:
     way.append(value_text(group.last, units, group.state))
     change = _change(group)
     right = "" if change is None else f"Δ {change:+.6g} {unit_text(units)}".strip()
-    return spread(group.channel, [" → ".join(way), *_course(group, units)], right)
+    told = " → ".join(way)
+    # What is cut off a line is its end, and that is where it goes.
+    ways = [told] if len(told) <= LONGEST else [way[0], *(f"→ {value}" for value in way[1:])]
+    return spread(group.channel, [*ways, *_course(group, units)], right)
 
 
 def _on_the_way(group: Group) -> list[str]:
@@ -96,10 +101,17 @@ def _course(group: Group, units: str) -> list[str]:
         return [f"{group.count} × {value_text(abs(group.step))}, {took}"]
     if group.count <= _SHOWN_VALUES:
         return [f"in {took}"]
-    numbers = [value for value in group.values if is_number(value)]
-    if len(numbers) < group.count:
-        return [f"{_writes(group.count)}, {took}"]
-    return [f"{_writes(group.count)}, {span_text(min(numbers), max(numbers), units)}, {took}"]
+    reach = [_reach(value) for value in group.values]
+    numbers = [number for value in reach for number in value]
+    span = span_text(min(numbers), max(numbers), units) if all(reach) else "not all numbers"
+    return [f"{_writes(group.count)}, {span}, {took}"]
+
+
+def _reach(value: Any) -> tuple[float, ...]:  # noqa: ANN401  (JSON)
+    """The numbers in a value, or its smallest and largest; none where not all are numbers."""
+    if is_digest(value):
+        value = [value.get("min"), value.get("max")]
+    return numbers_of(value) or ()
 
 
 def _writes(count: int) -> str:

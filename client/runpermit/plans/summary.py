@@ -73,7 +73,9 @@ def _range(declaration: Declaration, channel: PlannedChannel) -> str:
 def _change(channel: PlannedChannel) -> str:
     live, low, high, last = channel.live, channel.low, channel.high, channel.last
     if channel.exact or not (is_number(live) and is_number(last)):
-        return f"→ {value_text(last, channel.units, channel.last_state)}"
+        # Of a state or text nothing tells what lies between.
+        way = "→" if channel.writes <= 1 else f"{channel.writes} × … →"
+        return f"{way} {value_text(last, channel.units, channel.last_state)}"
     units = one_line(channel.units, _UNIT_WIDTH)
     farthest = (min(live, last if low is None else low), max(live, last if high is None else high))
     if farthest == (min(live, last), max(live, last)):

@@ -1,12 +1,13 @@
-"""Channels and values in the few words of a sentence."""
+"""Channels and values in few words: for a sentence, a page, and whatever is told of a write."""
 
 from typing import Any
 
 from runpermit.plans.values import is_digest, is_number
-from runpermit.text import one_line
+from runpermit.text import one_line, visible
 
 _NAME_WIDTH = 80
-_VALUE_WIDTH = 40
+_VALUE_WIDTH = 40  # as long as a text of Channel Access
+_ARRAY_WIDTH = 60
 _UNIT_WIDTH = 8
 _SHOWN_ELEMENTS = 3
 
@@ -17,15 +18,19 @@ def name_text(channel: str) -> str:
 
 
 def value_text(value: Any, units: str = "", state: str = "") -> str:  # noqa: ANN401  (JSON)
-    """A planned value with the state that it names, or with its unit."""
-    if state:
-        return f"{one_line(state, _VALUE_WIDTH)} ({_bare(value)})"
-    return f"{_bare(value)} {one_line(units, _UNIT_WIDTH)}".strip()
+    """A value, with the state that it names and its unit. A cut is marked."""
+    told = f"{_text(state)} ({_bare(value)})" if state else _bare(value)
+    return f"{told} {unit_text(units)}".strip()
 
 
 def number_text(number: float) -> str:
     """A number without the last digits, which are the computer's."""
     return str(number) if isinstance(number, int) else f"{number:.10g}"
+
+
+def unit_text(units: str) -> str:
+    """A unit; it comes from the machine."""
+    return one_line(units, _UNIT_WIDTH)
 
 
 def _bare(value: Any) -> str:  # noqa: ANN401  (JSON)
@@ -34,12 +39,37 @@ def _bare(value: Any) -> str:  # noqa: ANN401  (JSON)
     if is_number(value):
         return one_line(number_text(value), _VALUE_WIDTH)
     if isinstance(value, list | tuple) and len(value) <= _SHOWN_ELEMENTS:
-        return one_line(f"[{', '.join(_bare(item) for item in value)}]", _VALUE_WIDTH)
+        return one_line(f"[{', '.join(map(_bare, value))}]", _ARRAY_WIDTH)
     if isinstance(value, list | tuple):
-        return f"{len(value)} values"
-    if is_digest(value):
-        return one_line(f"{value.get('count')} values", _VALUE_WIDTH)
+        numbers = [item for item in value if is_number(item)]
+        whole = len(numbers) == len(value)
+        span = _span(min(numbers), max(numbers)) if whole else "not all numbers"
+        return f"{len(value)} values, {span}"
     if isinstance(value, dict):
-        told = value.get("value", value.get("first"))
-        return one_line(f"{told}…" if "first" in value else f"{told}", _VALUE_WIDTH)
-    return one_line(str(value), _VALUE_WIDTH)
+        return _described(value)
+    return _text(str(value))
+
+
+def _text(text: str) -> str:
+    """A text; in quotes, and with its length, where it could be taken for another one."""
+    if text and one_line(text, _VALUE_WIDTH) == text:
+        return text
+    shown = visible(text[:_VALUE_WIDTH], keep="").replace('"', r"\"")
+    if len(text) <= _VALUE_WIDTH and len(shown) <= _VALUE_WIDTH:
+        return f'"{shown}"'
+    return f'"{shown[:_VALUE_WIDTH]}…" ({len(text)} characters)'
+
+
+def _described(value: dict[str, Any]) -> str:
+    """What stands for a value that is too long, or that JSON has no word for."""
+    count, low, high = (value.get(key) for key in ("count", "min", "max"))
+    if is_digest(value):
+        span = f", {_span(low, high)}" if is_number(low) and is_number(high) else ""
+        return one_line(f"{count} values{span}", _ARRAY_WIDTH)
+    if value.get("_type") == "text":
+        return one_line(f"{value.get('first')}… ({count} characters)", _ARRAY_WIDTH)
+    return one_line(str(value.get("value", value)), _VALUE_WIDTH)
+
+
+def _span(low: float, high: float) -> str:
+    return f"{number_text(low)} … {number_text(high)}"

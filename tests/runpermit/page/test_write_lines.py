@@ -1,11 +1,13 @@
 """The writes of a plan in lines of 54 characters."""
 
+import itertools
 from typing import Any
 
 import pytest
 
 from runpermit.models import Declaration, PlanKind
 from runpermit.page import write_lines
+from runpermit.plans import as_planned
 from tests.runpermit.page.conftest import HOSTILE, channel, hostile_plan, plan, ramp, write
 
 
@@ -139,3 +141,22 @@ def test_writes_that_are_not_shown_are_counted() -> None:
 
 def test_a_code_that_only_reads_has_no_lines() -> None:
     assert write_lines(plan(writes=[], channels=[], kind=PlanKind.READS_ONLY)) == []
+
+
+def test_long_values_on_the_way_do_not_cut_off_where_it_goes() -> None:
+    values = [[number + 1 / 3, number + 2 / 3, number + 1 / 7] for number in range(4)]
+    lines = write_lines(plan(writes=[
+        write(old=old, new=new) for old, new in itertools.pairwise(values)
+    ]))  # fmt: skip
+    shown = " ".join(line.strip() for line in lines)
+    assert all(len(line) <= 54 for line in lines)
+    assert "→ [3.333333333, 3.666666667, 3.142857143]" in shown
+
+
+def test_arrays_on_the_way_are_told_by_what_they_reach() -> None:
+    values: list[Any] = [[0.0, 1.0], [0.0, 900.0], as_planned((-70.0,) * 1001), [0.0, 1.0], [0, 2]]
+    olds = [[0.0, 0.0], *values]
+    writes = [write(old=old, new=new) for old, new in zip(olds, values, strict=False)]
+    assert "5 writes, -70 … 900 A" in " ".join(text(writes=writes).split())
+    writes[1] = writes[1].model_copy(update={"new": [0.0, as_planned(float("nan"))]})
+    assert "5 writes, not all numbers" in " ".join(text(writes=writes).split())

@@ -90,7 +90,7 @@ def test_what_stays_within_tolerance_and_is_no_part_of_the_plan_is_no_change(now
         (
             plan(("WAVE", LONG)),
             plan(("WAVE", (*LONG[:-1], 0.0))),
-            ["WAVE, write 1: now 1001 values A, was 1001 values A"],
+            ["WAVE, write 1: now 1001 values, 0 … 999 A, was 1001 values, 0 … 1000 A"],
         ),
         (
             plan(("A", 1.0), problem=""),

@@ -46,6 +46,10 @@ def line(*writes: tuple[str, Value], **more: Any) -> str:
             "1 setpoint, 1 write, 0 s. SR:WAVE → [1, 2] A. Plan COMPLETE",
         ),
         (
+            line(("SR:MODE", "FIRE"), ("SR:MODE", "OFF")),
+            "1 setpoint, 2 writes, 1 s. SR:MODE 2 × … → OFF A. Plan COMPLETE",
+        ),
+        (
             line(UP, problem="it failed"),
             "1 setpoint, 1 write, 0 s. SR:HCM1:SP +0.200 A. Plan INCOMPLETE",
         ),
