@@ -20,6 +20,7 @@ from tests.gate.permits.test_opening import opens, refused
 from tests.signing import Keys, statement_of
 
 pytestmark = pytest.mark.parts
+RULE: dict[str, Any] = {"assurance": "signed", "allowed_signers": "allowed_signers"}
 ONE = planned([("T:AO", 1.0)])
 NOT_SIGNED = r'approval\.assurance = "signed" in the gate\'s settings\. Nothing was written'
 NOT_OVER_THIS = "not over this very question"
@@ -58,8 +59,7 @@ def gate(module_gate: Any, keys: Keys) -> Any:
 def _signed(
     machine: Any, assurance: str = "signed", **approval: Any
 ) -> AbstractContextManager[Any]:
-    rule = {"assurance": assurance, "allowed_signers": "allowed_signers"}
-    return gate_for(machine, enforced=True, approval=rule | approval)
+    return gate_for(machine, enforced=True, approval=RULE | {"assurance": assurance} | approval)
 
 
 async def test_a_signed_permit_opens_and_the_journal_names_who_signed(
@@ -272,6 +272,26 @@ async def test_what_was_left_as_it_is_stays_whoever_had_signed_before(
     with pytest.raises(DecisionRefusedError, match="said that the machine stays as it is"):
         await changed.client.restore("e", None, said, signature)
     assert await machine.value("T:AO") == 1
+
+
+async def test_a_gate_that_is_started_again_knows_what_was_left_and_what_was_written_since(
+    machine: Any, keys: Keys
+) -> None:
+    said = restoring()
+    signature = keys.sign(said, "ann")
+    with gate_for(machine, serve=False, enforced=True, approval=RULE) as gate:
+        allow(gate, keys.line("ann"))
+        with gate.serving():
+            assert await opens(gate, keys.approved(await gate.permit(ONE), "ann"))
+            await gate.client.leave("e", "ann")
+        await machine.set("T:AO", 0)
+        with gate.serving():
+            with pytest.raises(DecisionRefusedError, match="said that the machine stays as it is"):
+                await gate.client.restore("e", None, said, signature)
+            assert await opens(gate, keys.approved(await gate.permit(ONE), "ann"))
+        with gate.serving():
+            assert (await gate.client.restore("e", None, said, signature)).complete
+    assert await machine.value("T:AO") == 0
 
 
 async def test_the_gate_tells_who_signed(gate: Any, keys: Keys) -> None:
