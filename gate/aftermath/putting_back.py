@@ -93,7 +93,7 @@ class PuttingBack:
                 mine = self._writes or self._left.restoring
                 return RestoreOutcome.RESTORED if mine else RestoreOutcome.UNCHANGED
             kept = StillOurs(ours, self._entry, self._means.guards)
-            why = kept.outside(self._left.channel, reads, target)
+            why = kept.changed(self._left.channel, reads)
             if why is not None:
                 raise _EndedError(RestoreOutcome.ANOTHER_HAND, why)
             if last == target:

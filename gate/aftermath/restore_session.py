@@ -38,15 +38,18 @@ class StillOurs:
         """Those in force bind."""
         return (now,)
 
-    def outside(self, channel: str, live: Value, value: Value) -> str | None:
+    def changed(self, channel: str, live: Value) -> str | None:
         """Why the channel, which reads `live`, is no longer ours to set; None where it is."""
-        del channel, value
+        del channel
         if self.ours.has(live, self.entry):
             return None
         return (
             f"it reads {shown(live)}, which is not what was last written: somebody else has set "
             "it since"
         )
+
+    def outside(self, channel: str, value: Value) -> str | None:
+        """The way back is not planned value by value."""
 
     def forwarded(self, channel: str, value: Value) -> None:
         """A write left the gate."""

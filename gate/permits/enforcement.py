@@ -38,8 +38,12 @@ class Keeping(Protocol):
         """By which limits a write is judged, where `now` are in force; None where by none."""
         ...
 
-    def outside(self, channel: str, live: Value, value: Value) -> str | None:
-        """Why `value` is not for `channel`, which reads `live`; None where it is."""
+    def changed(self, channel: str, live: Value) -> str | None:
+        """Why nothing is for `channel`, which reads `live`; None where something may be."""
+        ...
+
+    def outside(self, channel: str, value: Value) -> str | None:
+        """Why `value` is not for `channel`; None where it is."""
         ...
 
     def forwarded(self, channel: str, value: Value) -> None:
@@ -92,10 +96,12 @@ class Enforcement:
             return (now,)
         return (now, self._limits) if self._wrote else None
 
-    def outside(self, channel: str, live: Value, value: Value) -> str | None:
-        """Why a write is not one of those approved, where `channel` reads `live`; None if it is."""
-        if channel not in self._wrote and (why := self._envelope.drift(channel, live)) is not None:
-            return why
+    def changed(self, channel: str, live: Value) -> str | None:
+        """Why `channel`, which reads `live`, is not the one that was approved; None if it is."""
+        return self._envelope.drift(channel, live) if channel not in self._wrote else None
+
+    def outside(self, channel: str, value: Value) -> str | None:
+        """Why a write is not one of those approved; None if it is."""
         return self._envelope.refusal(channel, value)
 
     def forwarded(self, channel: str, value: Value) -> None:

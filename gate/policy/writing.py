@@ -139,9 +139,13 @@ class Writer:
     ) -> tuple[Forwarded, asyncio.Future[Frame]]:
         """Judge, write ahead and forward; and what then reads back. Raises RefusedError."""
         received, enforcement = case.received, case.holder.enforcement
-        await _refuse_outside(case, old)
+        # First what else explains, then the facility's limits, then what was asked for.
+        if enforcement is not None:
+            await _refuse_if(case, old, enforcement.changed, old)
         for validator in validators:
             await validate(case, validator, old)
+        if enforcement is not None:
+            await _refuse_if(case, old, enforcement.outside, received.value)
         values = {
             "old": await aside(received.count, recorded, old),
             "new": await aside(received.count, recorded, received.value),
@@ -295,12 +299,11 @@ def _turn(holder: Holder) -> AbstractAsyncContextManager[None]:
     return holder.enforcement.turn if holder.enforcement is not None else nullcontext()
 
 
-async def _refuse_outside(case: Case, old: Value) -> None:
-    """Refuse what is not the write that was approved."""
-    enforcement, value = case.holder.enforcement, case.received.value
-    if enforcement is None:
-        return
-    why = await aside(case.received.count, enforcement.outside, case.record.channel, old, value)
+async def _refuse_if(
+    case: Case, old: Value, why_not: Callable[[str, Value], str | None], value: Value
+) -> None:
+    """Refuse what is not the write that was approved, as `why_not` says of `value`."""
+    why = await aside(case.received.count, why_not, case.record.channel, value)
     if why is not None:
         refused = case.refused(ViolationType.OUTSIDE_PLAN, why)
         refused.violation.current_value = told(old)

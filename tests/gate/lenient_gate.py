@@ -19,6 +19,9 @@ class Lenient(Enforcement):
     def limits(self, now: LimitsValidator) -> tuple[LimitsValidator, ...] | None:
         return (now,)
 
+    def changed(self, *_: str | Value) -> str | None:
+        return None
+
     def outside(self, *_: str | Value) -> str | None:
         return None
 

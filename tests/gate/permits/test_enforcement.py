@@ -91,6 +91,27 @@ async def test_after_the_first_refusal_nothing_is_forwarded_not_even_what_is_pla
 
 @pytest.mark.parts
 @pytest.mark.usefixtures("at_rest")
+@pytest.mark.parametrize(
+    ("moved", "number", "kind"),
+    [
+        (None, 9.0, ViolationType.MAX_EXCEEDED),
+        (None, 2.3, ViolationType.MAX_STEP_EXCEEDED),
+        (7.0, 1.0, OUTSIDE),
+    ],
+)
+async def test_of_several_reasons_the_one_that_explains_most_is_told(
+    enforcing: Any, machine: Any, moved: float | None, number: float, kind: ViolationType
+) -> None:
+    enforcing.set_limits({"T:AO": {"max_value": 5, "max_step": 1.5}})
+    if moved is not None:
+        await machine.set("T:AO", moved)
+    async with enforcing.session(plan=RAMP) as kernel:
+        assert await Program(kernel).put("T:AO", number) == kind
+    assert await machine.value("T:AO") == (moved or 0)
+
+
+@pytest.mark.parts
+@pytest.mark.usefixtures("at_rest")
 async def test_any_refusal_is_the_last_write_on_every_circuit(enforcing: Any) -> None:
     enforcing.set_limits({"T:AO": {"max_value": 1.5}, "T:AO2": {}})
     async with enforcing.session(plan=RAMP) as kernel:
