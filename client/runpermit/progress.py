@@ -69,6 +69,8 @@ class Tracker:
         news = state.stages[self._stages :]
         for change in news:
             if change.attempt > self._attempt:
+                if self._attempt:
+                    self._tail = ""  # another program's
                 self._attempt = change.attempt
                 events.append(
                     ProgressEvent(kind=ProgressKind.ATTEMPT, attempt=change.attempt, at=change.at)
@@ -120,8 +122,9 @@ class Tracker:
         if state.execution_result is None:
             return []
         stdout = state.execution_result.execution_result.stdout
-        told = stdout.rfind(self._tail)
-        return self._printed(stdout[told + len(self._tail) :]) if told >= 0 else []
+        # A quick program ends before its first heartbeat: an empty tail stands at the beginning.
+        before, tail, after = stdout.rpartition(self._tail) if self._tail else ("", "", stdout)
+        return self._printed(after if tail else before + after)
 
     def _printed(self, text: str) -> list[ProgressEvent]:
         if not text:

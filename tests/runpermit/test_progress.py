@@ -108,6 +108,26 @@ def test_what_was_printed_after_the_last_heartbeat_is_told_before_success() -> N
     assert printed(events) == "b\n"
 
 
+def test_what_a_quick_program_printed_is_told_though_no_heartbeat_told_any() -> None:
+    events = Tracker().look(state(Stage.SUCCEEDED, stdout="a\nb\n"))
+    assert kinds(events) == ["attempt", "stdout", "succeeded"]
+    assert printed(events) == "a\nb\n"
+
+
+def test_what_an_earlier_attempt_printed_hides_nothing_of_the_next() -> None:
+    tracker = Tracker()
+    tracker.look(state(Stage.EXECUTING))
+    heard(tracker, "failing\n")
+    second = state(Stage.EXECUTING, Stage.SUCCEEDED, attempt=2, stdout="failing\nb\n")
+    assert printed(tracker.look(second)) == "failing\nb\n"
+
+
+def test_output_in_which_what_was_heard_does_not_stand_is_told_whole() -> None:
+    tracker = Tracker()
+    heard(tracker, "another program's\n")
+    assert printed(tracker.look(state(Stage.SUCCEEDED, stdout="b\n"))) == "b\n"
+
+
 def test_each_further_try_of_a_step_is_told_once() -> None:
     tracker = Tracker()
     told = [tracker.retried("3", attempt, "generate failed: 503") for attempt in (1, 2, 2, 3)]
