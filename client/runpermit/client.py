@@ -127,9 +127,11 @@ class RunpermitClient:
                         first_writes=memo.first_writes,
                         sha256=memo.sha256,
                         host=memo.host,
+                        requester=memo.requester,
+                        asked_at=memo.asked_at,
                     )
                 )
-        return sorted(found, key=lambda waiting: (not waiting.left_changed, waiting.started_at))
+        return sorted(found, key=lambda waiting: (not waiting.left_changed, waiting.since))
 
     async def running(self) -> list[Execution]:
         """All executions that have not ended, whatever they do. Needs no worker to answer."""

@@ -29,11 +29,18 @@ class WaitingExecution(Message):
     first_writes: list[str]
     sha256: str
     host: str
+    requester: str = ""
+    asked_at: datetime | None = None
 
     @property
     def revision(self) -> str:
         """The digits of the revision that people see."""
         return self.sha256[:SHOWN_DIGITS]
+
+    @property
+    def since(self) -> datetime:
+        """When it was asked, else when the execution began."""
+        return self.asked_at or self.started_at
 
     @property
     def left_changed(self) -> bool:

@@ -1,26 +1,24 @@
 """See what waits for an operator."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import typer
-from rich.table import Table
 
 from runpermit.cli.exits import ExitCode
 from runpermit.cli.left import left_here, left_line, nobody_waits_for
 from runpermit.cli.outcome import report_now
 from runpermit.cli.question import question_text, restore_text
 from runpermit.cli.session import ExecutionId, Session, add_command
+from runpermit.cli.waiting_list import counts, waiting_lines
 from runpermit.models import PendingApproval, PendingRestore
-from runpermit.text import one_line, visible
-from runpermit.waiting import WaitingExecution
-
-_LEFT_CHANGED = "MACHINE LEFT CHANGED"
 
 
 async def pending(session: Session) -> int:
     """List the executions that wait for an answer.
 
-    First those that left the machine changed; of each kind the oldest first. Needs no worker. On
+    First those that left the machine changed; of each kind the longest waiting first. Needs no
+    worker. On
     the host of a gate also what ended executions left changed there.
     """
     client = await session.client()
@@ -37,7 +35,9 @@ async def pending(session: Session) -> int:
     if not waiting:
         output.answer("Nothing waits.")
         return ExitCode.DONE
-    output.table(_table(waiting))
+    output.answer(counts(waiting))
+    for line, style in waiting_lines(waiting, datetime.now(UTC), output.width):
+        output.answer(line, style=style)
     output.answer(f"Look at one: {session.command('show', waiting[0].id)}")
     return ExitCode.DONE
 
@@ -77,23 +77,3 @@ def add_to(app: typer.Typer) -> None:
     """Add these commands."""
     add_command(app, "pending", pending, ["pending", "pending --json --address control:7233"])
     add_command(app, "show", show, ["show scan-42"])
-
-
-def _table(waiting: list[WaitingExecution]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("ID", overflow="fold")
-    table.add_column("REVISION", no_wrap=True)
-    table.add_column("STARTED (UTC)", no_wrap=True)
-    table.add_column("QUESTION", overflow="fold")
-    for one in waiting:
-        question = one_line(one.question, 200)
-        if one.left_changed and not question.startswith(_LEFT_CHANGED):
-            question = f"{_LEFT_CHANGED}. {question}"
-        table.add_row(
-            visible(one.id, keep=""),
-            one_line(one.revision, 6),
-            f"{one.started_at:%m-%d %H:%M:%S}",
-            question,
-            style="bold red" if one.left_changed else None,
-        )
-    return table

@@ -20,7 +20,6 @@ app = typer.Typer(
     "approve or reject it, follow it, stop it, put back what it left.",
     epilog="Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 rejected, stopped or "
     "expired, 4 unreachable, 5 still waiting. Each command explains itself with --help.",
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

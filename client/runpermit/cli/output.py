@@ -31,6 +31,11 @@ class Output:
         """Print text to stdout."""
         self._out.print(visible(text), style=style)
 
+    @property
+    def width(self) -> int | None:
+        """Columns of the terminal that stdout is; None in a pipe or a file: nothing is cut."""
+        return self._out.width if self._out.is_terminal else None
+
     def table(self, table: RenderableType) -> None:
         """Print a table whose cells the caller has escaped."""
         self._out.print(table, soft_wrap=False)

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from runpermit.cli.completion import waiting_ids
 from runpermit.cli.exits import ExitCode
 from runpermit.cli.output import Output
 from runpermit.client import RunpermitClient
@@ -39,7 +40,12 @@ Config = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document, errors too.")]
 ExecutionId = Annotated[
-    str, typer.Argument(metavar="ID", help="The execution, as `runpermit pending` lists it.")
+    str,
+    typer.Argument(
+        metavar="ID",
+        help="The execution, as `runpermit pending` lists it.",
+        autocompletion=waiting_ids,
+    ),
 ]
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from runpermit.cli.completion import waiting_ids
 from runpermit.cli.deciding import Operator, Reason, name_of
 from runpermit.cli.exits import ExitCode, of_call
 from runpermit.cli.gate_asking import Socket, ask_gate, control_socket, other_version
@@ -39,7 +40,11 @@ async def stop(
     reason: Reason,
     execution_id: Annotated[
         str | None,
-        typer.Argument(metavar="[ID]", help="The execution, as `runpermit pending` lists it."),
+        typer.Argument(
+            metavar="[ID]",
+            help="The execution, as `runpermit pending` lists it.",
+            autocompletion=waiting_ids,
+        ),
     ] = None,
     everything: Annotated[
         bool, typer.Option("--all", help="Stop all executions, whatever they do.")

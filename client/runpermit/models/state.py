@@ -167,3 +167,5 @@ class Memo(Message):
     sha256: str = ""
     host: str = ""
     request_sha256: str = ""
+    requester: str = ""
+    asked_at: datetime | None = None
