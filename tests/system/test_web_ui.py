@@ -1,5 +1,4 @@
 """An operator in the Temporal Web UI: sees the question, and answers it with a click."""
-# ruff: noqa: ASYNC240  (a test may wait for its own disk)
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -7,21 +6,22 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Page, async_playwright, expect
+from playwright.async_api import Page, expect
 
 from tests.system.asking import approve, left_changed, next_question, rehearsed
+from tests.system.browser import (
+    CHROMIUM,
+    choose,
+    execution_address,
+    new_page,
+    open_question,
+    open_signals,
+    question_of,
+    running_browser,
+    send,
+)
 from tests.system.machine import Machine
 
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 STEP = """\
 # Step corrector 1 there and back
 start = float(read_channel("SR:HCM1:SP"))
@@ -44,8 +44,6 @@ FORGED = """\
 write_channel("SR:HCM1:SP", 0.1)
 results = {}
 """
-WAIT = 20_000  # ms; a browser shares the machine with all servers
-expect.set_options(timeout=WAIT)
 pytestmark = [pytest.mark.chromium, pytest.mark.slow]
 
 
@@ -53,19 +51,14 @@ pytestmark = [pytest.mark.chromium, pytest.mark.slow]
 async def browser() -> AsyncIterator[Any]:
     if not CHROMIUM.exists():
         pytest.skip("chromium is missing: apt-get install chromium")
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+    async with running_browser() as browser:
         yield browser
-        await browser.close()
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def page(browser: Any) -> AsyncIterator[Page]:
-    context = await browser.new_context(viewport={"width": 1400, "height": 900})
-    page = await context.new_page()
-    page.set_default_timeout(WAIT)
-    yield page
-    await context.close()
+    async with new_page(browser) as page:
+        yield page
 
 
 async def test_an_operator_reads_the_page_and_approves_with_a_click(
@@ -81,9 +74,7 @@ async def test_an_operator_reads_the_page_and_approves_with_a_click(
     pending = await house.question(handle)
     revision = pending.revision
 
-    await page.goto(f"{house.stack.web_ui}/namespaces/default/workflows/{fresh}")
-    await page.get_by_role("tab", name="User Metadata").click()
-    shown = page.frame_locator("iframe#user-metadata-current-details:visible").locator("body")
+    shown = await open_question(page, execution_address(house.stack.web_ui, fresh))
     for text in (
         "Approve? 1 setpoint, 2 writes",
         f"Plan COMPLETE, {revision}, rehearsed",
@@ -104,7 +95,7 @@ async def test_an_operator_reads_the_page_and_approves_with_a_click(
         await page.screenshot(path=tmp_path / f"page-{width}x{height}.png")
     await page.set_viewport_size({"width": 1400, "height": 900})
 
-    await _send(page, f"approve-{revision}")
+    await send(page, f"approve-{revision}")
     result = await house.result(handle)
     assert result.decisions[0].accepted
     assert result.decisions[0].revision == revision
@@ -123,9 +114,7 @@ async def test_an_operator_puts_back_what_was_left_changed_with_a_click(
     question = await left_changed(house, handle)
     assert await machine.since(before) == {"SR:HCM6:SP": 2}
 
-    await page.goto(f"{house.stack.web_ui}/namespaces/default/workflows/{fresh}")
-    await page.get_by_role("tab", name="User Metadata").click()
-    shown = page.frame_locator("iframe#user-metadata-current-details:visible").locator("body")
+    shown = await open_question(page, execution_address(house.stack.web_ui, fresh))
     for text in (
         "MACHINE LEFT CHANGED",
         "SR:HCM6:SP",
@@ -137,7 +126,7 @@ async def test_an_operator_puts_back_what_was_left_changed_with_a_click(
     await page.screenshot(path=tmp_path / "left-changed.png")
     assert await machine.since(before) == {"SR:HCM6:SP": 2}  # nothing restores by itself
 
-    await _send(page, f"restore-{question.revision}")
+    await send(page, f"restore-{question.revision}")
     error = await house.failure(handle)
     assert await machine.number("SR:HCM6:SP") == pytest.approx(start)
     assert any("restored" in line for line in error.technical_details["restored"])
@@ -152,8 +141,8 @@ async def test_a_click_on_a_page_that_shows_revision_1_does_not_approve_what_the
     house: Any, page: Page, machine: Machine, fresh: str
 ) -> None:
     handle, first = await rehearsed(house, machine, STEP, id=fresh)
-    await page.goto(f"{house.stack.web_ui}/namespaces/default/workflows/{fresh}")
-    await _open_signals(page)
+    await page.goto(execution_address(house.stack.web_ui, fresh))
+    await open_signals(page)
     # Another hand moves the machine, and another operator says yes: it is asked anew.
     start = await machine.number("SR:HCM1:SP")
     await machine.set("SR:HCM1:SP", start + 0.3)
@@ -163,14 +152,14 @@ async def test_a_click_on_a_page_that_shows_revision_1_does_not_approve_what_the
     assert second.number == 2
     assert any("SR:HCM1:SP" in line for line in second.changed)
 
-    await _choose(page, f"approve-{first.revision}")
+    await choose(page, f"approve-{first.revision}")
     state = await house.state(handle)
     assert state.approval_interrupt_data.revision == second.revision
     assert await machine.since(before) == {}
     await page.keyboard.press("Escape")
     await page.reload()
     await page.get_by_role("tab", name="User Metadata").click()
-    shown = page.frame_locator("iframe#user-metadata-current-details:visible").locator("body")
+    shown = question_of(page)
     await expect(shown).to_contain_text(f"Revision {second.revision}")
     await handle.signal(f"reject-{second.revision}")
     await house.failure(handle)
@@ -191,13 +180,13 @@ async def test_a_click_on_a_stale_page_does_not_approve_what_it_did_not_show(
         id=fresh,
     )
     first = await house.question(handle)
-    await page.goto(f"{house.stack.web_ui}/namespaces/default/workflows/{fresh}")
-    await _open_signals(page)
+    await page.goto(execution_address(house.stack.web_ui, fresh))
+    await open_signals(page)
     await handle.signal(f"revise-{first.revision}", {"comment": "once more, please"})
     second = first
     while second.revision == first.revision:
         second = await house.question(handle)
-    await _choose(page, f"approve-{first.revision}")
+    await choose(page, f"approve-{first.revision}")
     # The server takes the signal; the second revision still waits.
     state = await house.state(handle)
     assert state.approval_interrupt_data.revision == second.revision
@@ -219,10 +208,8 @@ async def test_foreign_words_take_no_effect_on_the_page(
         task_objective="\u202eesrever\u202c\n# A heading\n| a | b |",
     )
     await house.question(handle)
-    await page.goto(f"{house.stack.web_ui}/namespaces/default/workflows/{fresh}")
-    await page.get_by_role("tab", name="User Metadata").click()
+    body = await open_question(page, execution_address(house.stack.web_ui, fresh))
     frame = page.frame_locator("iframe#user-metadata-current-details:visible")
-    body = frame.locator("body")
     await expect(body).to_contain_text("<h1>Approved by the control room</h1> **trust me**")
     await expect(body).to_contain_text("</pre></details><h1>All is well</h1>")
     await expect(body).to_contain_text("\\u202eesrever\\u202c # A heading | a | b |")
@@ -239,26 +226,7 @@ async def test_the_deep_link_of_a_question_opens_its_page(
     handle = await house.start(STEP, id=fresh)
     pending = await house.question(handle)
     await page.goto(pending.page_link)
-    shown = page.frame_locator("iframe#user-metadata-current-details:visible").locator("body")
+    shown = question_of(page)
     await expect(shown).to_contain_text(f"Revision {pending.revision}")
     await handle.signal("reject")
     await house.failure(handle)
-
-
-async def _send(page: Page, signal: str) -> None:
-    await _open_signals(page)
-    await _choose(page, signal)
-
-
-async def _open_signals(page: Page) -> None:
-    await page.get_by_role("button", name="More Actions").locator("visible=true").first.click()
-    await page.get_by_role("menuitem", name="Send a Signal").locator("visible=true").click()
-    dialog = page.get_by_role("dialog").locator("visible=true")
-    await dialog.get_by_role("button", name="Select a signal").click()
-
-
-async def _choose(page: Page, signal: str) -> None:
-    dialog = page.get_by_role("dialog").locator("visible=true")
-    await page.get_by_role("option", name=signal).locator("visible=true").first.click()
-    await dialog.get_by_role("button", name="Submit").click()
-    await expect(page.locator("#workflow-signal-success-toast")).to_be_visible()

@@ -103,13 +103,24 @@ def ending_words(plan: Plan) -> str:
     if plan.kind is PlanKind.READS_ONLY or not plan.may_be_approved:
         return ""
     words = (
-        "If it fails or is stopped, nothing more is written. What was written then stays: nothing "
-        "is put back by itself."
+        f"{_put_back(plan)} If it fails or is stopped, nothing more is written. What was written "
+        "then stays: nothing is put back by itself."
     )
     moving = [channel.channel for channel in plan.channels if not channel.stoppable]
     if moving:
         words += f" A move under way can't be halted (no `stop` in the limits): {names(moving)}."
     return words
+
+
+def _put_back(plan: Plan) -> str:
+    """How much of it a restore could undo; the warnings tell why not the rest."""
+    count = len(plan.channels)
+    restorable = sum(1 for channel in plan.channels if channel.restorable)
+    if restorable == count:
+        return "All of it can be put back."
+    if not restorable:
+        return "None of it can be put back."
+    return f"{restorable} of its {count} channels can be put back."
 
 
 def reads_words(plan: Plan, shown: int = 3) -> str:
@@ -122,28 +133,22 @@ def reads_words(plan: Plan, shown: int = 3) -> str:
 
 def _page(pending: PendingApproval, told: _Told, size: _Size) -> str:
     words = size.words
-    more = len(told.warnings) - size.warnings
     code_is_cut = len(pending.code.rstrip("\n")) > size.code
+    # What is needed for a decision stands on the first screen, where a blank line costs three.
     parts = [
         f"### {markdown(told.title, min(300, 5 * words))}",
-        f"**Revision {pending.revision}** {facts_line(pending)}",
-        _block(told.machine, size.machine),
-        "\n".join(
-            f"⚠️ {markdown(warning, min(400, 4 * words))}"
-            for warning in told.warnings[: size.warnings]
-        ),
-        f"⚠️ {more} more warnings: `runpermit show` below has all." if more > 0 else "",
-        "⚠️ Only the beginning of the code is shown: `runpermit show` below has all."
-        if code_is_cut
-        else "",
-        _block(told.writes, size.lines),
-        markdown(told.reads, min(300, 5 * words)),
+        "\n".join([clicks(pending), *_warnings(told, size, code_is_cut=code_is_cut)]),
+        _block(told, size),
         markdown(told.ending, min(500, 10 * words)),
-        "#### To answer",
-        f"{clicks(pending)} *Request Cancellation* stops it, now and while it runs. The page does "
-        "not refresh by itself: press R.",
+        f"**Revision {pending.revision}** {facts_line(pending)}\n"
+        f"{markdown(told.reads, min(300, 5 * words))}".rstrip(),
+        "#### To answer by command",
+        "*Request Cancellation* stops it, now and while it runs. The page does not refresh by "
+        "itself: press R.",
         command_block(
-            pending, size.commands, show=code_is_cut or more > 0 or len(told.writes) > size.lines
+            pending,
+            size.commands,
+            show=code_is_cut or len(told.warnings) > size.warnings or len(told.writes) > size.lines,
         ),
         "#### Why (the requester's words)",
         f"Asked for: {markdown(pending.user_query, words)}\n"
@@ -155,11 +160,29 @@ def _page(pending: PendingApproval, told: _Told, size: _Size) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def _block(lines: list[str], shown: int) -> str:
-    """The first lines in a fence, and how many more there are."""
-    if len(lines) > shown:
-        lines = [*lines[:shown], f"… {len(lines) - shown} lines more"]
-    return fenced("\n".join(lines)) if lines else ""
+def _warnings(told: _Told, size: _Size, *, code_is_cut: bool) -> list[str]:
+    lines = [
+        f"⚠️ {markdown(warning, min(400, 4 * size.words))}"
+        for warning in told.warnings[: size.warnings]
+    ]
+    if (more := len(told.warnings) - size.warnings) > 0:
+        lines.append(f"⚠️ {more} more warnings: `runpermit show` below has all.")
+    if code_is_cut:
+        lines.append("⚠️ Only the beginning of the code is shown: `runpermit show` below has all.")
+    return lines
+
+
+def _block(told: _Told, size: _Size) -> str:
+    """The machine and, a line below, what would be written to it."""
+    parts = [_first(told.machine, size.machine), _first(told.writes, size.lines)]
+    text = "\n\n".join("\n".join(lines) for lines in parts if lines)
+    return fenced(text) if text else ""
+
+
+def _first(lines: list[str], shown: int) -> list[str]:
+    """The first lines, and how many more there are."""
+    more = len(lines) - shown
+    return [*lines[:shown], f"… {more} lines more"] if more > 0 else lines
 
 
 def _findings(pending: PendingApproval, words: int) -> str:

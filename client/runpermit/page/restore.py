@@ -43,17 +43,17 @@ def change_lines(pending: PendingRestore, shown: int = _SIZES[0][0]) -> list[str
 def _page(pending: PendingRestore, shown: int, words: int, answers: int) -> str:
     parts = [
         f"### ⚠️ {markdown(restore_question(pending), min(300, 5 * words))}",
-        f"**Question {pending.revision}** · asked {pending.asked_at:%Y-%m-%d %H:%M:%S} UTC · does "
-        "not expire · nothing is put back by itself",
-        f"Why it ended: {markdown(pending.reason, words)}",
+        f"{clicks(pending)}\nWhy it ended: {markdown(pending.reason, words)}",
         "\n".join(f"⚠️ {markdown(note, words)}" for note in pending.notes[:10]),
         fenced("\n".join(change_lines(pending, shown))),
-        "#### To answer",
-        f"{clicks(pending)} The page does not refresh by itself: press R.",
         f"`restore-{pending.revision}` puts back what can be put back, the last write first, "
         "within limits and steps. A channel that no longer reads what was written is another "
         f"hand's, and is left as it is. `leave-{pending.revision}` leaves everything as it reads "
         "now.",
+        f"**Question {pending.revision}** · asked {pending.asked_at:%Y-%m-%d %H:%M:%S} UTC · does "
+        "not expire · nothing is put back by itself",
+        "#### To answer by command",
+        "The page does not refresh by itself: press R.",
         command_block(pending, answers, show=len(pending.changes) > shown),
     ]
     return "\n\n".join(part for part in parts if part)

@@ -48,10 +48,10 @@ def test_the_page_says_what_is_asked_and_how_to_answer() -> None:
     assert "x = 1" in page
 
 
-def test_it_goes_from_the_machine_to_the_writes_to_the_answer_to_others_words_to_the_code() -> None:
+def test_it_goes_from_the_clicks_to_the_machine_to_the_writes_to_others_words_to_the_code() -> None:
     page = shown(approval_page(pending(user_query="WISH", code="CODE\n")))
-    order = ["SR:BEAM:CURRENT > 1", "approver not verified", "SR:HCM1:SP 0.1 → 0.3 A"]
-    order += ["If it fails", "To answer", "WISH", "CODE"]
+    order = ["More Actions", "approver not verified", "SR:BEAM:CURRENT > 1"]
+    order += ["SR:HCM1:SP 0.1 → 0.3 A", "If it fails", "To answer by command", "WISH", "CODE"]
 
     assert sorted(order, key=page.index) == order
 
@@ -143,6 +143,20 @@ def test_of_many_channels_a_warning_names_the_first() -> None:
     assert warning.endswith("and 97 more.")
 
 
+@pytest.mark.parametrize(
+    ("restorable", "words"),
+    [
+        ([True, True], "All of it can be put back."),
+        ([True, False], "1 of its 2 channels can be put back."),
+        ([False, False], "None of it can be put back."),
+    ],
+)
+def test_the_page_says_how_much_can_be_put_back(restorable: list[bool], words: str) -> None:
+    channels = [channel(f"SR:Q{n}", restorable=can) for n, can in enumerate(restorable)]
+
+    assert words in shown(approval_page(pending(plan(channels=channels))))
+
+
 def test_the_page_names_the_channels_that_no_stop_can_halt() -> None:
     page = shown(approval_page(pending(plan(channels=[channel(stoppable=False)]))))
 
@@ -228,7 +242,7 @@ def test_the_commands_carry_execution_revision_and_address() -> None:
 def test_commands_stay_within_the_page_and_are_never_cut() -> None:
     name = "a-rather-long-name-of-an-execution-1f2e3d4c"
     page = approval_page(pending(workflow=name, cli_options="--address control-room:7233"))
-    block = page.split("```")[5]
+    block = page.split("```")[3]
 
     assert max(len(line) for line in block.splitlines()) <= 54
     assert f"runpermit reject {name} --reason '…' --address control-room:7233" in " ".join(
