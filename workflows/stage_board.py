@@ -78,6 +78,8 @@ class StageBoard:
                         one_line(channel.channel, 60) for channel in pending.plan.channels[:3]
                     ],
                     "sha256": pending.sha256,
+                    "requester": one_line(pending.requester or "", 60),
+                    "asked_at": pending.asked_at,
                 }
             )
         )
@@ -96,6 +98,7 @@ class StageBoard:
                         one_line(change.channel, 60) for change in pending.changes[:3]
                     ],
                     "sha256": pending.sha256,
+                    "asked_at": pending.asked_at,
                 }
             )
         )
