@@ -29,8 +29,8 @@ class Row:
 
     @property
     def kept(self) -> bool:
-        """Whether the budget is kept."""
-        return self.budget is None or self.ratio <= self.budget
+        """Whether the budget is kept; never where the allowance alone took longer than ours."""
+        return self.budget is None or 0 < self.ratio <= self.budget
 
 
 def table(rows: Sequence[Row]) -> str:
