@@ -29,6 +29,7 @@ from activities.failures import FailureInterceptor
 from activities.generation import Generation
 from activities.generators.registry import create_generator
 from activities.house import House
+from activities.identity import Identity
 from activities.preparation import Preparation
 from activities.rehearsal import Rehearsal
 from activities.restoring import Restoring
@@ -102,6 +103,7 @@ def build_workers(client: Client, house: House) -> list[Worker]:
             settling.verify,
             restoring.restore,
             restoring.leave,
+            Identity(house).identify,
             Conclusion(house).conclude,
         ],
         interceptors=[FailureInterceptor()],

@@ -19,9 +19,10 @@ from activities.folder import (
 )
 from activities.folder_lock import take
 from activities.house import House
+from activities.identity import started_by_principal
 from runpermit.config import check_settings
 from runpermit.errors import ContainerConfigurationError, ServiceUnavailableError
-from runpermit.models import NotebookAttempt, NotebookType
+from runpermit.models import ApprovalRule, NotebookAttempt, NotebookType
 from runpermit.names import STAGE_ATTRIBUTE
 from workflows.steps import Deployment, Folder, PrepareTask, Timeouts
 
@@ -51,6 +52,8 @@ class Preparation:
         if wrong:
             raise ContainerConfigurationError(" ".join(wrong))
         client = activity.client()
+        rule = settings.approval.rule
+        requesters = await _requesters(task, rule, client)
         gate, search_attributes, foreign_details = await asyncio.gather(
             self._house.gate.status(),
             _registered(client),
@@ -64,6 +67,8 @@ class Preparation:
             writes_enabled=settings.control_system.writes_enabled,
             control_system_type=settings.control_system.type,
             approval_mode=settings.approval.mode,
+            rule=rule,
+            requesters=requesters,
             question_expiry=settings.approval.question_expiry,
             plan_max_age=settings.approval.plan_max_age,
             timeouts=Timeouts(
@@ -112,6 +117,23 @@ class Preparation:
         root = self._house.settings.executions.root.resolve()
         below = path.resolve().relative_to(root).as_posix()
         return f"{base}/{quote(below)}" if base else path.as_uri()
+
+
+async def _requesters(task: PrepareTask, rule: ApprovalRule, client: Client) -> list[str]:
+    """Who asked for it, where they may not approve it. Raises ContainerConfigurationError."""
+    if rule.requester_may_approve:
+        return []
+    started_by = await started_by_principal(
+        client, task.workflow_id, activity.info().workflow_run_id or ""
+    )
+    known = [name for name in (task.request.requester, started_by) if name]
+    if not known:
+        raise ContainerConfigurationError(
+            "approval.requester_may_approve = false, and nobody knows who asked for this: the "
+            "request has no `requester`, and Temporal names no principal of its start. Say who "
+            "asks, in `requester`."
+        )
+    return known
 
 
 async def _registered(client: Client) -> list[str]:

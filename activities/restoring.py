@@ -21,7 +21,9 @@ class Restoring:
         Raises ServiceUnavailableError while the gate does not answer.
         """
         async with heartbeating():
-            return await self._house.gate.restore(task.execution, task.operator)
+            return await self._house.gate.restore(
+                task.execution, task.operator, task.statement, task.signature
+            )
 
     @activity.defn(name="leave")
     async def leave(self, task: RestoreTask) -> None:

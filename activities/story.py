@@ -98,12 +98,11 @@ def _plan(plan: Plan | None) -> str:
 
 def _decision(record: DecisionRecord) -> str:
     counted = "" if record.accepted else f" (did not count: {record.reason})"
-    who = record.operator or "unnamed"
     comment = f": {record.comment}" if record.comment else ""
     shown = f" {record.revision}" if record.revision else ""
     return (
-        f"{record.at:%Y-%m-%d %H:%M:%S} UTC {record.verb or 'no decision'}{shown} by {who} "
-        f"({record.assurance}, not verified){counted}{comment}"
+        f"{record.at:%Y-%m-%d %H:%M:%S} UTC {record.verb or 'no decision'}{shown} by {record.by}"
+        f"{counted}{comment}"
     )
 
 

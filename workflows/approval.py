@@ -8,6 +8,8 @@ from pydantic import ValidationError
 
 from runpermit.models import (
     ApprovalMode,
+    ApprovalRule,
+    Assurance,
     Decision,
     DecisionRecord,
     DecisionWay,
@@ -22,6 +24,14 @@ _APPROVAL = frozenset({Verb.APPROVE, Verb.REJECT, Verb.REVISE})
 # Whoever says no is not asked what to.
 _NO = frozenset({Verb.REJECT, Verb.LEAVE})
 RESTORE_VERBS = frozenset({Verb.RESTORE, Verb.LEAVE})
+YES = frozenset({Verb.APPROVE, Verb.RESTORE})
+"""The answers that let something be written: whose they are must be proven as the rule says."""
+
+_ANYBODY = ApprovalRule()
+_NEEDED = {
+    Assurance.AUTHENTICATED: "Temporal must name its author (approval.assurance = authenticated)",
+    Assurance.SIGNED: "it must be signed (approval.assurance = signed): runpermit {verb} ID --sign",
+}
 
 
 @dataclass(frozen=True)
@@ -31,6 +41,8 @@ class Question:
     plain_yes: whether an answer that lets something be written counts without its sha256.
     verbs: what may be answered.
     problem: why its plan can't be approved, empty where it can.
+    rule: whose yes counts, and how many of them.
+    requesters: who asked for it, and may not approve it.
     """
 
     number: int
@@ -38,6 +50,8 @@ class Question:
     plain_yes: bool
     verbs: frozenset[Verb] = _APPROVAL
     problem: str = ""
+    rule: ApprovalRule = _ANYBODY
+    requesters: frozenset[str] = frozenset()
 
     @property
     def revision(self) -> str:
@@ -46,10 +60,33 @@ class Question:
 
 
 @dataclass(frozen=True)
+class Author:
+    """Who answered the question with this `sha256`: a name that was proven."""
+
+    name: str
+    assurance: Assurance
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What must be proven before a yes to the question with this `sha256` can count.
+
+    Without a `signature` the server itself must name the author.
+    """
+
+    sha256: str
+    verb: Verb
+    operator: str | None
+    signature: str | None
+
+
+@dataclass(frozen=True)
 class Incoming:
     """One signal or update as it arrived; `revision` comes from the name of the signal.
 
-    `verb` is None where an update named none.
+    `verb` is None where an update named none. `author` was proven to have sent it; `unproven` says
+    why nobody was.
     """
 
     verb: Verb | None
@@ -57,13 +94,19 @@ class Incoming:
     at: datetime
     via: DecisionWay
     revision: str | None = None
+    author: Author | None = None
+    unproven: str = ""
 
 
 @dataclass(frozen=True)
 class Desk:
-    """What waits, what was answered, and all that was ever said."""
+    """What waits, what was answered, and all that was ever said.
+
+    `approvals` are those that the answer needs: one for each person.
+    """
 
     question: Question | None = None
+    approvals: tuple[DecisionRecord, ...] = ()
     answer: DecisionRecord | None = None
     stop: DecisionRecord | None = None
     ended: bool = False
@@ -77,6 +120,20 @@ def approval_required(approval_mode: str, execution_mode: ExecutionMode) -> bool
     return True
 
 
+def claim_in(desk: Desk, message: Incoming) -> Claim | None:
+    """What must be proven of `message` first; None where `decide` can judge it as it is."""
+    decision, unusable = _read(message)
+    question = desk.question
+    if question is None or message.verb not in YES:
+        return None
+    if _refused_anyway(desk, message, decision, unusable) is not None:
+        return None
+    by_server = question.rule.assurance is Assurance.AUTHENTICATED
+    if decision.signature is None and not by_server:
+        return None
+    return Claim(question.sha256, message.verb, decision.operator, decision.signature)
+
+
 def decide(desk: Desk, message: Incoming) -> tuple[Desk, DecisionRecord]:
     """What `message` changes. Never raises: whatever is unclear is recorded and changes nothing.
 
@@ -84,26 +141,32 @@ def decide(desk: Desk, message: Incoming) -> tuple[Desk, DecisionRecord]:
     runs any more it does not, or a second one would take away the question what to put back.
     """
     decision, unusable = _read(message)
-    refusal = _refusal(desk, message, decision, unusable)
-    question = desk.question
+    refusal = _refused_anyway(desk, message, decision, unusable) or _unproven(
+        desk, message, decision
+    )
+    question, author = desk.question, message.author
     record = DecisionRecord(
         verb=message.verb,
         at=message.at,
         via=message.via,
         accepted=refusal is None,
-        reason=refusal or "counted",
-        operator=decision.operator,
+        reason=refusal or _counted(desk, message.verb),
+        operator=author.name if author else decision.operator,
         comment=_comment(decision, refusal) or (unusable if message.verb is Verb.STOP else None),
         sha256=decision.sha256,
         revision=message.revision or (question.revision if question and not refusal else None),
         number=question.number if question else None,
+        assurance=author.assurance if author else Assurance.CLAIMED,
+        signature=decision.signature if author and refusal is None else None,
     )
     desk = replace(desk, records=_kept((*desk.records, record)))
     if refusal is None:
         if message.verb is Verb.STOP:
             desk = replace(desk, stop=record)
+        elif message.verb is Verb.APPROVE and _missing(desk):
+            desk = replace(desk, approvals=(*desk.approvals, record))
         else:
-            desk = replace(desk, answer=record)
+            desk = replace(desk, answer=record, approvals=(*desk.approvals, record))
     return desk, record
 
 
@@ -143,8 +206,10 @@ def _comment(decision: Decision, refusal: str | None) -> str | None:
     return one_line(decision.comment[:300], 300)
 
 
-def _refusal(desk: Desk, message: Incoming, decision: Decision, unusable: str | None) -> str | None:
-    """Why `message` does not count, or None."""
+def _refused_anyway(
+    desk: Desk, message: Incoming, decision: Decision, unusable: str | None
+) -> str | None:
+    """Why `message` does not count, whoever sent it; or None."""
     if desk.ended:
         return "the execution has ended"
     question = desk.question
@@ -166,7 +231,7 @@ def _too_late(desk: Desk) -> str:
     last = next((record for record in reversed(desk.records) if record.accepted), None)
     if last is None or last.verb is not Verb.APPROVE:
         return "nothing waits for a decision"
-    who = last.operator or "an unnamed operator"
+    who = last.who
     return (
         f"nothing waits for a decision: revision {last.revision} was approved by {who} at "
         f"{last.at:%H:%M:%S} UTC and may be running. To end it, send stop"
@@ -183,13 +248,12 @@ def _stale(question: Question, message: Incoming, decision: Decision) -> str | N
 
 
 def _inadmissible(question: Question, message: Incoming, decision: Decision) -> str | None:
-    named = message.revision is not None or decision.sha256 is not None
+    # A signature is over the sha256 of what waits, or it does not verify.
+    named = message.revision or decision.sha256 or decision.signature
     if message.verb not in question.verbs:
         return f"the question is another one: say {' or '.join(sorted(question.verbs))}"
     if message.verb is Verb.APPROVE and question.problem:
         return f"the plan is incomplete and can't be approved ({question.problem})"
-    if decision.signature is not None:
-        return "signatures are not verified in this version: a decision with one is refused"
     if message.verb not in _NO and not named and not question.plain_yes:
         return (
             f"it must name what it is for: {message.verb}-{question.revision}, or sha256. "
@@ -198,6 +262,50 @@ def _inadmissible(question: Question, message: Incoming, decision: Decision) -> 
     if message.verb is Verb.REVISE and question.number >= MAX_REVISIONS:
         return f"{MAX_REVISIONS} revisions were asked for, no more are made: approve or reject"
     return None
+
+
+def _unproven(desk: Desk, message: Incoming, decision: Decision) -> str | None:
+    """Why a yes is not of somebody whose yes counts, or None."""
+    question, author = desk.question, message.author
+    if question is None or message.verb not in YES:
+        return None
+    if message.unproven:
+        return message.unproven
+    rule = question.rule
+    if author is None and decision.signature is not None:
+        return "its signature was not verified"
+    if author is None:
+        needed = _NEEDED.get(rule.assurance)
+        return needed and needed.format(verb=message.verb)
+    if author.sha256 != question.sha256:
+        return f"it was proven for another revision than {question.revision}, which waits"
+    if not author.assurance.reaches(rule.assurance):
+        return _NEEDED[rule.assurance].format(verb=message.verb)
+    if rule.approvers and author.name not in rule.approvers:
+        return f"{author.name} may not say it: approval.approvers names others"
+    if author.name in question.requesters:
+        return (
+            f"{author.name} asked for it, and another person must approve it "
+            "(approval.requester_may_approve = false)"
+        )
+    if author.name in {record.operator for record in desk.approvals}:
+        return f"{author.name} has approved it already, and another person must (approval.persons)"
+    return None
+
+
+def _missing(desk: Desk) -> int:
+    """How many more approvals than one are needed."""
+    persons = desk.question.rule.persons if desk.question else 1
+    return persons - len(desk.approvals) - 1
+
+
+def _counted(desk: Desk, verb: Verb | None) -> str:
+    if verb is not Verb.APPROVE or not _missing(desk):
+        return "counted"
+    persons = _missing(desk) + len(desk.approvals) + 1
+    return (
+        f"counted: {len(desk.approvals) + 1} of {persons} approvals, another person must approve it"
+    )
 
 
 def _kept(records: tuple[DecisionRecord, ...]) -> tuple[DecisionRecord, ...]:

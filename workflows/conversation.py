@@ -27,40 +27,40 @@ class Conversation:
         self._desk = ApprovalDesk()
 
     @workflow.signal
-    def approve(self, *decision: Any) -> None:  # noqa: ANN401
+    async def approve(self, *decision: Any) -> None:  # noqa: ANN401
         """Approve the first revision. A later one, or one from another page: approve-<revision>."""
-        self._desk.receive(Verb.APPROVE, decision, DecisionWay.SIGNAL)
+        await self._desk.receive(Verb.APPROVE, decision, DecisionWay.SIGNAL)
 
     @workflow.signal
-    def reject(self, *decision: Any) -> None:  # noqa: ANN401
+    async def reject(self, *decision: Any) -> None:  # noqa: ANN401
         """Refuse what waits; the execution ends."""
-        self._desk.receive(Verb.REJECT, decision, DecisionWay.SIGNAL)
+        await self._desk.receive(Verb.REJECT, decision, DecisionWay.SIGNAL)
 
     @workflow.signal
-    def revise(self, *decision: Any) -> None:  # noqa: ANN401
+    async def revise(self, *decision: Any) -> None:  # noqa: ANN401
         """Send the code back to the model, with your comment."""
-        self._desk.receive(Verb.REVISE, decision, DecisionWay.SIGNAL)
+        await self._desk.receive(Verb.REVISE, decision, DecisionWay.SIGNAL)
 
     @workflow.signal
-    def restore(self, *decision: Any) -> None:  # noqa: ANN401
+    async def restore(self, *decision: Any) -> None:  # noqa: ANN401
         """Put back what the execution left changed."""
-        self._desk.receive(Verb.RESTORE, decision, DecisionWay.SIGNAL)
+        await self._desk.receive(Verb.RESTORE, decision, DecisionWay.SIGNAL)
 
     @workflow.signal
-    def leave(self, *decision: Any) -> None:  # noqa: ANN401
+    async def leave(self, *decision: Any) -> None:  # noqa: ANN401
         """Leave the machine as it is."""
-        self._desk.receive(Verb.LEAVE, decision, DecisionWay.SIGNAL)
+        await self._desk.receive(Verb.LEAVE, decision, DecisionWay.SIGNAL)
 
     @workflow.signal
-    def stop(self, *decision: Any) -> None:  # noqa: ANN401
+    async def stop(self, *decision: Any) -> None:  # noqa: ANN401
         """End the execution now, whatever it does."""
-        self._desk.receive(Verb.STOP, decision, DecisionWay.SIGNAL)
+        await self._desk.receive(Verb.STOP, decision, DecisionWay.SIGNAL)
 
     @workflow.update
-    def decide(self, *decision: Any) -> DecisionReceipt:  # noqa: ANN401
+    async def decide(self, *decision: Any) -> DecisionReceipt:  # noqa: ANN401
         """Say what a signal would, and be told at once whether it counted."""
         verb = _verb(decision)
-        record = self._desk.receive(verb, decision, DecisionWay.UPDATE)
+        record = await self._desk.receive(verb, decision, DecisionWay.UPDATE)
         if verb is None or not record.accepted:
             raise _refused(record.reason)
         return DecisionReceipt(

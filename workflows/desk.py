@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -10,8 +11,10 @@ from typing import Any
 
 from temporalio import workflow
 
-from runpermit.models import DecisionRecord, DecisionWay, Verb
-from workflows.approval import Desk, Incoming, Question, decide
+from runpermit.models import Assurance, DecisionRecord, DecisionWay, Verb
+from workflows.approval import YES, Author, Desk, Incoming, Question, claim_in, decide
+from workflows.proving import Prover
+from workflows.steps import SignalReceived
 
 
 class ApprovalDesk:
@@ -20,24 +23,51 @@ class ApprovalDesk:
     def __init__(self) -> None:
         self.state = Desk()
         self.on_stop: Callable[[], object] = lambda: None
+        self.on_approval: Callable[[tuple[DecisionRecord, ...]], object] = lambda _: None
+        self.approvals: tuple[DecisionRecord, ...] = ()
+        self.prover = Prover()
         self._offered: list[str] = []
+        self._signals: Counter[str] = Counter()
 
-    def receive(
+    async def receive(
         self,
         verb: Verb | None,
         arguments: tuple[Any, ...],
         via: DecisionWay,
         revision: str | None = None,
     ) -> DecisionRecord:
-        """Record one message; a stop that counts ends the work at once."""
+        """Record one message; a stop that counts ends the work at once.
+
+        Whose a yes is must be proven first where the rule asks for that, and may take its time:
+        what others say counts meanwhile.
+        """
         message = Incoming(verb, arguments, workflow.now(), via, revision)
+        signal = self._counted(message)
+        claim = claim_in(self.state, message)
+        if claim is not None:
+            found = await self.prover.prove(claim, signal)
+            if isinstance(found, Author):
+                message = replace(message, author=found)
+            else:
+                message = replace(message, unproven=found)
+        approvals = self.state.approvals
         self.state, record = decide(self.state, message)
         workflow.logger.info(
             "decision received: %s, %s", verb, "counted" if record.accepted else record.reason
         )
         if record.accepted and verb is Verb.STOP:
             self.on_stop()
+        if self.state.approvals != approvals:
+            self.on_approval(self.state.approvals)
         return record
+
+    def _counted(self, message: Incoming) -> SignalReceived | None:
+        """Which of the run's signals it is: Temporal's history tells by that who sent it."""
+        if message.via is not DecisionWay.SIGNAL or message.verb is None:
+            return None
+        name = f"{message.verb}-{message.revision}" if message.revision else message.verb.value
+        self._signals[name] += 1
+        return SignalReceived(name=name, number=self._signals[name])
 
     async def ask(
         self, question: Question, expiry: float | None, summary: str
@@ -56,7 +86,7 @@ class ApprovalDesk:
             )
         # Not in a `finally`: that would also run as an evicted workflow is thrown away.
         self._withdraw()
-        answer = self.state.answer
+        answer, self.approvals = self.state.answer, self.state.approvals
         self.state = Desk(stop=self.state.stop, records=self.state.records)
         return answer
 
@@ -74,6 +104,8 @@ class ApprovalDesk:
             verb, _, revision = name.partition("-")
             workflow.set_signal_handler(name, partial(self._signalled, Verb(verb), revision))
         await asyncio.sleep(0)
+        # A claim that is still looked at is answered: by then that the execution has ended.
+        await workflow.wait_condition(workflow.all_handlers_finished)
         for name in self._offered:
             workflow.set_signal_handler(name, None)
 
@@ -84,11 +116,13 @@ class ApprovalDesk:
             self._offered.append(name)
             if verb is Verb.APPROVE and question.problem:
                 continue
+            if verb in YES and question.rule.assurance is Assurance.SIGNED:  # a click signs nothing
+                continue
             workflow.set_signal_handler(name, partial(self._signalled, verb, question.revision))
 
     def _withdraw(self) -> None:
         for name in self._offered:
             workflow.set_signal_handler(name, None)
 
-    def _signalled(self, verb: Verb, revision: str, *arguments: Any) -> None:  # noqa: ANN401
-        self.receive(verb, arguments, DecisionWay.SIGNAL, revision)
+    async def _signalled(self, verb: Verb, revision: str, *arguments: Any) -> None:  # noqa: ANN401
+        await self.receive(verb, arguments, DecisionWay.SIGNAL, revision)

@@ -60,7 +60,7 @@ class Ending(LeftChanged):
         if stop is None:
             message = "Stopped: the execution was cancelled in Temporal."
         else:
-            who = stop.operator or "an unnamed operator"
+            who = stop.who
             message = f"Stopped by {who}: {stop.comment or 'no reason was given'}."
         error: PythonExecutorException = WorkflowError(message, Stage.STOPPED)
         self._was_cancelled = stop is None

@@ -7,11 +7,13 @@ from temporalio.exceptions import FailureError
 
 from runpermit.errors import PythonExecutorException
 from runpermit.models import (
+    ApprovalRule,
     DecisionRecord,
     LeftBehind,
     PendingRestore,
     RestorePolicy,
     Stage,
+    Statement,
     Verb,
     Verdict,
 )
@@ -33,6 +35,7 @@ class LeftChanged(Aftermath):
     def __init__(self) -> None:
         super().__init__()
         self._restore_questions = 0
+        self._asked_sha256 = ""
         self._was_cancelled = False
 
     async def _ask_to_restore(self, reason: str) -> str:
@@ -47,10 +50,10 @@ class LeftChanged(Aftermath):
             if answer is None:
                 return problem
             if answer.verb is Verb.LEAVE:
-                await self._leave(answer.operator)
+                await self._leave(answer)
                 return problem
             before = cancel_requests()
-            problem = await self._restore(answer.operator)
+            problem = await self._restore(answer)
             if not problem or cancel_requests() > before or await self._look_again():
                 return problem
         return problem
@@ -73,6 +76,7 @@ class LeftChanged(Aftermath):
             ),
             reason=reason,
             notes=[note for note in (problem, _DEAF if self._was_cancelled else "") if note],
+            rule=self._rule,
             asked_at=workflow.now(),
             page_link=page_link(
                 self._deployment.web_ui, self._deployment.namespace, info.workflow_id, info.run_id
@@ -80,6 +84,7 @@ class LeftChanged(Aftermath):
             cli_options=cli_options(self._deployment),
         )
         self._state.pending_restore = pending
+        self._asked_sha256 = pending.sha256
         self._board.ask_to_restore(pending)
         answer = None
         try:
@@ -89,6 +94,7 @@ class LeftChanged(Aftermath):
                     sha256=pending.sha256,
                     plain_yes=pending.binds.number == 1,
                     verbs=RESTORE_VERBS,
+                    rule=self._rule,
                 ),
                 None,
                 "MACHINE LEFT CHANGED",
@@ -98,7 +104,14 @@ class LeftChanged(Aftermath):
         self._state.pending_restore = None
         return answer
 
-    async def _restore(self, operator: str | None) -> str:
+    @property
+    def _rule(self) -> ApprovalRule:
+        """One person has a machine put back, who needs to be known as well as for an approval."""
+        return self._deployment.rule.model_copy(
+            update={"persons": 1, "requester_may_approve": True}
+        )
+
+    async def _restore(self, answer: DecisionRecord) -> str:
         """Put back what can be; a stop or a cancel ends that behind the write under way."""
         self._desk.begin_aftermath()
         self._board.enter(Stage.RESTORING)
@@ -106,7 +119,7 @@ class LeftChanged(Aftermath):
             run_step(
                 Step.RESTORE,
                 steps.restore,
-                self._restore_task(operator),
+                self._restore_task(answer),
                 timeouts=self._deployment.timeouts,
                 summary="put back what was left changed",
                 host=self._deployment.host,
@@ -125,13 +138,13 @@ class LeftChanged(Aftermath):
         again = [str(channel) for channel in channels if channel.outcome.may_be_tried_again]
         return f"Not all is back: {'; '.join(again[:_TOLD])}" if again else ""
 
-    async def _leave(self, operator: str | None) -> None:
+    async def _leave(self, answer: DecisionRecord) -> None:
         """Have the gate know that somebody decided, so that it lists the machine no more."""
         try:
             await run_step(
                 Step.LEAVE,
                 steps.leave,
-                self._restore_task(operator),
+                self._restore_task(answer),
                 timeouts=self._deployment.timeouts,
                 summary="somebody knows",
                 host=self._deployment.host,
@@ -153,9 +166,20 @@ class LeftChanged(Aftermath):
         ]
         return cancelled
 
-    def _restore_task(self, operator: str | None) -> steps.RestoreTask:
+    def _restore_task(self, answer: DecisionRecord) -> steps.RestoreTask:
+        info = workflow.info()
+        statement = None
+        if answer.signature is not None:
+            statement = Statement(
+                workflow_id=info.workflow_id,
+                first_run_id=info.first_execution_run_id,
+                sha256=self._asked_sha256,
+                decision=Verb.RESTORE,
+            )
         return steps.RestoreTask(
             folder=self._deployment.folder,
-            execution=workflow.info().workflow_id,
-            operator=operator,
+            execution=info.workflow_id,
+            operator=answer.who,
+            statement=statement,
+            signature=answer.signature,
         )

@@ -7,6 +7,7 @@ from temporalio import workflow
 from runpermit.errors import WorkflowError
 from runpermit.models import (
     AnalysisResult,
+    Assurance,
     DecisionRecord,
     ExecutionMode,
     Isolation,
@@ -53,6 +54,7 @@ def build_question(
             kernel_environment=draft.kernel_environment,
         ),
         changed=changed,
+        rule=deployment.rule,
         warnings=warnings(deployment, draft, mode),
         execution_mode=mode,
         user_query=request.user_query,
@@ -82,9 +84,7 @@ def heed(
         )
     if answer.verb is Verb.REJECT:
         reason = answer.comment or "no reason was given"
-        raise WorkflowError(
-            f"Rejected by {answer.operator or 'an unnamed operator'}: {reason}", Stage.REJECTED
-        )
+        raise WorkflowError(f"Rejected by {answer.who}: {reason}", Stage.REJECTED)
     return answer
 
 
@@ -98,7 +98,8 @@ def warnings(deployment: Deployment, draft: Draft, mode: ExecutionMode) -> list[
         found.append("Summary and Details beside this page are the requester's.")
     if deployment.isolation is Isolation.NONE:
         found.append("Isolation none: no sandbox, the worker's own user. It only reads.")
-    found.append("approver not verified: any signal can approve.")
+    if deployment.rule.assurance is Assurance.CLAIMED:
+        found.append("approver not verified: any signal can approve.")
     return found
 
 

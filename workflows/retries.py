@@ -13,6 +13,8 @@ _KERNEL_START = timedelta(seconds=60)
 # Long ramps, and an inhibit that is waited for.
 _RESTORE = timedelta(days=30)
 _SETTLING = timedelta(hours=1)
+# Somebody waits for the answer, and can say it again.
+_IDENTIFYING = timedelta(seconds=10)
 _ONCE = RetryPolicy(maximum_attempts=1)
 
 
@@ -59,6 +61,7 @@ class Step(StrEnum):
     VERIFY = "verify"
     RESTORE = "restore"
     LEAVE = "leave"
+    IDENTIFY = "identify"
     CONCLUDE = "conclude"
 
 
@@ -92,6 +95,7 @@ def step_limits(step: Step, timeouts: Timeouts, run_seconds: float | None = None
         Step.REHEARSE: timedelta(seconds=timeouts.rehearsal) + _KERNEL_START,
         Step.VERIFY: _SETTLING,
         Step.RESTORE: _RESTORE,
+        Step.IDENTIFY: _IDENTIFYING,
     }.get(step, timedelta(seconds=60))
     if step is Step.SETTLE:
         # Whether anything was written is worth waiting for: for its host, and for its gate.
@@ -100,6 +104,14 @@ def step_limits(step: Step, timeouts: Timeouts, run_seconds: float | None = None
             schedule_to_start=None,
             schedule_to_close=timedelta(seconds=timeouts.verdict),
             heartbeat=timedelta(seconds=timeouts.heartbeat),
+            retry_policy=infrastructure,
+        )
+    if step is Step.IDENTIFY:
+        return Limits(
+            start_to_close=one_try,
+            schedule_to_start=one_try,
+            schedule_to_close=2 * one_try,
+            heartbeat=None,
             retry_policy=infrastructure,
         )
     # The queue of a host has one worker: where that is gone, waiting for ever helps nobody; but

@@ -111,8 +111,7 @@ class StageBoard:
         if stage in _WRITING:
             facts.append("To stop it: More Actions → Send a Signal → stop → Submit.")
         if answer is not None:
-            who = answer.operator or "an unnamed operator"
-            facts.append(f"{answer.verb} of revision {answer.revision} by {who}, not verified")
+            facts.append(f"{answer.verb} of revision {answer.revision} by {answer.by}")
         if stage.is_final and folder is not None and folder.notebook_attempts:
             facts.append(f"Notebook: {folder.notebook_attempts[-1].notebook_path}")
         return facts

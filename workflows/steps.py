@@ -12,6 +12,7 @@ from temporalio import activity
 from runpermit.limits import Condition, LimitsStatus
 from runpermit.models import (
     AnalysisResult,
+    ApprovalRule,
     DecisionRecord,
     ExecutionError,
     GateStatus,
@@ -24,6 +25,7 @@ from runpermit.models import (
     PythonExecutionSuccess,
     RestoreReport,
     Stage,
+    Statement,
     Verdict,
     VerifiedChannel,
     WriteReport,
@@ -95,7 +97,10 @@ class Folder(Message):
 
 
 class Deployment(Message):
-    """What the deployment says at the start of an execution: the workflow's only settings."""
+    """What the deployment says at the start of an execution: the workflow's only settings.
+
+    `rule` says whose yes counts; `requesters` asked for the execution, and may not approve it.
+    """
 
     host: str
     folder: Folder
@@ -103,6 +108,8 @@ class Deployment(Message):
     writes_enabled: bool
     control_system_type: str
     approval_mode: str
+    rule: ApprovalRule = ApprovalRule()
+    requesters: list[str] = []
     question_expiry: float | None
     plan_max_age: float
     timeouts: Timeouts
@@ -262,11 +269,40 @@ class Verified(Message):
 
 
 class RestoreTask(Message):
-    """Put back what the writes of `execution` left changed, or leave it, as `operator` wants it."""
+    """Put back what the writes of `execution` left changed, or leave it, as `operator` wants it.
+
+    `signature` is over `statement`, where the answer was signed.
+    """
 
     folder: Folder
     execution: str
     operator: str | None
+    statement: Statement | None = None
+    signature: str | None = None
+
+
+class SignalReceived(Message):
+    """The `number`th signal of this `name` that a run received, from 1."""
+
+    name: str
+    number: int
+
+
+class IdentifyTask(Message):
+    """Somebody said `statement`: by a signature, or else by a signal of the run `run_id`."""
+
+    statement: Statement
+    operator: str | None
+    signature: str | None
+    run_id: str
+    signal: SignalReceived | None
+
+
+class Identified(Message):
+    """Whose word it is, or why nobody is proven to have said it."""
+
+    name: str | None = None
+    problem: str = ""
 
 
 class ConcludeTask(Message):
@@ -364,6 +400,12 @@ async def restore(task: RestoreTask) -> RestoreReport:
 @activity.defn(name="leave")
 async def leave(task: RestoreTask) -> None:
     """Tell the gate that what was left changed is left so on purpose. Idempotent."""
+    raise NotImplementedError
+
+
+@activity.defn(name="identify")
+async def identify(task: IdentifyTask) -> Identified:
+    """Tell who answered a question. Reads alone."""
     raise NotImplementedError
 
 

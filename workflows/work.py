@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from temporalio import workflow
@@ -12,6 +13,7 @@ from runpermit.models import (
     DecisionRecord,
     ExecutionMode,
     NotebookType,
+    PendingApproval,
     Permit,
     Plan,
     PlanKind,
@@ -39,23 +41,20 @@ from workflows.step_runner import run_local_step, run_step
 
 @dataclass(frozen=True)
 class Approval:
-    """A yes, and the revision that it was said to."""
+    """The yes of one person or more, and the revision that it was said to."""
 
     revision: Revision
-    answer: DecisionRecord
+    answers: tuple[DecisionRecord, ...]
 
     def permit(self, issue: int = 1) -> Permit:
         """What the gate consumes."""
         return Permit(
             revision=self.revision,
             issue=issue,
-            decided_at=self.answer.at,
+            decided_at=self.answers[-1].at,
             approvals=[
-                Yes(
-                    operator=self.answer.operator,
-                    assurance=self.answer.assurance,
-                    signature=self.answer.signature,
-                )
+                Yes(operator=said.operator, assurance=said.assurance, signature=said.signature)
+                for said in self.answers
             ],
         )
 
@@ -98,6 +97,7 @@ class Work(Ending):
             update={"execution_folder_path": str(self._deployment.folder.path)}
         )
         self._board.know(self._deployment)
+        self._desk.prover.know(self._deployment)
 
     async def _code(self) -> str:
         given = self._attempts.begin()
@@ -200,8 +200,8 @@ class Work(Ending):
             notebook=notebook,
             asked_at=workflow.now(),
         )
-        self._state.approval_interrupt_data = pending
-        self._board.ask(pending)
+        self._show(pending)
+        self._desk.on_approval = partial(self._show_approved, pending)
         first_run = draft.run_id == workflow.info().first_execution_run_id
         answer = await self._desk.ask(
             Question(
@@ -209,6 +209,8 @@ class Work(Ending):
                 sha256=pending.sha256,
                 plain_yes=pending.number == 1 and first_run,
                 problem="" if plan.may_be_approved else plan.problem,
+                rule=self._deployment.rule,
+                requesters=frozenset(self._deployment.requesters),
             ),
             self._deployment.question_expiry,
             f"revision {pending.revision} waits for approval",
@@ -220,7 +222,19 @@ class Work(Ending):
         if decided.verb is Verb.REVISE:
             self._attempts.revise(decided)
             return None
-        return Approval(pending.binds, decided)
+        return Approval(pending.binds, self._desk.approvals)
+
+    def _show(self, pending: PendingApproval) -> None:
+        self._state.approval_interrupt_data = pending
+        self._board.ask(pending)
+
+    def _show_approved(
+        self, pending: PendingApproval, approvals: tuple[DecisionRecord, ...]
+    ) -> None:
+        """The same question, once one of two persons has approved it."""
+        names = [said.operator or "" for said in approvals]
+        if len(names) < pending.rule.persons:
+            self._show(pending.model_copy(update={"approved_by": names}))
 
     def _is_old(self, plan: Plan) -> bool:
         """Whether the plan was rehearsed too long ago for what was approved to count as it is."""

@@ -89,7 +89,7 @@ INADMISSIBLE = [
     (FIRST, said(Verb.APPROVE, {"decision": "reject"}), "it says reject"),
     (FIRST, said(Verb.APPROVE, Decision(decision=Verb.REJECT)), "it says reject"),
     (SECOND, said(Verb.REVISE), "must name what it is for"),
-    (FIRST, said(Verb.APPROVE, {"sha256": SHA, "signature": "x"}), "signatures are not verified"),
+    (FIRST, said(Verb.APPROVE, {"sha256": SHA, "signature": "x"}), "signature was not verified"),
     (FIRST, said(Verb.APPROVE, {f"f{i}": 0 for i in range(100_000)}), "100000 fields"),
     (SECOND, said(Verb.APPROVE), "must name what it is for"),
     (SECOND, said(Verb.APPROVE, {"operator": "jd"}), "must name what it is for"),

@@ -225,6 +225,17 @@ class DecisionRecord(Message):
     assurance: Assurance = Assurance.CLAIMED
     signature: str | None = None
 
+    @property
+    def who(self) -> str:
+        """Its author, as it is told to people."""
+        return self.operator or "an unnamed operator"
+
+    @property
+    def by(self) -> str:
+        """Its author, and how well that is known."""
+        verified = "not verified" if self.assurance is Assurance.CLAIMED else self.assurance
+        return f"{self.who} ({verified})"
+
 
 class DecisionReceipt(Message):
     """The answer to the update `decide` where the decision counted."""

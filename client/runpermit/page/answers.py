@@ -3,10 +3,11 @@
 import shlex
 from urllib.parse import quote
 
-from runpermit.models import PendingApproval, PendingRestore, Verb
+from runpermit.models import Assurance, PendingApproval, PendingRestore, Verb
 from runpermit.page.layout import WIDTH
-from runpermit.text import fenced
+from runpermit.text import fenced, markdown, one_line
 
+_YES = frozenset({Verb.APPROVE, Verb.RESTORE})
 _GOES_ON = " \\"
 _DECLARE = "declare your envelope with plan(…)"
 
@@ -31,12 +32,35 @@ def verbs(pending: PendingApproval | PendingRestore) -> list[Verb]:
     return [Verb.APPROVE, Verb.REJECT, Verb.REVISE]
 
 
+def rule_words(pending: PendingApproval | PendingRestore) -> str:
+    """Whose yes counts, and who said it already, in plain text; nothing where anybody's does."""
+    rule, said = pending.rule, []
+    if rule.persons > 1:
+        said.append(f"{rule.persons} persons must approve it")
+    if isinstance(pending, PendingApproval) and pending.approved_by:
+        names = ", ".join(one_line(name, 60) for name in pending.approved_by)
+        said.append(f"{names} approved it: {rule.persons - len(pending.approved_by)} more must")
+    if rule.approvers:
+        said.append(f"who may: {', '.join(one_line(name, 60) for name in rule.approvers[:10])}")
+    if isinstance(pending, PendingApproval) and not rule.requester_may_approve:
+        said.append("not who asked for it")
+    return f"{said[0][:1].upper()}{'; '.join(said)[1:]}." if said else ""
+
+
 def clicks(pending: PendingApproval | PendingRestore) -> str:
-    """Which signals to send in the Web UI, without input."""
-    *others, last = (f"`{verb}-{pending.revision}`" for verb in verbs(pending))
+    """Which signals to send in the Web UI, without input; where a yes is signed, the command."""
+    yes, *rest = verbs(pending)
+    signed = pending.rule.assurance is Assurance.SIGNED and yes in _YES
+    *others, last = (f"`{verb}-{pending.revision}`" for verb in (rest if signed else [yes, *rest]))
+    either = f"{', '.join(others)} or {last}" if others else last
+    by_command = (
+        f"To {yes} it: `runpermit {yes}` below, which signs it with your SSH key; no click can. "
+        if signed
+        else ""
+    )
     return (
-        f"**More Actions → Send a Signal →** choose {', '.join(others)} or {last} **→ Submit**, "
-        "without input."
+        f"{by_command}**More Actions → Send a Signal →** choose {either} **→ Submit**, "
+        f"without input.{f' {markdown(words, 400)}' if (words := rule_words(pending)) else ''}"
     )
 
 
@@ -76,6 +100,8 @@ def _commands(pending: PendingApproval | PendingRestore) -> list[tuple[str, ...]
         Verb.RESTORE: named,
         Verb.LEAVE: named,
     }
+    if pending.rule.assurance is Assurance.SIGNED:
+        options |= dict.fromkeys(_YES, f"{named} --sign")
     said = verbs(pending)
     if isinstance(pending, PendingApproval):
         said = [*said, Verb.STOP]

@@ -1,0 +1,73 @@
+"""Who said it: proven outside of the workflow before a yes counts, within bounds."""
+
+from temporalio import workflow
+
+from runpermit.errors import PythonExecutorException
+from runpermit.models import Assurance, Statement
+from workflows import steps
+from workflows.approval import Author, Claim
+from workflows.retries import Step
+from workflows.step_runner import run_step
+
+# Each is an activity: nobody fills a history with signatures that were made up.
+MOST_AT_ONCE = 20
+MOST = 100
+
+
+class Prover:
+    """Proves claims on the host of an execution, whose gate and Temporal's history know."""
+
+    def __init__(self) -> None:
+        self._deployment: steps.Deployment | None = None
+        self._under_way = 0
+        self._begun = 0
+
+    def know(self, deployment: steps.Deployment) -> None:
+        """From now on it can ask."""
+        self._deployment = deployment
+
+    async def prove(self, claim: Claim, signal: steps.SignalReceived | None) -> Author | str:
+        """Who made `claim`, or why nobody is proven to; `signal` is how it came, if by one."""
+        if self._deployment is None or self._begun >= MOST:
+            return f"more than {MOST} claims were looked at in this execution: no more are"
+        if self._under_way >= MOST_AT_ONCE:
+            return f"{MOST_AT_ONCE} others are being looked at: send it again"
+        self._begun += 1
+        self._under_way += 1
+        try:
+            return await self._prove(self._deployment, claim, signal)
+        except PythonExecutorException as error:
+            return f"nobody could verify whose it is: {error.message}"
+        finally:
+            self._under_way -= 1
+
+    async def _prove(
+        self, deployment: steps.Deployment, claim: Claim, signal: steps.SignalReceived | None
+    ) -> Author | str:
+        if claim.signature is None and signal is None:
+            return "Temporal names no author of an update: send it as a signal, or sign it"
+        info = workflow.info()
+        proven = await run_step(
+            Step.IDENTIFY,
+            steps.identify,
+            steps.IdentifyTask(
+                statement=Statement(
+                    workflow_id=info.workflow_id,
+                    first_run_id=info.first_execution_run_id,
+                    sha256=claim.sha256,
+                    decision=claim.verb,
+                ),
+                operator=claim.operator,
+                signature=claim.signature,
+                run_id=info.run_id,
+                signal=signal,
+            ),
+            timeouts=deployment.timeouts,
+            summary=f"who said {claim.verb}",
+            host=deployment.host,
+        )
+        if proven.name is None:
+            return proven.problem or "nobody is known to have said it"
+        signed = claim.signature is not None
+        assurance = Assurance.SIGNED if signed else Assurance.AUTHENTICATED
+        return Author(proven.name, assurance, claim.sha256)
