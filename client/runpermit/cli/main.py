@@ -4,6 +4,7 @@ import os
 import sys
 import traceback
 from contextlib import suppress
+from pathlib import Path
 from typing import NoReturn
 
 import typer
@@ -74,6 +75,11 @@ def _run(arguments: list[str]) -> int:
     except SystemExit as ended:  # typer and rich end so where our reader has seen enough
         return ended.code if isinstance(ended.code, int) else ExitCode.FAILED
     except Exception as bug:  # noqa: BLE001  (the exit code holds even then)
-        traceback.print_exc()
-        output.crash(bug)
+        output.crash(bug, _place(bug))
         return ExitCode.FAILED
+
+
+def _place(bug: Exception) -> str:
+    """Where in the code it came up, for whoever mends it."""
+    *_, last = traceback.extract_tb(bug.__traceback__)
+    return f"{Path(last.filename).name}, line {last.lineno}"

@@ -72,10 +72,17 @@ class Output:
         else:
             self.note(f"{message}\nTry 'runpermit COMMAND --help'.", style="bold red")
 
-    def crash(self, bug: Exception) -> None:
-        """Print a bug of ours as JSON; its traceback stands on stderr."""
+    def crash(self, bug: Exception, place: str) -> None:
+        """Print a bug of ours and its place."""
+        message = (
+            f"A mistake in runpermit itself: {one_line(str(bug), _WIDTH)} ({place}). What it was "
+            "to do may be done or not: look with `runpermit pending` and `runpermit watch`, then "
+            "report this line."
+        )
         if self.as_json:
-            self._plain_error(type(bug).__name__, str(bug), ExitCode.FAILED)
+            self._plain_error(type(bug).__name__, message, ExitCode.FAILED)
+        else:
+            self.note(f"{type(bug).__name__}: {message}", style="bold red")
 
     def _plain_error(self, kind: str, message: str, code: ExitCode) -> None:
         self.document(
