@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -93,6 +94,34 @@ class PublicKeys(Keys):
 def test_else_the_usual_one(keys: Keys, home: Path, tmp_path: Path) -> None:
     keys.private("usual").rename(home / ".ssh" / "id_ed25519")
     assert signed_by(sign(SAID), PublicKeys(tmp_path), "usual", tmp_path)
+
+
+def test_a_passphrase_is_asked_for_at_the_terminal(keys: Keys, tmp_path: Path) -> None:
+    key, answer = keys.private("locked"), tmp_path / "answer"
+    run("ssh-keygen", "-q", "-p", "-P", "", "-N", "secret words", "-f", str(key))
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import pathlib, runpermit.signing as signing\n"
+        "from runpermit.models import Statement\n"
+        f"said = Statement.model_validate_json({SAID.model_dump_json()!r})\n"
+        f"signature = signing.sign(said, pathlib.Path({str(key)!r}))\n"
+        f"pathlib.Path({str(answer)!r}).write_text(signature)\n"
+    )
+    with subprocess.Popen(
+        ("script", "-qec", f"{sys.executable} {program}", "/dev/null"),
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0,
+    ) as terminal:  # fmt: skip
+        assert terminal.stdin is not None
+        assert terminal.stdout is not None
+        shown = b""
+        while b"passphrase" not in shown:
+            more = terminal.stdout.read(1)
+            assert more, shown
+            shown += more
+        terminal.stdin.write(b"secret words\n")
+        shown += terminal.stdout.read()
+    assert b"secret" not in shown
+    assert signed_by(answer.read_text(), keys, "locked", tmp_path)
 
 
 def test_without_a_key_it_says_what_to_do(keys: Keys, tmp_path: Path) -> None:
