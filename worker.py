@@ -39,7 +39,7 @@ from kernels.environment import find_environment
 from kernels.interface import Kernels
 from kernels.opening import open_kernels
 from kernels.packages import environment_name, kernel_packages
-from runpermit.config import Settings, check_settings, limits_file, load_settings
+from runpermit.config import Settings, check_settings, limits_file, load_settings, root_problem
 from runpermit.errors import ContainerConfigurationError
 from runpermit.names import STAGE_ATTRIBUTE, TASK_QUEUE, host_queue
 from runpermit.payloads import data_converter
@@ -145,6 +145,8 @@ async def refuse_unknown_namespace(client: Client) -> None:
 async def serve(settings: Settings) -> int:
     """Work until SIGTERM or SIGINT; the exit code."""
     wrong = check_settings(settings)
+    if problem := root_problem(settings.executions.root):
+        wrong.append(f"{problem}: no execution could be kept. Change it, or the folder's owner.")
     if wrong:
         for line in wrong:
             print(f"runpermit worker: {line}", file=sys.stderr)

@@ -66,6 +66,16 @@ def test_settings_that_are_not_safe_are_exit_2_with_a_line_each(config: Path) ->
         assert f"runpermit worker: {setting}" in done.stderr
 
 
+def test_a_root_that_takes_no_folder_is_exit_2_with_its_path(config: Path) -> None:
+    root = config.with_name("a-file")
+    root.write_text("")
+    config.write_text(f'{SETTINGS}[executions]\nroot = "{root}/executions"\n')
+    done = worker(config)
+    assert done.returncode == 2
+    assert f"runpermit worker: {root} is not a folder" in done.stderr
+    assert "executions.root" in done.stderr
+
+
 def test_a_broken_temporal_toml_is_exit_2(config: Path, tmp_path: Path) -> None:
     broken = tmp_path / "temporal.toml"
     broken.write_text("[profile\n")

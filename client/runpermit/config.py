@@ -301,6 +301,14 @@ def check_settings(settings: Settings) -> list[str]:
     return found + approval_problems(approval)
 
 
+def root_problem(root: Path) -> str | None:
+    """Why no execution's folder can be made under `root`; None where it can."""
+    existing = next(folder for folder in (root, *root.parents) if folder.exists())
+    if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK):
+        return None
+    return f"{existing} is not a folder that this user can write (executions.root = {root})"
+
+
 def approval_problems(approval: ApprovalSettings) -> list[str]:
     """What the rule asks for and can't be had: `claimed` is a name that nobody verifies."""
     if approval.rule.assurance is not Assurance.CLAIMED:

@@ -14,6 +14,7 @@ from runpermit.config import (
     find_settings_file,
     limits_file,
     load_settings,
+    root_problem,
 )
 from runpermit.errors import ContainerConfigurationError
 from runpermit.models import Isolation
@@ -97,23 +98,27 @@ def _model(settings: Settings) -> Check:
             name="model",
             verdict=Verdict.FAIL,
             found=f"{' and '.join(missing)} not set: no code can be generated",
-            remedy="Set generation.model in runpermit.toml, the key in the worker's environment.",
+            remedy="Set generation.model in runpermit.toml, the key in the worker's environment. "
+            "Only the environment of this command was looked at: the worker may have its own.",
         )
     endpoint = generation.base_url or "api.openai.com"
     return Check(
-        name="model", verdict=Verdict.OK, found=f"{generation.model} at {endpoint}, key present"
+        name="model",
+        verdict=Verdict.OK,
+        found=f"{generation.model} at {endpoint}, key present here; the worker needs it in its own "
+        "environment",
     )
 
 
 def _root(root: Path) -> Check:
-    existing = next(folder for folder in (root, *root.parents) if folder.exists())
-    if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK):
-        made = "" if existing == root else ", made when it is first needed"
+    problem = root_problem(root)
+    if problem is None:
+        made = "" if root.exists() else ", made when it is first needed"
         return Check(name="executions", verdict=Verdict.OK, found=f"{root}{made}")
     return Check(
         name="executions",
         verdict=Verdict.FAIL,
-        found=f"{existing} is not a folder that this user can write",
+        found=problem,
         remedy="Change [executions] root, or its owner.",
     )
 
