@@ -107,6 +107,13 @@ def _verified(record: Record) -> str:
     )
 
 
+def _devices(record: Record) -> str:
+    earlier = record.get("earlier")
+    counts = earlier.items() if isinstance(earlier, dict) else ()
+    told = ", ".join(f"{_plain(count)} {_plain(outcome)}" for outcome, count in counts)
+    return f"devices of {record.get('channel')} before its last write: {told}"
+
+
 def _restore_started(record: Record) -> str:
     return f"restore begun, asked for by {_name(record)}"
 
@@ -169,6 +176,7 @@ _TELLERS: dict[str, Callable[[Record], str]] = {
     "permit_void": _void,
     "stopped": _stopped,
     "verdict": _verdict,
+    "devices": _devices,
     "verified": _verified,
     "approval_refused": _not_approved,
     "restore_refused": _not_restored,

@@ -12,14 +12,11 @@ from gate.channel_access.watched_channel import WatchedChannel, WatchedIocs
 from gate.journal.channel_story import Left, as_value, equals
 from gate.journal.execution_story import ExecutionStory
 from gate.journal.journal import Journal
-from gate.policy.verification import tolerance
+from gate.policy.devices import Expected, number_of
 from gate.rehearsal.description import Live, live_of
 from runpermit.config import GateSettings
 from runpermit.limits import ChannelLimitsConfig, LimitsFile, Readback, VerificationLevel
 from runpermit.models import FollowOutcome, VerifiedChannel
-
-SETTLE_SECONDS = 5.0
-"""How long a device may take, where the limits database does not say."""
 
 # A search for a channel that nobody has takes 1.4 s.
 _FIRST_SECONDS = 3.0
@@ -64,7 +61,11 @@ class Verifier:
         free = asyncio.Semaphore(_TOGETHER)
         try:
             found = await asyncio.gather(
-                *(self._verified(own, free, left) for left in story.left() if left.permit == permit)
+                *(
+                    self._verified(own, free, left, story.earlier.get(left.channel, {}))
+                    for left in story.left()
+                    if left.permit == permit
+                )
             )
         finally:
             own.close()
@@ -75,7 +76,11 @@ class Verifier:
         return list(found)
 
     async def _verified(
-        self, own: OwnChannels, free: asyncio.Semaphore, left: Left
+        self,
+        own: OwnChannels,
+        free: asyncio.Semaphore,
+        left: Left,
+        earlier: dict[FollowOutcome, int],
     ) -> VerifiedChannel:
         database = self._limits.validator.database
         entry = database.find(left.channel) if database is not None else None
@@ -93,33 +98,29 @@ class Verifier:
             device_reads=device.reads,
             outcome=device.outcome if live is not None else FollowOutcome.UNREADABLE,
             alarm=live.alarm if live is not None else "",
+            earlier=earlier,
         )
 
     async def _device(
         self, left: Left, entry: ChannelLimitsConfig | None, readback: Readback | None
     ) -> _Device:
         """Wait until the device is where it was sent, or its time is over."""
-        written = as_value(left.written)
-        if readback is None or isinstance(written, str | tuple | None):
+        expected = Expected.after(as_value(left.written), entry)
+        if readback is None or expected is None:
             return _Device(FollowOutcome.UNCHECKED)
-        expected = float(written) * readback.scale + readback.offset
-        if not math.isfinite(expected):
+        if not math.isfinite(expected.value):
             return _Device(FollowOutcome.UNREADABLE)
-        allowed = readback.tolerance
-        if allowed is None:
-            allowed = tolerance(float(written), entry) * abs(readback.scale)
-        settle = SETTLE_SECONDS if readback.settle_time is None else readback.settle_time
         changed = asyncio.Event()
         channel = WatchedChannel(readback.channel, self._iocs, changed.set)
         try:
-            reads = await _reaching(channel, changed, expected, allowed, settle)
+            reads = await _reaching(channel, changed, expected)
         finally:
             await channel.close()
         if reads is None:
-            return _Device(FollowOutcome.UNREADABLE, expected)
-        followed = abs(reads - expected) <= allowed
+            return _Device(FollowOutcome.UNREADABLE, expected.value)
+        followed = expected.is_at(reads)
         outcome = FollowOutcome.FOLLOWED if followed else FollowOutcome.NOT_FOLLOWED
-        return _Device(outcome, expected, reads)
+        return _Device(outcome, expected.value, reads)
 
 
 async def _live(own: OwnChannels, free: asyncio.Semaphore, name: str) -> Live | None:
@@ -142,30 +143,20 @@ def _is_accepted(left: Left, live: Live, entry: ChannelLimitsConfig | None) -> b
 
 
 async def _reaching(
-    channel: WatchedChannel, changed: asyncio.Event, expected: float, allowed: float, settle: float
+    channel: WatchedChannel, changed: asyncio.Event, expected: Expected
 ) -> float | None:
-    """What a device reads once it is there, or `settle` seconds are over; None if unreadable."""
+    """What a device reads once it is there, or its time is over; None if unreadable."""
     loop = asyncio.get_running_loop()
     start = loop.time()
     try:
         async with asyncio.timeout(_FIRST_SECONDS):
             await channel.told.wait()
-        async with asyncio.timeout_at(start + settle):
+        async with asyncio.timeout_at(start + expected.settle):
             while True:
                 changed.clear()
-                reads = _number(channel)
-                if reads is not None and abs(reads - expected) <= allowed:
+                reads = number_of(channel)
+                if expected.is_at(reads):
                     return reads
                 await changed.wait()
     except TimeoutError:
-        return _number(channel)
-
-
-def _number(channel: WatchedChannel) -> float | None:
-    try:
-        value = channel.reading().value
-    except LookupError:
-        return None
-    if isinstance(value, str | tuple) or not math.isfinite(value):
-        return None
-    return float(value)
+        return number_of(channel)

@@ -10,6 +10,7 @@ from typing import Any
 from gate.journal.channel_story import ChannelStory, Left
 from gate.journal.files import journal_files
 from runpermit.errors import ServiceUnavailableError
+from runpermit.models import FollowOutcome
 
 # As the journal writes it; in a text it would stand with backslashes.
 _OF = re.compile(rb'"of": (\d+)[,}]')
@@ -19,12 +20,14 @@ class ExecutionStory:
     """Takes an execution's records, and what was noted of its writes, in their order.
 
     What is told is what its last permit changed, and restores since: that is what an operator was
-    shown. why_not: for each channel of an approved plan why it can't be put back, empty where it
-    can.
+    shown. earlier: for each channel what its device did after the writes before the last one, and
+    how often. why_not: for each channel of an approved plan why it can't be put back, empty where
+    it can.
     """
 
     def __init__(self) -> None:
         self.why_not: dict[str, str] = {}
+        self.earlier: dict[str, dict[FollowOutcome, int]] = {}
         self._told = ChannelStory()
         self._permit: str | None = None
         self._stops: list[Mapping[str, Any]] = []
@@ -63,6 +66,8 @@ class ExecutionStory:
                 self.why_not |= known if isinstance(known, dict) else {}
             case "stop_write":
                 self._stops.append(record)
+            case "devices":
+                self.earlier[record["channel"]] = record["earlier"]
             case "write":
                 self._begin(record.get("permit"))
         self._told.take(record)
@@ -80,6 +85,7 @@ class ExecutionStory:
             self._permit = permit
             self._told.forget()
             self._stops.clear()
+            self.earlier.clear()
 
     def _stopped(self, record: Mapping[str, Any]) -> None:
         """Take a stop that the gate wrote itself, for what was on its way then."""

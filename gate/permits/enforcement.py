@@ -18,6 +18,14 @@ class Guarding(Protocol):
         ...
 
 
+class Watching(Protocol):
+    """Devices that are watched while a permit is used."""
+
+    def wrote(self, channel: str, value: Value) -> None:
+        """A write left the gate."""
+        ...
+
+
 class Keeping(Protocol):
     """What the writes of a session are kept within, beside what binds all sessions."""
 
@@ -59,12 +67,20 @@ class Enforcement:
     until it is forwarded, since each counts for the next.
     """
 
-    def __init__(self, permit: str, plan: Plan, limits: LimitsValidator, guards: Guarding) -> None:
+    def __init__(
+        self,
+        permit: str,
+        plan: Plan,
+        limits: LimitsValidator,
+        guards: Guarding,
+        devices: Watching | None = None,
+    ) -> None:
         self.permit = permit
         self.turn = asyncio.Lock()
         self._envelope = Envelope(plan)
         self._limits = limits
         self._guards = guards
+        self._devices = devices
         self._latch = ""
         self._wrote: set[str] = set()
 
@@ -108,6 +124,8 @@ class Enforcement:
         """A write left the gate."""
         self._wrote.add(channel)
         self._envelope.forwarded(channel, value)
+        if self._devices is not None:
+            self._devices.wrote(channel, value)
 
 
 def _sha256(limits: LimitsValidator) -> str | None:

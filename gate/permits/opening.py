@@ -18,6 +18,7 @@ from gate.permits.claims import Claims
 from gate.permits.enforcement import Enforcement
 from gate.permits.permits import Permits, Presented
 from gate.policy.conditions import ConditionReader, holds, worded
+from gate.policy.devices import Devices
 from gate.policy.guards import Guards
 from gate.policy.inhibit import Inhibit
 from gate.policy.watched_limits import limits_in_force
@@ -33,11 +34,15 @@ _AHEAD_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Admission:
-    """A session that may open: its permit, not yet consumed, and what keeps it within that."""
+    """A session that may open: its permit, not yet consumed, and what keeps it within that.
+
+    `devices` sees where its writes lead.
+    """
 
     permit: Presented
     enforcement: Enforcement
     guards: Guards
+    devices: Devices
 
 
 class Opener:
@@ -102,8 +107,12 @@ class Opener:
                 await self._refuse_changed(plan, limits)
                 _refuse_violated(guards)
                 self._refuse_inhibited()
-                enforcement = Enforcement(presented.id, plan, limits, guards)
-                yield Admission(presented, enforcement, guards)
+                devices = Devices(_channels(plan), limits, self._iocs)
+                try:
+                    enforcement = Enforcement(presented.id, plan, limits, guards, devices)
+                    yield Admission(presented, enforcement, guards, devices)
+                finally:
+                    await devices.close()
         finally:
             await guards.close()
 

@@ -73,4 +73,5 @@ def _followed(channel: VerifiedChannel) -> str:
     accepted = "accepted" if channel.accepted else "NOT ACCEPTED"
     told = f"{channel.channel} reads {value_text(channel.reads)}, {accepted}"
     device = f"{channel.device} " if channel.device else "device "
-    return f"{told}; {device}{channel.outcome.replace('_', ' ')}"
+    way = f"; {channel.on_the_way}" if channel.earlier else ""
+    return f"{told}; {device}{channel.outcome.replace('_', ' ')}{way}"

@@ -93,16 +93,24 @@ class RestoreReport(Message):
 
 
 class FollowOutcome(StrEnum):
-    """Whether a device went where its setpoint says. `unchecked`: its limits name no readback."""
+    """Whether a device went where its setpoint says.
+
+    `superseded`: the next write came before the device had its settle time. `unchecked`: its limits
+    name no readback.
+    """
 
     FOLLOWED = "followed"
     NOT_FOLLOWED = "not_followed"
+    SUPERSEDED = "superseded"
     UNREADABLE = "unreadable"
     UNCHECKED = "unchecked"
 
 
 class VerifiedChannel(Message):
-    """A channel after the last write to it: what setpoint and device read, and what they should."""
+    """A channel after the last write to it: what setpoint and device read, and what they should.
+
+    `earlier` counts the writes before the last one by what their device did.
+    """
 
     channel: str
     written: Any = None
@@ -113,6 +121,15 @@ class VerifiedChannel(Message):
     device_reads: float | None = None
     outcome: FollowOutcome
     alarm: str = ""
+    earlier: dict[FollowOutcome, int] = {}
+
+    @property
+    def on_the_way(self) -> str:
+        """What the device did after the writes before the last one; empty where nobody saw it."""
+        if not self.earlier:
+            return ""
+        counts = (f"{count} {one.replace('_', ' ')}" for one, count in self.earlier.items())
+        return f"{sum(self.earlier.values())} earlier writes: {', '.join(counts)}"
 
     def warnings(self) -> list[str]:
         """One sentence for each thing that somebody has to look at."""
@@ -127,6 +144,10 @@ class VerifiedChannel(Message):
                 f"{brief(self.device)} did not follow: it reads {brief(self.device_reads)}, "
                 f"{brief(self.expected)} is expected."
             )
+        for outcome in (FollowOutcome.NOT_FOLLOWED, FollowOutcome.UNREADABLE):
+            if self.earlier.get(outcome):
+                found.append(f"{brief(self.device)} on its way: {self.on_the_way}.")
+                break
         if self.outcome is FollowOutcome.UNREADABLE:
             found.append(f"{brief(self.device or self.channel)} can't be read: look at it.")
         return found
