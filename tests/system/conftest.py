@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 import pytest
 import pytest_asyncio
 from google.protobuf.message import Message
+from playwright.async_api import Browser, Page
 from temporalio.api.common.v1 import Payload
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 
@@ -41,6 +42,7 @@ from runpermit.models import (
     Stage,
 )
 from runpermit.payloads import data_converter
+from tests.system.browser import CHROMIUM, new_page, running_browser
 from tests.system.machine import Machine
 
 CANARY = "sk-canary-5e1f0c7a9d"  # the model key of every worker; it must turn up nowhere
@@ -461,3 +463,17 @@ def fresh(request: pytest.FixtureRequest) -> str:
 def machine(stack: Stack) -> Machine:
     """The truth: the ring itself, past every gate."""
     return Machine(stack.ring_port)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    if not CHROMIUM.exists():
+        pytest.skip("chromium is missing: apt-get install chromium")
+    async with running_browser() as browser:
+        yield browser
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def page(browser: Browser) -> AsyncIterator[Page]:
+    async with new_page(browser) as page:
+        yield page

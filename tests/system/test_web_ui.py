@@ -1,23 +1,21 @@
 """An operator in the Temporal Web UI: sees the question, and answers it with a click."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
-import pytest_asyncio
 from playwright.async_api import Page, expect
+from playwright.async_api import TimeoutError as PlaywrightTimeout
 
+from runpermit.names import STAGE_ATTRIBUTE
 from tests.system.asking import approve, left_changed, next_question, rehearsed
 from tests.system.browser import (
-    CHROMIUM,
     choose,
     execution_address,
-    new_page,
     open_question,
     open_signals,
     question_of,
-    running_browser,
     send,
 )
 from tests.system.machine import Machine
@@ -45,20 +43,6 @@ write_channel("SR:HCM1:SP", 0.1)
 results = {}
 """
 pytestmark = [pytest.mark.chromium, pytest.mark.slow]
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def browser() -> AsyncIterator[Any]:
-    if not CHROMIUM.exists():
-        pytest.skip("chromium is missing: apt-get install chromium")
-    async with running_browser() as browser:
-        yield browser
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def page(browser: Any) -> AsyncIterator[Page]:
-    async with new_page(browser) as page:
-        yield page
 
 
 async def test_an_operator_reads_the_page_and_approves_with_a_click(
@@ -101,6 +85,8 @@ async def test_an_operator_reads_the_page_and_approves_with_a_click(
     assert result.decisions[0].revision == revision
     await page.keyboard.press("r")
     await expect(shown).to_contain_text("succeeded")
+    await expect(shown).to_contain_text("Written: 2 values.")
+    await expect(shown).to_contain_text("SR:HCM1:SP was set to")
     await page.screenshot(path=tmp_path / "after.png")
 
 
@@ -196,6 +182,51 @@ async def test_a_click_on_a_stale_page_does_not_approve_what_it_did_not_show(
     decisions = (await house.state(handle)).decisions
     stale = [one for one in decisions if one.revision == first.revision and one.verb == "approve"]
     assert [one.accepted for one in stale] == [False]
+
+
+async def test_an_operator_rejects_with_a_reason(
+    house: Any, page: Page, machine: Machine, fresh: str
+) -> None:
+    before = await machine.counts()
+    handle, pending = await rehearsed(house, machine, STEP, id=fresh)
+    shown = await open_question(page, execution_address(house.stack.web_ui, fresh))
+    await send(page, f"reject-{pending.revision}", '{"comment": "not during injection"}')
+    error = await house.failure(handle)
+    assert error.stage == "rejected"
+    assert "not during injection" in str(error)
+    await page.reload()
+    await expect(shown).to_contain_text("rejected")
+    await expect(shown).to_contain_text("not during injection")
+    assert await machine.since(before) == {}
+
+
+async def test_the_list_shows_what_waits_by_its_stage(
+    house: Any, page: Page, fresh: str, eventually: Any
+) -> None:
+    waits = await house.start(STEP, id=fresh)
+    await house.question(waits)
+    over = await house.start("results = {}", id=f"{fresh}-over")
+    await house.result(over)
+    query = quote(f'{STAGE_ATTRIBUTE}="awaiting_approval"')
+
+    async def listed() -> list[str]:
+        await page.goto(f"{house.stack.web_ui}/namespaces/default/workflows?query={query}")
+        rows = page.get_by_role("link", name=fresh)
+        try:
+            await rows.first.wait_for(timeout=5_000)
+        except PlaywrightTimeout:
+            return []
+        return [text.strip() for text in await rows.all_inner_texts()]
+
+    found = await eventually(listed, within=60)
+    assert set(found) == {fresh}
+    await waits.signal("reject")
+    await house.failure(waits)
+
+    async def gone() -> bool:
+        return not await listed()
+
+    await eventually(gone, within=60)
 
 
 async def test_foreign_words_take_no_effect_on_the_page(
