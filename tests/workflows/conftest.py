@@ -77,6 +77,8 @@ from workflows.steps import (
     Folder,
     GeneratedCode,
     GenerateTask,
+    Identified,
+    IdentifyTask,
     InForce,
     PrepareTask,
     RehearseTask,
@@ -166,7 +168,8 @@ class Script:
     `programs` and `runs` are answered one after the other, the last again and again: text or a
     result, an exception to raise, or an async function to await first. Approved writes are
     answered from `applies` where that holds anything. None is the usual answer: a rehearsal's one
-    write, what became of the last apply, a device that followed, a channel that is back.
+    write, what became of the last apply, a device that followed, a channel that is back, whoever a
+    signature says that it is by. `principals` are whom the server knows to have sent the signals.
     """
 
     planned = staticmethod(planned)
@@ -185,6 +188,8 @@ class Script:
         self.verifications: list[Any] = [None]
         self.restores: list[Any] = [None]
         self.leaves: list[Any] = [None]
+        self.identities: list[Any] = [None]
+        self.principals: list[str] = []
         self.drafts: list[Any] = [None]
         self.conclusions: list[Any] = [None]
         self.calls: list[tuple[str, Any]] = []
@@ -328,6 +333,18 @@ class Script:
     async def leave(self, task: RestoreTask) -> None:
         await self._next("leave", task, self.leaves)
 
+    @activity.defn(name="identify")
+    async def identify(self, task: IdentifyTask) -> Identified:
+        """Whose signature it says it is; of a signal, whoever the server is made to know."""
+        found = await self._next("identify", task, self.identities)
+        if found is not None:
+            return cast("Identified", found)
+        if task.signature is not None and task.signature.startswith("by "):
+            return Identified(name=task.signature.removeprefix("by "))
+        if task.signature is None and task.signal is not None and self.principals:
+            return Identified(name=self.principals[task.signal.number - 1])
+        return Identified(problem="nobody")
+
     @activity.defn(name="conclude")
     async def conclude(self, task: ConcludeTask) -> None:
         await self._next("conclude", task, self.conclusions)
@@ -379,6 +396,7 @@ class Script:
             self.verify,
             self.restore,
             self.leave,
+            self.identify,
             self.conclude,
         ]
         return Worker(
