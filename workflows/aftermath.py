@@ -18,6 +18,7 @@ from runpermit.models import (
     VerifiedChannel,
     WriteReport,
 )
+from runpermit.plans.words import value_text
 from workflows import steps
 from workflows.conversation import Conversation
 from workflows.retries import Step
@@ -99,15 +100,25 @@ class Aftermath(Conversation):
         self._verified = verified.channels
         return [line for channel in verified.channels for line in channel.warnings()]
 
+    def _done(self) -> list[str]:
+        """What was written and whether the devices followed, for the last page of a success."""
+        if self._settled is None or not self._settled.writes.forwarded:
+            return ["Nothing was written."]
+        count = self._settled.writes.forwarded
+        told = [
+            f"{channel.channel} was set to {value_text(channel.written)}: "
+            f"setpoint {'accepted' if channel.accepted else 'DIFFERS'}, "
+            f"device {channel.outcome.replace('_', ' ')}"
+            for channel in self._verified
+        ]
+        return [f"Written: {count} {'value' if count == 1 else 'values'}.", *_shown(told)]
+
     def _machine(self) -> list[str]:
         """How the machine was left, for the last page."""
         lines = [f"Left changed: {change}" for change in self._left]
         if self._restored is not None:
             lines += [f"Restore: {channel}" for channel in self._restored.channels]
-        if len(lines) > _TOLD_CHANNELS:
-            more = f"{len(lines) - _TOLD_CHANNELS} more channels: see the notebook."
-            lines = [*lines[:_TOLD_CHANNELS], more]
-        return lines
+        return _shown(lines)
 
     def _about(self, permit: Permit) -> dict[str, Any]:
         return {
@@ -130,6 +141,14 @@ class Aftermath(Conversation):
         if self._restored is not None:
             told["restored"] = _first([str(channel) for channel in self._restored.channels])
         return told
+
+
+def _shown(lines: list[str]) -> list[str]:
+    """As many as a page shows, and how many more there are."""
+    more = len(lines) - _TOLD_CHANNELS
+    if more <= 0:
+        return lines
+    return [*lines[:_TOLD_CHANNELS], f"{more} more channels: see the notebook."]
 
 
 def _first(lines: list[str]) -> list[str]:

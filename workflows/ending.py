@@ -45,7 +45,7 @@ class Ending(LeftChanged):
             result = result.model_copy(update={"analysis_warnings": warnings})
         self._state.execution_result = result
         self._state.is_successful = True
-        self._board.enter(Stage.SUCCEEDED)
+        self._board.enter(Stage.SUCCEEDED, machine=self._done())
         await workflow.wait_condition(workflow.all_handlers_finished)
         return result
 
