@@ -281,15 +281,20 @@ def _unproven(desk: Desk, message: Incoming, decision: Decision) -> str | None:
         return f"it was proven for another revision than {question.revision}, which waits"
     if not author.assurance.reaches(rule.assurance):
         return _NEEDED[rule.assurance].format(verb=message.verb)
-    if rule.approvers and author.name not in rule.approvers:
-        return f"{author.name} may not say it: approval.approvers names others"
-    if author.name in question.requesters:
+    return _not_theirs(desk, question, author.name)
+
+
+def _not_theirs(desk: Desk, question: Question, name: str) -> str | None:
+    """Why the yes of `name` does not count, though it is that of `name`; or None."""
+    if question.rule.approvers and name not in question.rule.approvers:
+        return f"{name} may not say it: approval.approvers names others"
+    if name in question.requesters:
         return (
-            f"{author.name} asked for it, and another person must approve it "
+            f"{name} asked for it, and another person must approve it "
             "(approval.requester_may_approve = false)"
         )
-    if author.name in {record.operator for record in desk.approvals}:
-        return f"{author.name} has approved it already, and another person must (approval.persons)"
+    if name in {record.operator for record in desk.approvals}:
+        return f"{name} has approved it already, and another person must (approval.persons)"
     return None
 
 

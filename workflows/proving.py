@@ -3,7 +3,7 @@
 from temporalio import workflow
 
 from runpermit.errors import PythonExecutorException
-from runpermit.models import Assurance, Statement
+from runpermit.models import UNAUTHORED, Assurance, Statement
 from workflows import steps
 from workflows.approval import Author, Claim
 from workflows.retries import Step
@@ -45,7 +45,7 @@ class Prover:
         self, deployment: steps.Deployment, claim: Claim, signal: steps.SignalReceived | None
     ) -> Author | str:
         if claim.signature is None and signal is None:
-            return "Temporal names no author of an update: send it as a signal, or sign it"
+            return UNAUTHORED
         info = workflow.info()
         proven = await run_step(
             Step.IDENTIFY,

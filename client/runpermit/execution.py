@@ -22,6 +22,7 @@ from runpermit.errors import DecisionRefusedError, InvalidRequestError, ServiceU
 from runpermit.failures import unwrap
 from runpermit.following import follow
 from runpermit.models import (
+    UNAUTHORED,
     Decision,
     DecisionReceipt,
     PendingApproval,
@@ -35,6 +36,7 @@ from runpermit.progress import ProgressEvent
 _CALL = timedelta(seconds=10)
 _DECISION = timedelta(seconds=15)
 _RECONNECT_SECONDS = 1.0
+_SIGNAL_LOOKS, _SIGNAL_SECONDS = 60, 0.25
 # What a query comes back with where Temporal is there and no worker takes it.
 _NO_WORKER = {
     RPCStatusCode.FAILED_PRECONDITION,
@@ -227,6 +229,43 @@ class Execution:
         signature: str | None = None,
     ) -> DecisionReceipt:
         decision = _decision(verb, operator, comment, sha256, signature)
+        try:
+            return await self._update(verb, decision)
+        except DecisionRefusedError as error:
+            if error.reason != UNAUTHORED:
+                raise
+        return await self._signal(verb, decision)
+
+    async def _signal(self, verb: Verb, decision: Decision) -> DecisionReceipt:
+        """Send it by the way whose author Temporal records, and wait for what became of it."""
+        before = len((await self.state()).decisions)
+        with temporal_errors(self._temporal, self.id):
+            await self._handle.signal(verb, decision, rpc_timeout=_CALL)
+        for _ in range(_SIGNAL_LOOKS):
+            await asyncio.sleep(_SIGNAL_SECONDS)
+            for record in (await self.state()).decisions[before:]:
+                if (record.verb, record.sha256, record.comment) != (
+                    verb, decision.sha256, decision.comment
+                ):  # fmt: skip
+                    continue
+                if not record.accepted:
+                    raise DecisionRefusedError(
+                        f"The decision did not count: {record.reason}.", record.reason
+                    )
+                return DecisionReceipt(
+                    accepted=True,
+                    verb=verb,
+                    reason=record.reason,
+                    number=record.number,
+                    revision=record.revision,
+                )
+        raise ServiceUnavailableError(
+            f"{verb} was sent to execution {self.id}, and is not judged yet: look at its state "
+            "before sending it again.",
+            "worker",
+        )
+
+    async def _update(self, verb: Verb, decision: Decision) -> DecisionReceipt:
         with temporal_errors(self._temporal, self.id):
             try:
                 receipt: DecisionReceipt = await self._handle.execute_update(

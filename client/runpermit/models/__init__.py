@@ -2,6 +2,7 @@
 
 from runpermit.models.analysis import AnalysisResult, ChannelUse, Severity
 from runpermit.models.approval import (
+    UNAUTHORED,
     ApprovalRule,
     Assurance,
     Decision,
@@ -63,6 +64,7 @@ from runpermit.models.state import (
 from runpermit.models.writes import WriteOutcome, WriteRecord, WriteReport, write_warnings
 
 __all__ = [
+    "UNAUTHORED",
     "AnalysisPhase",
     "AnalysisResult",
     "ApprovalMode",

@@ -13,6 +13,8 @@ from runpermit.models.restore import LeftChange
 from runpermit.models.wire import Message, canonical_json, canonical_sha256
 
 SHOWN_DIGITS = 6
+UNAUTHORED = "Temporal names no author of an update: send it as a signal, or sign it"
+"""Why an update does not count where its author must be authenticated."""
 
 
 class Verb(StrEnum):
