@@ -124,8 +124,8 @@ def test_json_tells_both_ways(cli: Cli, gate: Gate, asking: str) -> None:
     told = json.loads(cli("stop", asking, "--reason", "r", "--json").stdout)
     assert told == {
         "id": asking,
-        "gate": {"stopped": [], "error": "The gate refused: it can't"},
-        "temporal": {"sent": [asking], "error": None},
+        "gate": {"stopped": [], "missed": {}, "error": "The gate refused: it can't"},
+        "temporal": {"sent": [asking], "missed": {}, "error": None},
     }
     again = cli("stop", "ghost", "--reason", "r", "--json")
     assert again.returncode == 2

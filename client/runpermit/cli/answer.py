@@ -54,7 +54,7 @@ async def approve(
     _check_complete(session, pending)
     signing = Signing(sign, key, identity)
     if not signing.names(sha256, pending.rule):
-        session.output.note(question_text(pending, session.options))
+        session.output.question(question_text(pending, session.options), answer=False)
         if not yes and not confirmed(f"Approve revision {pending.revision}?"):
             session.output.note("Nothing was sent.")
             return ExitCode.FAILED

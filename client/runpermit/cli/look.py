@@ -58,9 +58,9 @@ async def show(session: Session, execution_id: ExecutionId) -> int:
             {"id": execution.id, "pending": _document(approval), "restore": _document(restore)}
         )
     elif restore is not None:
-        output.answer(restore_text(restore, session.options))
+        output.question(restore_text(restore, session.options), answer=True)
     elif approval is not None:
-        output.answer(question_text(approval, session.options))
+        output.question(question_text(approval, session.options), answer=True)
     else:
         output.note("Nothing waits for an answer.")
         await report_now(session, execution)

@@ -1,7 +1,9 @@
 """What the commands print: one JSON document, or text for people. All foreign text is escaped."""
 
 import json
+import re
 import sys
+import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -13,6 +15,8 @@ from runpermit.failures import to_wire
 from runpermit.text import one_line, visible
 
 _WIDTH = 300
+# A command is there to be copied, and code is shown as it is.
+_UNBROKEN = re.compile(r"runpermit |^ *\d+ \| ")
 
 
 class Output:
@@ -35,6 +39,12 @@ class Output:
     def width(self) -> int | None:
         """Columns of the terminal that stdout is; None in a pipe or a file: nothing is cut."""
         return self._out.width if self._out.is_terminal else None
+
+    def question(self, text: str, *, answer: bool) -> None:
+        """Print a question, to stdout or stderr; its long lines break at words on a terminal."""
+        console = self._out if answer else self._err
+        width = console.width if console.is_terminal else None
+        console.print("\n".join(fitted(line, width) for line in visible(text).split("\n")))
 
     def table(self, table: RenderableType) -> None:
         """Print a table whose cells the caller has escaped."""
@@ -103,3 +113,14 @@ def _aftermath(details: Mapping[str, Any]) -> Iterator[str]:
         for line in lines if isinstance(lines, list) else []:
             if line:
                 yield f"{label:<9} {one_line(str(line), _WIDTH)}"
+
+
+def fitted(line: str, width: int | None) -> str:
+    """`line` in `width` columns, broken between words; commands and code stay on one line."""
+    if width is None or len(line) <= width or _UNBROKEN.search(line):
+        return line
+    indent = " " * (len(line) - len(line.lstrip()))
+    parts = textwrap.wrap(
+        line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
+    return "\n".join(parts)

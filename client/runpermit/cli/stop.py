@@ -28,11 +28,13 @@ class _Stopped:
     """What came of one of the two ways: what it reached, and why it did not."""
 
     reached: list[str] = field(default_factory=list)
+    missed: dict[str, str] = field(default_factory=dict)
     error: PythonExecutorException | None = None
 
     def document(self, name: str) -> dict[str, Any]:
         """Both, for programs."""
-        return {name: self.reached, "error": self.error.message if self.error else None}
+        error = self.error.message if self.error else None
+        return {name: self.reached, "missed": self.missed, "error": error}
 
 
 async def stop(
@@ -108,6 +110,7 @@ async def _tell_temporal(
             except DecisionRefusedError:
                 return  # it has ended meanwhile
             except PythonExecutorException as error:
+                told.missed[execution_id] = error.message
                 told.error = error
 
         await asyncio.gather(*(end(execution.id) for execution in await client.running()))
@@ -133,9 +136,13 @@ def _report(session: Session, execution_id: str | None, at_gate: _Stopped, told:
         output.answer(f"gate: nothing more is written by {_names(at_gate.reached)}")
     else:
         output.answer("gate: no session was open, so that nothing was being written")
-    if told.reached:
-        output.answer(f"Temporal: stop sent to {_names(told.reached)}")
-    elif not told.error:
+    for name in told.reached:
+        output.answer(f"Temporal: stop sent to {one_line(name, 200)}")
+    for name, why in told.missed.items():
+        output.answer(
+            f"Temporal: NOT STOPPED: {one_line(name, 200)}. {one_line(why, 300)}", style="bold red"
+        )
+    if not told.reached and not told.error:
         output.answer("Temporal: nothing runs")
     if told.error:
         output.failure(told.error, code)

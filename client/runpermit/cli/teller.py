@@ -49,6 +49,6 @@ class Teller:
             output.note(f"An answer is waited for: {show}", style="bold yellow")
             return
         output.note("")
-        output.note(told)
+        output.question(told, answer=False)
         output.note("")
         output.note("Waiting for the answer …", style="bold yellow")
