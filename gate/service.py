@@ -45,7 +45,7 @@ async def serve(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
     _take_all_descriptors()
     control_system, quotas = settings.control_system, settings.gate
-    _refuse_unknowable(settings)
+    _refuse_unchosen(settings)
     journal = Journal.open(quotas.journal)
     try:
         directory = Directory(control_system.name_servers, control_system.addresses)
@@ -139,8 +139,8 @@ async def _warn(settings: Settings, limits: LimitsFile, approvals: Approvals) ->
         log.warning("nobody can sign: permits and restores are refused", reason=why)
 
 
-def _refuse_unknowable(settings: Settings) -> None:
-    """Raise ContainerConfigurationError for a rule that names persons whom nobody verifies."""
+def _refuse_unchosen(settings: Settings) -> None:
+    """Raise ContainerConfigurationError for writes without a rule whose approvals count."""
     problems = approval_problems(settings.approval)
     if settings.control_system.writes_enabled and problems:
         raise ContainerConfigurationError(" ".join(problems))

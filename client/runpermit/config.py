@@ -293,11 +293,6 @@ def check_settings(settings: Settings) -> list[str]:
             'approval.mode = "disabled" is for reads only. Choose control_writes or all_code, or '
             "set control_system.writes_enabled = false."
         )
-    if approval.assurance is None:
-        found.append(
-            "approval.assurance is not set: with writes enabled, choose how well an approver must "
-            'be known. "claimed" is a name that somebody typed.'
-        )
     return found + approval_problems(approval)
 
 
@@ -310,8 +305,16 @@ def root_problem(root: Path) -> str | None:
 
 
 def approval_problems(approval: ApprovalSettings) -> list[str]:
-    """What the rule asks for and can't be had: `claimed` is a name that nobody verifies."""
-    if approval.rule.assurance is not Assurance.CLAIMED:
+    """What an engineer must choose or change where writes are enabled, at worker and gate alike.
+
+    `claimed` is a name that nobody verifies: rules about persons mean nothing with it.
+    """
+    if approval.assurance is None:
+        return [
+            "approval.assurance is not set: with writes enabled, choose how well an approver must "
+            'be known. "claimed" is a name that somebody typed.'
+        ]
+    if approval.assurance is not Assurance.CLAIMED:
         return []
     asked = {
         "approval.persons": approval.persons > 1,

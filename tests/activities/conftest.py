@@ -296,6 +296,7 @@ def gate(ring_port: int) -> Iterator[GateServer]:
                 "writes_enabled": True,
                 "name_servers": [f"127.0.0.1:{ring_port}"],
             },
+            "approval": {"assurance": "claimed"},
             "limits": {"file": "limits.json"},
             "gate": {"socket": "gate.sock", "journal": "journal", "lease": server.lease},
         }

@@ -316,6 +316,7 @@ def gate_for(
             "name_servers": [f"127.0.0.1:{ioc.port}" for ioc in iocs],
         },
         "limits": {"file": "limits.json", "allow_unlisted": True, **(limits_section or {})},
+        "approval": {"assurance": "claimed"},
         "kernels": {"isolation": "full"},
         "gate": {"socket": "gate.sock", "journal": "journal"},
     }

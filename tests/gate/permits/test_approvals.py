@@ -205,17 +205,28 @@ async def test_below_signed_the_workers_word_is_taken_and_said_to_be_that(
         assert yes == {"operator": "ann", "assurance": "authenticated, as the worker says"}
 
 
-def test_a_rule_that_names_persons_whom_nobody_verifies_starts_no_gate(
-    start_gate: Any, machine: Any
+@pytest.mark.parametrize(
+    ("rule", "says"),
+    [
+        ("persons = 2", 'approval.persons needs approval.assurance = "authenticated"'),
+        ("", "approval.assurance is not set: with writes enabled, choose"),
+    ],
+)
+def test_a_rule_that_was_not_chosen_or_means_nothing_starts_no_gate(
+    start_gate: Any, machine: Any, rule: str, says: str
 ) -> None:
-    rule = {"assurance": "claimed", "persons": 2}
-    with start_gate(machine, serve=False, approval=rule) as gate:
+    with start_gate(machine, serve=False) as gate:
+        settings = gate.folder / "runpermit.toml"
+        chosen = 'assurance = "claimed"'
+        text = settings.read_text()
+        assert chosen in text
+        settings.write_text(text.replace(chosen, f"{chosen}\n{rule}" if rule else ""))
         ended = subprocess.run(
             [sys.executable, "-m", "gate", "--config", str(gate.folder / "runpermit.toml")],
             capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
     assert ended.returncode == 2
-    assert 'approval.persons needs approval.assurance = "authenticated"' in ended.stderr
+    assert says in ended.stderr
 
 
 def restoring(**said: str) -> Statement:
