@@ -20,6 +20,7 @@ from tests.system.browser import (
 
 DOCS = ROOT / "docs"
 _PANEL = FloatRect(x=256, y=60, width=1144, height=840)  # without the Web UI's own menu
+_DIALOG = FloatRect(x=436, y=160, width=528, height=580)
 _STEP = """\
 import time
 
@@ -59,7 +60,7 @@ async def _approved(client: RunpermitClient, stack: Stack, page: Page) -> None:
     await _picture(page, stack, execution, "waiting-approval")
     await open_signals(page)
     await page.get_by_role("option", name=f"approve-{revision}").first.wait_for()
-    await _save(page, "send-a-signal")
+    await _save(page, "send-a-signal", _DIALOG)
     await choose(page, f"approve-{revision}")
     await execution.result()
     await _picture(page, stack, execution, "succeeded")
@@ -109,8 +110,8 @@ async def _picture(page: Page, stack: Stack, execution: Execution, name: str) ->
     await _save(page, name)
 
 
-async def _save(page: Page, name: str) -> None:
-    await page.screenshot(path=DOCS / f"{name}.png", clip=_PANEL)
+async def _save(page: Page, name: str, part: FloatRect = _PANEL) -> None:
+    await page.screenshot(path=DOCS / f"{name}.png", clip=part)
 
 
 if __name__ == "__main__":
