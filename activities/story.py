@@ -144,11 +144,21 @@ def _verified(channels: Sequence[VerifiedChannel]) -> str:
             "accepted" if channel.accepted else "DIFFERS",
             channel.device,
             _followed(channel),
+            channel.on_the_way,
             channel.alarm,
         )
         for channel in channels
     ]
-    heads = ("setpoint", "written", "reads", "setpoint is", "device", "device has", "alarm")
+    heads = (
+        "setpoint",
+        "written",
+        "reads",
+        "setpoint is",
+        "device",
+        "device has",
+        "before",
+        "alarm",
+    )
     return _table(heads, rows)
 
 

@@ -159,11 +159,11 @@ class Sessions:
             session.finished.set()
             self._open.discard(session)
             if admission is not None:
+                self._permits.closed(admission.permit, session)
                 for channel, ended in admission.devices.ended.items():
                     self._shared.journal.note(
                         "devices", **session.identity, channel=channel, earlier=ended
                     )
-                self._permits.closed(admission.permit, session)
             if session.forwarded_count:
                 await self._left.look(session.opening.execution)
 

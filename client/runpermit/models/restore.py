@@ -129,7 +129,7 @@ class VerifiedChannel(Message):
         if not self.earlier:
             return ""
         counts = (f"{count} {one.replace('_', ' ')}" for one, count in self.earlier.items())
-        return f"{sum(self.earlier.values())} earlier writes: {', '.join(counts)}"
+        return f"earlier writes: {', '.join(counts)}"
 
     def warnings(self) -> list[str]:
         """One sentence for each thing that somebody has to look at."""

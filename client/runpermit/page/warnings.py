@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from runpermit.models import MachineState, Plan, PlanKind, PlannedChannel
+from runpermit.page.writes import SHOWN_WRITES
+from runpermit.plans import groups
 from runpermit.text import one_line
 
 _NAMED = 3
@@ -40,14 +42,23 @@ def plan_warnings(plan: Plan) -> list[str]:
             f"Rehearsed on the model {one_line(plan.upstream, 60)}: what was read after a write is "
             "the model's answer, not the machine's."
         )
-    if plan.left_out:
-        found.append(f"{plan.left_out} more writes are told by their channels' extremes alone.")
-    return found
+    return found + list(_not_shown(plan))
 
 
 def names(channels: Sequence[str], shown: int = _NAMED) -> str:
     """The first of `channels`, and how many more."""
     return _some(channels, lambda channel: one_line(channel, 60), shown)
+
+
+def _not_shown(plan: Plan) -> Iterable[str]:
+    """What an operator would have to look for elsewhere."""
+    if hidden := sum(group.count for group in groups(plan)[SHOWN_WRITES:]):
+        yield (
+            f"{hidden} of {plan.count} writes are not shown: read them in the notebook before you "
+            "say yes."
+        )
+    if plan.left_out:
+        yield f"{plan.left_out} more writes are told by their channels' extremes alone."
 
 
 def _endings(plan: Plan) -> Iterable[str]:

@@ -122,6 +122,10 @@ def test_what_is_odd_about_a_channel_is_a_warning(odd: dict[str, Any], words: st
         ({"unknown": ["SR:BPM1:X"]}, "Flat in the rehearsal: SR:BPM1:X"),
         ({"upstream": "ring-model:5064"}, "Rehearsed on the model ring-model:5064"),
         ({"left_out": 12}, "12 more writes"),
+        (
+            {"writes": [write(f"SR:Q{n}") for n in range(100)]},
+            "70 of 100 writes are not shown: read them in the notebook",
+        ),
         ({"kind": PlanKind.DECLARED, "problem": "time-out"}, "did not come to its end: time-out"),
         (
             {"machine": [MachineState(channel="M", op="==", value="UP", reads="OFF", holds=False)]},
