@@ -74,11 +74,20 @@ def cases() -> Iterator[tuple[str, str]]:
 
 
 _NOTEBOOK = "Notebook: /srv/executions/2026-11/orbit_12/notebook.ipynb"
+_LEFT = "Left changed: SR:HCM1:SP: was 0.1, set to 0.3, reads 0.3"
+_YES = "approve of revision 4c0d30 by jd (not verified)"
 _ENDS: tuple[tuple[str, Stage, str, list[str]], ...] = (
-    ("applying", Stage.APPLYING, "", ["approve of revision 4c0d30 by jd, not verified"]),
-    ("restoring", Stage.RESTORING, "", ["restore of revision 11aa22 by jd, not verified"]),
-    ("succeeded", Stage.SUCCEEDED, "", ["approve of revision 4c0d30 by jd", _NOTEBOOK]),
-)
+    ("applying", Stage.APPLYING, "", ["To stop it: More Actions → … → stop → Submit.", _YES]),
+    ("restoring", Stage.RESTORING, "", [_YES]),
+    ("succeeded", Stage.SUCCEEDED, "", ["Written: 2 values.", _YES, _NOTEBOOK]),
+    ("rejected", Stage.REJECTED, "Rejected by jd: not now.", [_NOTEBOOK]),
+    ("expired", Stage.EXPIRED, "Nobody answered within 3600 s (approval.question_expiry).", []),
+    ("stopped", Stage.STOPPED, "Stopped by jd: beam lost.", [_LEFT, _YES, _NOTEBOOK]),
+    ("failed", Stage.FAILED, "SR:HCM1:SP = 7 is above max_value 5 A.", [_LEFT, _YES, _NOTEBOOK]),
+    ("hostile-comment", Stage.REJECTED, f"Rejected by jd: {HOSTILE[0]} {HOSTILE[3]}", []),
+    ("unreachable", Stage.HOST_UNREACHABLE,
+     "demo does not tell what was written. Look at the machine.", [_YES]),
+)  # fmt: skip
 
 
 def _ramps() -> Plan:
