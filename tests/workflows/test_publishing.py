@@ -136,6 +136,8 @@ async def test_the_memo_tells_the_question_while_it_waits(asking: Any) -> None:
     assert told.question == question(pending.plan)
     assert "0.1" in told.question
     assert told.first_writes == ["SR:HCM1:SP"]
+    assert told.asked_at == pending.asked_at
+    assert told.requester == (pending.requester or "")
     assert told.sha256 == pending.sha256
     assert told.host == "testhost"
     sent = (await asking.state()).request.model_copy(update={"execution_folder_path": None})

@@ -108,7 +108,7 @@ async def _answer(session: Session, execution_id: str, answer: _Answer) -> int:
     signing = answer.signing
     shown = signing.names(answer.sha256, pending.rule) if signing else answer.sha256 is not None
     if not shown:
-        session.output.note(restore_text(pending, session.options))
+        session.output.question(restore_text(pending, session.options), answer=False)
         if not answer.yes and not confirmed(QUESTIONS[answer.verb]):
             session.output.note("Nothing was sent.")
             return ExitCode.FAILED
