@@ -22,7 +22,7 @@ from runpermit.errors import (
     PlanOutdatedError,
     ServiceUnavailableError,
 )
-from runpermit.models import PlanKind, Verdict
+from runpermit.models import ApprovalRule, Assurance, PlanKind, Verdict
 from runpermit.payloads import data_converter
 
 HERE = Path(__file__).parent
@@ -199,6 +199,54 @@ async def incomplete(lab: Any) -> Any:
     return running
 
 
+async def signed_and_restored(lab: Any) -> Any:
+    """Nothing unsigned counts, nor a signature of nobody; a signed yes, and a signed restore."""
+    lab.script.deployment = {"rule": ApprovalRule(assurance=Assurance.SIGNED)}
+    lab.script.programs = [lab.programs.write]
+    lab.script.applies = [CodeRuntimeError("division by zero", "Traceback: …", 1)]
+    lab.script.verdicts = [lab.script.told(Verdict.PARTIAL, lab.script.changed())]
+    running = await lab.start()
+    pending = await running.pending()
+    await running.signal("approve", {"operator": "jd"})
+    await running.signal("approve", {"sha256": pending.sha256, "signature": "forged"})
+    await running.signal("approve", {"sha256": pending.sha256, "signature": "by jd"})
+    left = await running.left_changed()
+    await running.signal("restore", {"sha256": left.sha256})
+    await running.signal("restore", {"sha256": left.sha256, "signature": "by jd"})
+    return running
+
+
+async def approved_by_two(lab: Any) -> Any:
+    """One of two approvals, void by a revision, and then those of two persons."""
+    lab.script.deployment = {"rule": ApprovalRule(assurance=Assurance.SIGNED, persons=2)}
+    lab.script.programs = [lab.programs.write, lab.programs.other_write]
+    running = await lab.start()
+    first = await running.pending()
+    yes = {"decision": "approve", "sha256": first.sha256, "signature": "by jd"}
+    await running.handle.execute_update("decide", yes)
+    await running.signal("revise", {"operator": "mk", "comment": "less"})
+    second = await running.until_number(2)
+    for name in ("jd", "mk"):
+        again = {"decision": "approve", "sha256": second.sha256, "signature": f"by {name}"}
+        await running.handle.execute_update("decide", again)
+    return running
+
+
+async def stopped_while_one_is_looked_at(lab: Any) -> Any:
+    """A stop while a signature is verified, which then comes too late."""
+    held = lab.hold(deaf=True)
+    lab.script.deployment = {"rule": ApprovalRule(assurance=Assurance.SIGNED)}
+    lab.script.programs = [lab.programs.write]
+    lab.script.identities = [held]
+    running = await lab.start()
+    pending = await running.pending()
+    await running.signal("approve", {"sha256": pending.sha256, "signature": "by jd"})
+    await held.entered.wait()
+    await running.signal("stop", {"operator": "mk"})
+    held.open.set()
+    return running
+
+
 async def no_request(lab: Any) -> Any:
     """Input that is no request."""
     return await lab.start(inputs=[{"colour": "red"}])
@@ -219,6 +267,9 @@ SCENARIOS = (
     unknown,
     outdated_and_asked_again,
     incomplete,
+    signed_and_restored,
+    approved_by_two,
+    stopped_while_one_is_looked_at,
     no_request,
 )
 
