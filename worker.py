@@ -25,7 +25,7 @@ from activities.apply import Apply
 from activities.conclusion import Conclusion
 from activities.drafting import Drafting
 from activities.execution import Execution
-from activities.failures import FailureInterceptor
+from activities.failures import GRACE, FailureInterceptor
 from activities.generation import Generation
 from activities.generators.registry import create_generator
 from activities.house import House
@@ -49,9 +49,12 @@ log = structlog.get_logger()
 
 EXIT_CONFIGURATION = 2
 EXIT_UNREACHABLE = 4
+EXIT_HURRIED = 1
 # A cancellation travels with the answer to a heartbeat: the SDK must not hold heartbeats back.
 _HEARTBEAT_AT_LEAST = timedelta(seconds=0.5)
-_GRACE = timedelta(seconds=5)
+_GRACE = timedelta(seconds=GRACE)
+# What writes to the machine comes to its end: its run, and what is collected behind it.
+_BEHIND_A_RUN = 60  # s
 
 
 def build_house(settings: Settings, kernels: Kernels, address: str) -> House:
@@ -109,7 +112,7 @@ def build_workers(client: Client, house: House) -> list[Worker]:
         interceptors=[FailureInterceptor()],
         max_heartbeat_throttle_interval=_HEARTBEAT_AT_LEAST,
         default_heartbeat_throttle_interval=_HEARTBEAT_AT_LEAST,
-        graceful_shutdown_timeout=_GRACE,
+        graceful_shutdown_timeout=timedelta(seconds=house.settings.timeouts.run + _BEHIND_A_RUN),
     )
     return [shared, own]
 
@@ -143,7 +146,7 @@ async def refuse_unknown_namespace(client: Client) -> None:
 
 
 async def serve(settings: Settings) -> int:
-    """Work until SIGTERM or SIGINT; the exit code."""
+    """Work until SIGTERM or SIGINT, and end at once at a second one; the exit code."""
     wrong = check_settings(settings)
     if problem := root_problem(settings.executions.root):
         wrong.append(f"{problem}: no execution could be kept. Change it, or the folder's owner.")
@@ -171,10 +174,17 @@ async def serve(settings: Settings) -> int:
     await register_stage_attribute(client)
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, ended.set)
+        asyncio.get_running_loop().add_signal_handler(number, _told_to_end, ended)
     async with open_kernels(settings.kernels) as kernels:
         await work(client, build_house(settings, kernels, address), ended)
     return 0
+
+
+def _told_to_end(ended: asyncio.Event) -> None:
+    if ended.is_set():
+        # Kernels end with this process, and the gate fences what it loses.
+        os._exit(EXIT_HURRIED)
+    ended.set()
 
 
 async def work(client: Client, house: House, ended: asyncio.Event) -> None:

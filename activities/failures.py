@@ -1,6 +1,8 @@
 """Turns every exception of an activity into the one wire form; its category decides the retry."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import structlog
@@ -16,6 +18,10 @@ from runpermit.errors import PythonExecutorException, ServiceUnavailableError, W
 from runpermit.failures import to_application_error
 
 log = structlog.get_logger()
+
+GRACE = 5.0  # s that a step has left once its worker is told to end
+# Cut short they would leave the machine half changed.
+_TO_THEIR_END = ("apply", "restore")
 
 
 class FailureInterceptor(Interceptor):
@@ -36,7 +42,8 @@ class _TypedFailures(ActivityInboundInterceptor):
             attempt=info.attempt,
         ):
             try:
-                return await self.next.execute_activity(input)
+                async with _ending_with_the_worker(info.activity_type):
+                    return await self.next.execute_activity(input)
             except PythonExecutorException as error:
                 log.warning("activity failed", error=type(error).__name__, message=error.message)
                 raise _crossing(error) from None
@@ -57,6 +64,27 @@ class _TypedFailures(ActivityInboundInterceptor):
                 )
                 # Without its cause, whose text has no bound and may have no encoding.
                 raise _crossing(unforeseen) from None
+
+
+@asynccontextmanager
+async def _ending_with_the_worker(step: str) -> AsyncIterator[None]:
+    """Cancel a step that outlives its worker's grace, unless it writes to the machine."""
+    running = asyncio.current_task()
+
+    async def end() -> None:
+        await activity.wait_for_worker_shutdown()
+        await asyncio.sleep(GRACE)
+        if running is not None:
+            running.cancel()
+
+    if step in _TO_THEIR_END:
+        yield
+        return
+    ending = asyncio.ensure_future(end())
+    try:
+        yield
+    finally:
+        ending.cancel()
 
 
 def _crossing(error: PythonExecutorException) -> FailureError:

@@ -77,6 +77,8 @@ class Lifeline:
                     async with asyncio.timeout(ANSWER_SECONDS):
                         await step.heartbeat(_progress(started, self._tail))
                     self.acknowledged()
+                    # Else the SDK takes the step for silent, and cancels it itself.
+                    activity.heartbeat(_progress(started, self._tail))
                 except AsyncActivityCancelledError:
                     self._cut("it was cancelled")
                 except RPCError as error:

@@ -125,6 +125,60 @@ async def test_a_worker_that_frees_its_work_on_sigterm_is_succeeded_at_once(
     assert result.execution_result.results["current"] > 0
 
 
+RAMP = """
+import time
+for step in range(10):
+    write_channel("SR:HCM5:SP", 0.01 * (step + 1))
+    time.sleep(1)
+results = {}
+"""
+
+
+async def ramping(fragile: Any, ring: Any, eventually: Any) -> tuple[Any, int]:
+    """An approved ramp whose first write has arrived, and the puts before it."""
+    before = ring.puts()[4]
+    handle = await fragile.start(RAMP)
+    pending = await fragile.question(handle)
+    await handle.signal(f"approve-{pending.revision}", {"operator": "jd"})
+    await eventually(lambda: ring.puts()[4] > before, within=60)
+    return handle, before
+
+
+@pytest.mark.slow
+async def test_a_worker_told_to_end_lets_a_ramp_come_to_its_end(
+    fragile: Any, worker_of: Any, ring: Any, eventually: Any
+) -> None:
+    async with worker_of(fragile) as worker:
+        handle, before = await ramping(fragile, ring, eventually)
+        worker.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(worker.wait(), 60) == 0
+    assert ring.puts()[4] == before + 10
+    async with worker_of(fragile):
+        result = await asyncio.wait_for(fragile.result(handle), 60)
+    assert result.writes.forwarded == 10
+    assert ring.puts()[4] == before + 10
+
+
+@pytest.mark.slow
+async def test_a_worker_told_twice_ends_at_once_and_the_next_one_settles(
+    fragile: Any, worker_of: Any, ring: Any, eventually: Any
+) -> None:
+    async with worker_of(fragile) as worker:
+        handle, before = await ramping(fragile, ring, eventually)
+        worker.send_signal(signal.SIGTERM)
+        await asyncio.sleep(0.5)  # two signals at once are one
+        worker.send_signal(signal.SIGINT)
+        assert await asyncio.wait_for(worker.wait(), 15) == 1
+        assert not fragile.kernels()
+    async with worker_of(fragile):
+        question = (await fragile.reach(handle, Stage.AWAITING_RESTORE)).pending_restore
+        await handle.signal(f"leave-{question.revision}", {"operator": "jd"})
+        error = await asyncio.wait_for(fragile.failure(handle), 60)
+    assert error.technical_details["verdict"] == Verdict.PARTIAL
+    written = ring.puts()[4] - before
+    assert error.technical_details["forwarded"] == written < 10
+
+
 @pytest.mark.alone
 async def test_stop_ends_the_kernel_within_two_seconds(house: Any, eventually: Any) -> None:
     handle = await house.start(ENDLESS)
@@ -195,3 +249,13 @@ async def test_a_terminated_execution_loses_its_kernel(house: Any, eventually: A
     await handle.terminate("the server's administrator")
     await eventually(lambda: not house.kernels(), within=5)
     assert (await house.failure(handle)).stage == "terminated"
+
+
+@pytest.mark.slow
+async def test_a_ramp_far_longer_than_the_heartbeat_timeout_comes_to_its_end(
+    fragile: Any, worker_of: Any, ring: Any, eventually: Any
+) -> None:
+    async with worker_of(fragile):
+        handle, before = await ramping(fragile, ring, eventually)
+        await asyncio.wait_for(fragile.result(handle), 60)
+    assert ring.puts()[4] == before + 10
