@@ -49,6 +49,22 @@ def brief(value: object) -> str:
     return one_line(str(value), 60)
 
 
+def cells(text: str) -> int:
+    """How many columns of a fixed-width font `text` takes: East Asian letters and pictures two."""
+    return sum(_cells(char) for char in text)
+
+
+def pieces(line: str, width: int) -> list[str]:
+    """`line` in pieces of at most `width` columns, at least one."""
+    found, start, taken = [], 0, 0
+    for at, char in enumerate(line):
+        if taken + _cells(char) > width:
+            found.append(line[start:at])
+            start, taken = at, 0
+        taken += _cells(char)
+    return [*found, line[start:]]
+
+
 def markdown(text: str, width: int) -> str:
     """One visible line of `text` in which no Markdown or HTML of its own takes effect."""
     return _MARKDOWN.sub(lambda match: f"&#{ord(match.group())};", one_line(text, width))
@@ -65,16 +81,20 @@ def fenced(text: str, language: str = "") -> str:
 def preformatted(text: str, width: int) -> str:
     """`text` for the inside of an HTML `<pre>`: visible, escaped, its lines numbered.
 
-    A line of over `width` characters goes on in the next, marked with an arrow: what stands
+    A line of over `width` columns goes on in the next, marked with an arrow: what stands
     beyond the edge of a page is not read. The numbers keep every line from being blank, where
     Markdown would end the block.
     """
     shown = []
     for number, line in enumerate(visible(text).expandtabs(4).split("\n"), 1):
-        pieces = [line[at : at + width] for at in range(0, len(line), width)] or [""]
-        shown.append(f"{number:>4} {pieces[0]}")
-        shown += [f"   ↩ {piece}" for piece in pieces[1:]]
+        first, *rest = pieces(line, width)
+        shown.append(f"{number:>4} {first}")
+        shown += [f"   ↩ {piece}" for piece in rest]
     return html.escape("\n".join(shown))
+
+
+def _cells(char: str) -> int:
+    return 2 if unicodedata.east_asian_width(char) in {"W", "F"} else 1
 
 
 def _escape(char: str) -> str:

@@ -4,7 +4,7 @@ import math
 
 from runpermit.models import LeftChange, PendingRestore
 from runpermit.page.answers import clicks, command_block
-from runpermit.page.layout import WIDTH, wrapped
+from runpermit.page.layout import cut, wrapped
 from runpermit.page.sizing import fitting
 from runpermit.plans.values import is_number
 from runpermit.plans.words import value_text
@@ -63,7 +63,7 @@ def _lines(change: LeftChange) -> list[str]:
     """A channel: its name, its three values, and what is in the way."""
     reads = "can't be read now" if change.reads is None else f"reads {value_text(change.reads)} now"
     values = [f"before {value_text(change.before)}", f"written {value_text(change.written)}", reads]
-    lines = [one_line(change.channel, WIDTH), *wrapped(values)]
+    lines = [cut(change.channel), *wrapped(values)]
     if _reads_other(change):
         lines += wrapped(["! reads something else than was written"])
     if change.uncertain:

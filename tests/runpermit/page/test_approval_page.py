@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from runpermit.models import Declaration, MachineState, Plan, PlanKind
 from runpermit.page import approval_page, commands, page_link, plan_warnings, question
+from runpermit.text import cells
 from tests.runpermit.page.conftest import (
     AT,
     HOSTILE,
@@ -228,6 +229,15 @@ def test_long_code_is_cut_and_the_page_says_so() -> None:
     assert "10000 lines" in page
     assert "only its beginning" in page
     assert "Only the beginning of the code is shown" in page
+
+
+def test_no_code_stands_beyond_the_edge_of_the_page_behind_wide_letters() -> None:
+    code = f"note = '{chr(0x1F600) * 60}'; write_channel('SR:HCM1:SP', 0.3)\n"
+    lines = html.unescape(approval_page(pending(code=code)).split("<pre>")[1]).splitlines()
+
+    assert len(lines) > 3
+    assert all(cells(line) <= 54 for line in lines if "</pre>" not in line)
+    assert "write_channel" in "".join(line[5:] for line in lines)
 
 
 def test_the_question_of_a_reading_code_in_one_line() -> None:

@@ -8,6 +8,7 @@ import pytest
 from runpermit.models import Declaration, PlanKind
 from runpermit.page import write_lines
 from runpermit.plans import as_planned
+from runpermit.text import cells
 from tests.runpermit.page.conftest import HOSTILE, channel, hostile_plan, plan, ramp, write
 
 
@@ -18,7 +19,7 @@ def text(**fields: Any) -> str:
 @pytest.mark.parametrize("foreign", [*HOSTILE, "a b " * 100], ids=range(len(HOSTILE) + 1))
 def test_the_writes_stand_in_visible_lines_of_54_characters(foreign: str) -> None:
     for line in write_lines(hostile_plan(foreign)):
-        assert len(line) <= 54
+        assert cells(line) <= 54
         assert line.isprintable()
         assert line.strip()
 
