@@ -15,6 +15,7 @@ from runpermit.models import (
     PlanKind,
     PythonExecutionRequest,
     RestoreReport,
+    Verb,
     Verdict,
     VerifiedChannel,
     WriteRecord,
@@ -71,7 +72,7 @@ def _chapters(task: ConcludeTask, evidence: Evidence) -> Iterator[tuple[str, str
     yield "Writes, as the gate recorded them", _writes(writes, task)
     yield "Writes that were refused", _list(evidence.refusals)
     yield "Verification, channel by channel", _verified(task.verified)
-    yield "What was put back", _restored(task.restored)
+    yield "What was put back", _restored(task.restored, task.decisions)
     yield "The gate's journal", _journal(evidence.journal)
 
 
@@ -178,11 +179,14 @@ def _left(changes: Sequence[LeftChange]) -> str:
     )
 
 
-def _restored(report: RestoreReport | None) -> str:
+def _restored(report: RestoreReport | None, decisions: Sequence[DecisionRecord]) -> str:
     if report is None:
         return ""
     whole = "Everything is back" if report.complete else "NOT everything is back"
-    who = markdown(report.operator or "an unnamed operator", 128)
+    asked = [one for one in decisions if one.accepted and one.verb is Verb.RESTORE]
+    # What the gate was told, where the decision is not among those that came here.
+    unknown = f"{report.operator or 'an unnamed operator'} (not verified)"
+    who = markdown(asked[-1].by if asked else unknown, 160)
     rows = [
         (
             channel.channel,
@@ -195,7 +199,7 @@ def _restored(report: RestoreReport | None) -> str:
         for channel in report.channels
     ]
     heads = ("channel", "before", "reads", "outcome", "reason", "writes")
-    return f"{whole}; asked for by {who}, not verified.\n\n{_table(heads, rows)}"
+    return f"{whole}; asked for by {who}.\n\n{_table(heads, rows)}"
 
 
 def _journal(journal: JournalRecords | None) -> str:

@@ -17,6 +17,7 @@ from activities.story import Evidence
 from kernels.interface import Figure, RunOutcome
 from runpermit.errors import CodeRuntimeError
 from runpermit.models import (
+    Assurance,
     DecisionRecord,
     DecisionWay,
     FollowOutcome,
@@ -320,8 +321,23 @@ def test_what_devices_did_what_is_left_and_what_was_put_back(desk: Any) -> None:
     assert "| earlier writes: 98 followed, 1 superseded |" in row
     assert "## MACHINE LEFT CHANGED" in told
     assert "SR:Y: was 0, set to 1, reads 1. Cannot be put back: an enum" in told
-    assert "NOT everything is back; asked for by jd" in told
+    assert "NOT everything is back; asked for by jd (not verified)." in told
     assert "| SR:X | 0.5 | 2 | another hand | it reads 2 | 0 |" in told
+
+
+def test_who_had_it_put_back_is_known_as_well_as_the_answer_was(desk: Any) -> None:
+    answers = [
+        DecisionRecord(
+            verb=Verb.RESTORE, at=datetime(2026, 11, 1, 12, tzinfo=UTC), via=DecisionWay.UPDATE,
+            accepted=accepted, reason="", operator=name, assurance=assurance,
+        )
+        for name, accepted, assurance in (
+            ("jd", True, Assurance.SIGNED), ("agent", False, Assurance.CLAIMED)
+        )
+    ]  # fmt: skip
+    task = story(desk, decisions=answers, restored=RestoreReport(channels=[], operator="jd"))
+    told = html.unescape(cells(final_notebook(task, desk.request(), NONE, []))[0].source)
+    assert "Everything is back; asked for by jd (signed)." in told
 
 
 def test_the_gates_journal_is_told_in_words(desk: Any) -> None:
