@@ -31,6 +31,7 @@ from runpermit.page import (
     restore_question,
     write_lines,
 )
+from runpermit.plans.words import value_text
 from runpermit.text import one_line, visible
 
 _DIRECTORY = Path(os.environ.get("DEMO_DIRECTORY", ROOT / "demo-run")).resolve()
@@ -51,6 +52,7 @@ async def demo() -> None:
     async with running_stack(_DIRECTORY, model=model, virtual=True) as stack:
         say(f"Temporal Web UI: {stack.web_ui}")
         say(f"Logs and executions: {_relative(stack.directory)}")
+        say("What an operator sees, and presses: docs/operators.md")
         say("To refuse every write, and to look at gate and sandbox, in another terminal:")
         for command in ("inhibit on", "inhibit off", "doctor"):
             say(f"   {_relative(_BIN)}/runpermit {command} --config {_relative(stack.config)}")
@@ -161,7 +163,8 @@ def show(result: PythonServiceResult) -> None:
         say(f"      {visible(name)}: {one_line(str(value), 90)}")
     say(f"   Isolation: {result.isolation}")
     for write in result.writes.writes if result.writes else []:
-        say(f"   Written:  {write}")
+        way = f"{value_text(write.old)} → {value_text(write.new)}"
+        say(f"   Written:  {one_line(write.channel, 80)}: {way}, {write.outcome}")
     for channel in result.verified:
         say(f"   Verified: {channel.channel} and {channel.device}: {channel.outcome}")
     for warning in result.analysis_warnings:

@@ -122,9 +122,12 @@ class Tracker:
         if state.execution_result is None:
             return []
         stdout = state.execution_result.execution_result.stdout
-        # A quick program ends before its first heartbeat: an empty tail stands at the beginning.
-        before, tail, after = stdout.rpartition(self._tail) if self._tail else ("", "", stdout)
-        return self._printed(after if tail else before + after)
+        # A result's output has no empty lines at its ends; what was heard while it ran may have.
+        heard = self._tail.strip("\n")
+        _, found, after = stdout.rpartition(heard) if heard else ("", "", stdout)
+        if not found:
+            return self._printed(stdout)
+        return self._printed(after.removeprefix("\n") if self._tail.endswith("\n") else after)
 
     def _printed(self, text: str) -> list[ProgressEvent]:
         if not text:

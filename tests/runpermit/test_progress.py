@@ -114,6 +114,18 @@ def test_what_a_quick_program_printed_is_told_though_no_heartbeat_told_any() -> 
     assert printed(events) == "a\nb\n"
 
 
+@pytest.mark.parametrize(
+    ("heard_before", "rest"), [("a\nb\n", ""), ("a\n", "b"), ("\na\nb", ""), ("\n", "a\nb")]
+)
+def test_what_was_heard_is_not_told_again_though_the_result_has_no_empty_lines_at_its_ends(
+    heard_before: str, rest: str
+) -> None:
+    tracker = Tracker()
+    tracker.look(state(Stage.EXECUTING))
+    heard(tracker, heard_before)
+    assert printed(tracker.look(state(Stage.EXECUTING, Stage.SUCCEEDED, stdout="a\nb"))) == rest
+
+
 def test_what_an_earlier_attempt_printed_hides_nothing_of_the_next() -> None:
     tracker = Tracker()
     tracker.look(state(Stage.EXECUTING))
