@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from runpermit.models.approval import SHOWN_DIGITS
+from runpermit.models.approval import SHOWN_DIGITS, Assurance
 from runpermit.plans.words import value_text
 from runpermit.text import one_line
 
@@ -81,6 +81,8 @@ def _approvers(record: Record) -> str:
 def _name(said: Record) -> str:
     """Who said it, how well that is known, and by which key."""
     known = " ".join(str(said[part]) for part in ("assurance", "key") if said.get(part))
+    if known == Assurance.CLAIMED:
+        known = "approver not verified"
     return f"{said.get('operator') or _UNNAMED}{f' ({known})' if known else ''}"
 
 

@@ -57,7 +57,8 @@ def test_a_stop_entry_that_the_gate_wrote_is_told_with_its_end() -> None:
          "session apply-1 closed: 2 forwarded, 1 refused"),
         ({"event": "permit_consumed", "permit": "ab" * 32, "revision": "cd" * 32, "number": 1,
           "issue": 1, "approvals": [{"operator": "jd", "assurance": "claimed"}]},
-         "permit ababab consumed: revision cdcdcd, number 1, issue 1, by jd (claimed)"),
+         "permit ababab consumed: revision cdcdcd, number 1, issue 1, "
+         "by jd (approver not verified)"),
         ({"event": "session_closed", "session": "apply-1", "forwarded": 2, "refused": 0,
           "ended": "a guard"}, "session apply-1 closed: 2 forwarded, 0 refused, ended by the gate: "
          "a guard"),
