@@ -93,7 +93,8 @@ class PermitIndex:
         match record["event"]:
             case "permit_consumed":
                 session = str(record["session"])
-                first = str(record["first_run_id"])
+                # Gates before 0.1 did not tell it: what they left can't be put back by a signature.
+                first = str(record.get("first_run_id", ""))
                 used = UsedPermit(record["execution"], record["at"], session, first)
                 self.consumed(record["permit"], used)
             case "permit_void":
