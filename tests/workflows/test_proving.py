@@ -2,16 +2,18 @@
 
 import asyncio
 import html
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from temporalio.client import WorkflowUpdateFailedError
+from temporalio.exceptions import CancelledError
 
 from runpermit.errors import ServiceUnavailableError, WorkflowError
 from runpermit.failures import to_application_error, unwrap
 from runpermit.models import ApprovalRule, Assurance, DecisionReceipt, Stage, Verb
 from runpermit.models.permit import Yes
-from workflows.proving import MOST_AT_ONCE
+from workflows.proving import MOST, MOST_AT_ONCE
 
 pytestmark = pytest.mark.parts
 
@@ -153,6 +155,51 @@ async def test_a_flood_of_signatures_is_bounded_and_blocks_nobody(lab: Any) -> N
     slow.open.set()
     assert (await running.failure()).stage == Stage.REJECTED
     assert len(lab.script.tasks("identify")) <= MOST_AT_ONCE
+
+
+async def test_no_more_are_looked_at_in_one_execution_and_a_no_still_counts(lab: Any) -> None:
+    running, pending = await waiting(lab)
+    forged = {"sha256": pending.sha256, "signature": "forged"}
+    for _ in range(MOST // MOST_AT_ONCE):
+        updates = (refused(running, decision="approve", **forged) for _ in range(MOST_AT_ONCE))
+        assert all("nobody" in why for why in await asyncio.gather(*updates))
+    genuine = {"sha256": pending.sha256, "signature": "by jd"}
+    assert f"more than {MOST}" in await refused(running, decision="approve", **genuine)
+    assert len(lab.script.tasks("identify")) == MOST
+    await running.signal("reject")
+    assert (await running.failure()).stage == Stage.REJECTED
+
+
+@pytest.mark.slow
+async def test_a_signature_that_is_looked_at_for_longer_than_its_question_waits_is_too_late(
+    lab: Any,
+) -> None:
+    slow = lab.hold(deaf=True)
+    lab.script.identities = [slow]
+    running, pending = await waiting(lab, question_expiry=30.0)
+    await running.sleep(timedelta(seconds=22))
+    await running.signal("approve", {"sha256": pending.sha256, "signature": "by jd"})
+    await asyncio.wait_for(slow.entered.wait(), 20)
+    await running.sleep(timedelta(seconds=8))
+    slow.open.set()
+    assert (await running.failure()).stage == Stage.EXPIRED
+    late = (await running.state()).decisions[-1]
+    assert (late.verb, late.accepted) == (Verb.APPROVE, False)
+    assert await running.failed_tasks() == 0
+    assert lab.script.tasks("apply") == []
+
+
+async def test_a_cancel_waits_for_no_signature(lab: Any) -> None:
+    slow = lab.hold(deaf=True)
+    lab.script.identities = [slow]
+    running, pending = await waiting(lab)
+    await running.signal("approve", {"sha256": pending.sha256, "signature": "by jd"})
+    await asyncio.wait_for(slow.entered.wait(), 20)
+    await running.handle.cancel()
+    slow.open.set()
+    assert isinstance(await running.cause(), CancelledError)
+    assert await running.failed_tasks() == 0
+    assert lab.script.tasks("apply") == []
 
 
 async def test_where_the_gate_can_not_be_asked_nothing_counts_and_it_is_said_why(lab: Any) -> None:
