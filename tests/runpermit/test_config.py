@@ -260,6 +260,13 @@ def test_reading_alone_may_go_without_a_sandbox() -> None:
         ("kernels", {"isolation": "container"}, 'kernels.isolation = "container"'),
         ("approval", {"mode": "disabled"}, 'approval.mode = "disabled"'),
         ("approval", {"assurance": None}, "approval.assurance"),
+        ("approval", {"persons": 2}, "approval.persons needs approval.assurance"),
+        ("approval", {"approvers": ["jd"]}, "approval.approvers needs"),
+        (
+            "approval",
+            {"requester_may_approve": False},
+            "approval.requester_may_approve = false needs",
+        ),
     ],
 )
 def test_what_must_be_mended_is_told_by_setting(
@@ -268,6 +275,14 @@ def test_what_must_be_mended_is_told_by_setting(
     settings = Settings(**(WRITES | {section: WRITES[section] | values}))
     (line,) = check_settings(settings)
     assert setting in line
+
+
+@pytest.mark.parametrize("assurance", ["authenticated", "signed"])
+def test_rules_about_persons_mean_something_where_persons_are_known(assurance: str) -> None:
+    rule = {"persons": 2, "approvers": ["jd", "mk"], "requester_may_approve": False}
+    # The worker needs no allowed_signers: it is the gate that verifies.
+    settings = Settings(**WRITES | {"approval": {"assurance": assurance, **rule}})
+    assert check_settings(settings) == []
 
 
 def test_all_that_must_be_mended_is_told_at_once() -> None:
