@@ -15,6 +15,8 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from demo.stack import temporal_server
 from runpermit.models import (
+    ApprovalRule,
+    Assurance,
     Declaration,
     MachineState,
     PendingApproval,
@@ -64,6 +66,8 @@ def cases() -> Iterator[tuple[str, str]]:
             pending(code=STEP, changed=["SR:HCM1:SP was 0.1 A and is 0.4 A now", "3 writes, not 2"])
         ),
     )
+    two = ApprovalRule(assurance=Assurance.SIGNED, persons=2, approvers=["jd@ops", "mk@ops"])
+    yield "signed", approval_page(pending(code=STEP, rule=two, approved_by=["jd@ops"], warnings=[]))
     for number, text in enumerate(HOSTILE):
         yield f"hostile-{number}", approval_page(hostile(text))
     yield "hostile-words", approval_page(_foreign_words())
