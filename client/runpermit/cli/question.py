@@ -2,6 +2,7 @@
 
 from runpermit.models import PendingApproval, PendingRestore
 from runpermit.page import change_lines, commands, restore_question, write_lines
+from runpermit.page.answers import rule_words
 from runpermit.page.approval import all_warnings, ending_words, facts_line, reads_words, title
 from runpermit.page.writes import machine_lines
 from runpermit.text import one_line, visible
@@ -26,6 +27,7 @@ def question_text(pending: PendingApproval, options: str) -> str:
         _indented(write_lines(plan, _SHOWN)),
         reads_words(plan, 20),
         ending_words(plan),
+        rule_words(pending),
         _answers(pending, options),
         "The requester's words:\n"
         + "\n".join(
@@ -53,6 +55,7 @@ def restore_text(pending: PendingRestore, options: str) -> str:
         f"Why it ended: {one_line(pending.reason, 600)}",
         "\n".join(one_line(f"! {note}", 300) for note in pending.notes),
         _indented(change_lines(pending, _SHOWN)),
+        rule_words(pending),
         _answers(pending, options),
     ]
     return "\n\n".join(part for part in parts if part)

@@ -35,6 +35,8 @@ def verbs(pending: PendingApproval | PendingRestore) -> list[Verb]:
 def rule_words(pending: PendingApproval | PendingRestore) -> str:
     """Whose yes counts, and who said it already, in plain text; nothing where anybody's does."""
     rule, said = pending.rule, []
+    if isinstance(pending, PendingRestore) and rule.assurance is Assurance.CLAIMED:
+        said.append("approver not verified: any signal can answer")
     if rule.persons > 1:
         said.append(f"{rule.persons} persons must approve it")
     if isinstance(pending, PendingApproval) and pending.approved_by:

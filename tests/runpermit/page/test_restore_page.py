@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from runpermit.models import ApprovalRule, Assurance
 from runpermit.page import change_lines, commands, restore_page, restore_question
 from tests.runpermit.page.conftest import (
     HOSTILE,
@@ -28,6 +29,13 @@ def test_the_page_tells_what_was_what_is_and_how_to_answer() -> None:
     assert f"`leave-{asked.revision}`" in page
     assert "approve" not in page
     assert f"restore orbit-1 --sha256 {asked.revision}" in page
+
+
+def test_a_name_that_anybody_can_type_is_said_to_be_that() -> None:
+    asked = pending_restore()
+    assert "Approver not verified: any signal can answer" in html.unescape(restore_page(asked))
+    signed = asked.model_copy(update={"rule": ApprovalRule(assurance=Assurance.SIGNED)})
+    assert "ot verified" not in restore_page(signed)
 
 
 def test_what_cannot_be_put_back_is_said_with_the_reason() -> None:
