@@ -33,7 +33,7 @@ def verbs(pending: PendingApproval | PendingRestore) -> list[Verb]:
 
 
 def rule_words(pending: PendingApproval | PendingRestore) -> str:
-    """Whose yes counts, and who said it already, in plain text; nothing where anybody's does."""
+    """Whose yes counts, and who said it already, in plain text; nothing where there is no rule."""
     rule, said = pending.rule, []
     if isinstance(pending, PendingRestore) and rule.assurance is Assurance.CLAIMED:
         said.append("approver not verified: any signal can answer")
