@@ -63,13 +63,7 @@ class Conversation:
         record = await self._desk.receive(verb, decision, DecisionWay.UPDATE)
         if verb is None or not record.accepted:
             raise _refused(record.reason)
-        return DecisionReceipt(
-            accepted=True,
-            verb=verb,
-            reason=record.reason,
-            number=record.number,
-            revision=record.revision,
-        )
+        return DecisionReceipt.of(verb, record)
 
     @workflow.query(name="state")
     def state(self) -> PythonExecutionState:

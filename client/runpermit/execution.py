@@ -25,6 +25,7 @@ from runpermit.models import (
     UNAUTHORED,
     Decision,
     DecisionReceipt,
+    DecisionRecord,
     PendingApproval,
     PendingRestore,
     PythonExecutionState,
@@ -238,27 +239,17 @@ class Execution:
 
     async def _signal(self, verb: Verb, decision: Decision) -> DecisionReceipt:
         """Send it by the way whose author Temporal records, and wait for what became of it."""
-        before = len((await self.state()).decisions)
+        known = (await self.state()).decisions
         with temporal_errors(self._temporal, self.id):
             await self._handle.signal(verb, decision, rpc_timeout=_CALL)
         for _ in range(_SIGNAL_LOOKS):
             await asyncio.sleep(_SIGNAL_SECONDS)
-            for record in (await self.state()).decisions[before:]:
-                if (record.verb, record.sha256, record.comment) != (
+            for record in (await self.state()).decisions:
+                ours = (record.verb, record.sha256, record.comment) == (
                     verb, decision.sha256, decision.comment
-                ):  # fmt: skip
-                    continue
-                if not record.accepted:
-                    raise DecisionRefusedError(
-                        f"The decision did not count: {record.reason}.", record.reason
-                    )
-                return DecisionReceipt(
-                    accepted=True,
-                    verb=verb,
-                    reason=record.reason,
-                    number=record.number,
-                    revision=record.revision,
-                )
+                )  # fmt: skip
+                if ours and record not in known:
+                    return _receipt(verb, record)
         raise ServiceUnavailableError(
             f"{verb} was sent to execution {self.id}, and is not judged yet: look at its state "
             "before sending it again.",
@@ -315,6 +306,12 @@ def _decision(
         first = invalid.errors(include_url=False, include_context=False, include_input=False)[0]
         field = ".".join(str(part) for part in first["loc"]) or "decision"
         raise InvalidRequestError(f"{field}: {first['msg']}.", field) from None
+
+
+def _receipt(verb: Verb, record: DecisionRecord) -> DecisionReceipt:
+    if not record.accepted:
+        raise DecisionRefusedError(f"The decision did not count: {record.reason}.", record.reason)
+    return DecisionReceipt.of(verb, record)
 
 
 def _refused(failure: WorkflowUpdateFailedError) -> DecisionRefusedError:

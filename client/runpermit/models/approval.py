@@ -247,3 +247,14 @@ class DecisionReceipt(Message):
     reason: str
     number: int | None = None
     revision: str | None = None
+
+    @classmethod
+    def of(cls, verb: Verb, record: DecisionRecord) -> "DecisionReceipt":
+        """That of a decision as it was recorded."""
+        return cls(
+            accepted=record.accepted,
+            verb=verb,
+            reason=record.reason,
+            number=record.number,
+            revision=record.revision,
+        )
