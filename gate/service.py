@@ -34,6 +34,7 @@ from gate.sessions.sessions import Sessions
 from runpermit.config import Settings, approval_problems
 from runpermit.errors import ContainerConfigurationError
 from runpermit.limits import LimitsFile
+from runpermit.models import Assurance
 
 log = structlog.get_logger()
 
@@ -140,8 +141,13 @@ async def _warn(settings: Settings, limits: LimitsFile, approvals: Approvals) ->
 
 
 def _refuse_unchosen(settings: Settings) -> None:
-    """Raise ContainerConfigurationError for writes without a rule whose approvals count."""
+    """Raise ContainerConfigurationError for writes without a rule whose approvals can count."""
     problems = approval_problems(settings.approval)
+    if settings.approval.assurance is Assurance.SIGNED and not settings.approval.allowed_signers:
+        problems.append(
+            'approval.assurance = "signed" needs approval.allowed_signers at the gate, which names '
+            "who may sign: see docs/authorisation.md."
+        )
     if settings.control_system.writes_enabled and problems:
         raise ContainerConfigurationError(" ".join(problems))
 

@@ -10,6 +10,7 @@ from temporalio import workflow
 from runpermit.errors import CodeAnalysisError, PythonExecutorException, WorkflowError
 from runpermit.models import (
     AnalysisResult,
+    Assurance,
     DecisionRecord,
     ExecutionMode,
     NotebookType,
@@ -316,6 +317,7 @@ class Work(Ending):
             analysis_warnings=seen.issues
             + gate_warnings(ran.in_force, mode)
             + ran.warnings
+            + self._unverified()
             + (warnings or []),
             isolation=ran.isolation,
             writes=writes,
@@ -323,6 +325,12 @@ class Work(Ending):
             plan=plan if plan.kind is not PlanKind.READS_ONLY else None,
             decisions=list(self._desk.state.records),
         )
+
+    def _unverified(self) -> list[str]:
+        """What a result says of a yes that anybody may have given."""
+        yes = self._state.approval_result
+        claimed = yes is not None and yes.accepted and yes.assurance is Assurance.CLAIMED
+        return ["approver not verified: any signal could approve."] if claimed else []
 
     @property
     def _seconds(self) -> float:

@@ -154,6 +154,7 @@ async def test_a_journal_that_was_changed_is_not_continued(machine: Any, start_g
         ({"control_system": {"name_servers": ["nonsense:port"]}}, "is no host:port"),
         ({"gate": {"socket": "gate.sock", "journal": "limits.json"}}, "journal"),
         ({"gate": {"unknown": 1}}, "unknown"),
+        ({"approval": {"assurance": "signed"}}, "needs approval.allowed_signers"),
     ],
 )
 def test_a_mistake_in_the_settings_is_named(

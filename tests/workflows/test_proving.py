@@ -59,6 +59,13 @@ async def test_a_signed_yes_counts_and_its_signature_is_in_the_permit(lab: Any) 
     assert asked.statement.sha256 == pending.sha256
     assert asked.statement.decision is Verb.APPROVE
     assert result.decisions[0].by == "jd (signed)"
+    assert "approver not verified" not in str(result.analysis_warnings)
+
+
+async def test_a_result_says_that_nobody_verified_its_approver(lab: Any) -> None:
+    running = await lab.approved()
+    result = await running.result()
+    assert "approver not verified: any signal could approve." in result.analysis_warnings
 
 
 async def test_no_unsigned_yes_counts_by_any_way_and_no_click_is_offered(lab: Any) -> None:

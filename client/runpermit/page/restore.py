@@ -46,9 +46,9 @@ def _page(pending: PendingRestore, shown: int, words: int, answers: int) -> str:
         f"{clicks(pending)}\nWhy it ended: {markdown(pending.reason, words)}",
         "\n".join(f"⚠️ {markdown(note, words)}" for note in pending.notes[:10]),
         fenced("\n".join(change_lines(pending, shown))),
-        f"`restore-{pending.revision}` puts back what can be put back, the last write first, "
+        "*restore* puts back what can be put back, the last write first, "
         "within limits and steps. A channel that no longer reads what was written is another "
-        f"hand's, and is left as it is. `leave-{pending.revision}` leaves everything as it reads "
+        "hand's, and is left as it is. *leave* leaves everything as it reads "
         "now.",
         f"**Question {pending.revision}** · asked {pending.asked_at:%Y-%m-%d %H:%M:%S} UTC · does "
         "not expire · nothing is put back by itself",
