@@ -13,6 +13,7 @@ from activities.heartbeat import Lifeline
 from activities.house import House
 from gate.client import GateSession, Opening, SessionMode, SessionReport
 from kernels.interface import FinishedRun, Kernel, RunOutcome
+from kernels.output import Output
 from runpermit.errors import (
     ExecutionTimeoutError,
     PythonExecutorException,
@@ -40,6 +41,7 @@ class GatedRun:
     writes: whether it could write, so that it is never simply done again.
     refused: whether a write was refused while it ran, and not by the fence alone.
     interruption: the cancellation that ended it, where one did.
+    printed: what came of its output, head and tail where it was much; a killed one has no other.
     """
 
     ended: "asyncio.Future[RunOutcome]"
@@ -47,6 +49,7 @@ class GatedRun:
     refused: bool
     report: SessionReport
     interruption: asyncio.CancelledError | None
+    printed: str
 
     def outcome(self) -> RunOutcome:
         """What came of the program. A refusal is its error, even where the code swallowed it.
@@ -87,7 +90,7 @@ class GatedRun:
         error: PythonExecutorException = WorkflowError("Stopped before its end.", "applying")
         if self.interruption is not None and activity.is_worker_shutdown():
             error = ServiceUnavailableError("Its worker ended before it.", "worker")
-        return RunOutcome(stdout="", results=None, figures=(), execution_time=0, error=error)
+        return RunOutcome(self.printed, results=None, figures=(), execution_time=0, error=error)
 
 
 async def run_gated(
@@ -126,12 +129,18 @@ async def _run(
     on_stdout: Callable[[str], None],
     lifeline: Lifeline | None,
 ) -> GatedRun:
+    output = Output()
+
+    def printed(text: str) -> None:
+        output.add(text)
+        on_stdout(text)
+
     run = asyncio.ensure_future(
         kernel.run(
             program.code,
             timeout=program.timeout,
             attempt=program.attempt,
-            on_stdout=on_stdout,
+            on_stdout=printed,
             rehearse=mode is SessionMode.REHEARSE,
         )
     )
@@ -158,7 +167,8 @@ async def _run(
     keep_files = mode is not SessionMode.REHEARSE and not report.refused and not again
     ended = asyncio.ensure_future(_collect(run, keep_files=keep_files))
     interruption = await to_the_end(ended) or interruption
-    return GatedRun(ended, mode is SessionMode.APPLY, refused, report, interruption)
+    writes = mode is SessionMode.APPLY
+    return GatedRun(ended, writes, refused, report, interruption, output.text)
 
 
 def _succeeded(run: asyncio.Future[FinishedRun]) -> bool:

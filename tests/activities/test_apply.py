@@ -483,6 +483,9 @@ async def test_a_stop_at_the_gate_ends_the_run_and_says_who(
     assert "jd" in error.message
     assert took < 5
     assert [entry for entry in journal(task) if entry["record"] == "write"]
+    told = nbformat.read(task.notebook.notebook_path, as_version=4).cells
+    assert "jd" in told[0].source
+    assert [output.text for output in told[1].outputs] == ["on\n"]
 
 
 @pytest.mark.usefixtures("zero")

@@ -84,7 +84,7 @@ async def test_a_swallowed_refusal_is_an_error_however_much_of_it_is_told(
     ended = asyncio.get_running_loop().create_future()
     ended.set_result(RunOutcome("", results={}, figures=(), execution_time=0, error=None))
     report = SessionReport(session="apply-1", refused=1, refusals=refusals)
-    run = GatedRun(ended, writes=True, refused=False, report=report, interruption=None)
+    run = GatedRun(ended, writes=True, refused=False, report=report, interruption=None, printed="")
     outcome = run.outcome()
     assert isinstance(outcome.error, error)
     assert outcome.results is None
@@ -118,7 +118,9 @@ async def test_what_the_gate_ended_is_told_as_that_however_the_program_took_it(
     report = SessionReport(
         session="s", refused=len(refusals), refusals=refusals, ended="its worker was silent"
     )
-    run = GatedRun(ended, writes, refused=bool(refusals), report=report, interruption=None)
+    run = GatedRun(
+        ended, writes, refused=bool(refusals), report=report, interruption=None, printed=""
+    )
     outcome = run.outcome()
     assert isinstance(outcome.error, expected)
     assert outcome.results is None
