@@ -18,6 +18,7 @@ from runpermit.models import (
     VerifiedChannel,
     WriteReport,
 )
+from runpermit.page import unknown_words
 from runpermit.plans.words import value_text
 from workflows import steps
 from workflows.conversation import Conversation
@@ -68,6 +69,7 @@ class Aftermath(Conversation):
             self._board.enter(
                 Stage.HOST_UNREACHABLE,
                 f"{self._deployment.host} does not tell what was written. Look at the machine.",
+                unknown=unknown_words(self._deployment.host, self._plan),
             )
         try:
             settled = await asking
@@ -119,6 +121,12 @@ class Aftermath(Conversation):
         if self._restored is not None:
             lines += [f"Restore: {channel}" for channel in self._restored.channels]
         return _shown(lines)
+
+    def _unknown(self) -> str:
+        """Whose state nobody can tell, empty where that is not so."""
+        if self._settled is None or self._settled.verdict is not Verdict.UNKNOWN:
+            return ""
+        return unknown_words(self._deployment.host, self._plan)
 
     def _about(self, permit: Permit) -> dict[str, Any]:
         return {

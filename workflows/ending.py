@@ -91,7 +91,7 @@ class Ending(LeftChanged):
             except (PythonExecutorException, FailureError, asyncio.CancelledError) as second:
                 # The first failure is the one to tell.
                 workflow.logger.error("no final notebook: %s", second)
-        self._board.enter(stage, error.message, self._machine())
+        self._board.enter(stage, error.message, self._machine(), self._unknown())
         await workflow.wait_condition(workflow.all_handlers_finished)
 
     async def _conclude(

@@ -46,8 +46,13 @@ class StageBoard:
         """Publish which request this is, for those that a plain `workflow start` began."""
         self._publish(self._memo.model_copy(update={"request_sha256": request_sha256}))
 
-    def enter(self, stage: Stage, note: str = "", machine: Sequence[str] = ()) -> None:
-        """Come to `stage`; `machine` tells how it was left, in words."""
+    def enter(
+        self, stage: Stage, note: str = "", machine: Sequence[str] = (), unknown: str = ""
+    ) -> None:
+        """Come to `stage`; `machine` tells how it was left, in words.
+
+        `unknown` is for lists: whose state nobody can tell, where that is so.
+        """
         self._change(stage, note)
         failures = [error.error_message for error in self._state.error_chain]
         attempt = self._state.generation_attempt
@@ -58,8 +63,11 @@ class StageBoard:
             Memo(
                 stage=stage,
                 attempt=attempt,
+                question=one_line(unknown, 200),
                 host=self._memo.host,
                 request_sha256=self._memo.request_sha256,
+                asked_at=workflow.now() if unknown else None,
+                state_unknown=bool(unknown),
             )
         )
         self._search()

@@ -2,10 +2,11 @@
 
 import secrets
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
@@ -19,6 +20,10 @@ from runpermit.waiting import WAITING_STAGES, WaitingExecution, memo_of
 
 _ID_BYTES = 200
 _RUNNING = f"WorkflowType = '{WORKFLOW}' AND ExecutionStatus = 'Running'"
+_ENDED_BADLY = (
+    f"WorkflowType = '{WORKFLOW}' AND ExecutionStatus IN ('Failed', 'Canceled', 'Terminated')"
+)
+_UNKNOWN_FOR = timedelta(days=30)
 
 
 class RunpermitClient:
@@ -104,18 +109,28 @@ class RunpermitClient:
     async def pending(self) -> list[WaitingExecution]:
         """The executions that wait for an operator. Needs no worker to answer.
 
-        First those that left the machine changed, then those that wait for an approval; of each
-        the oldest first.
+        First those that left the machine changed, then those of which nobody could tell what they
+        wrote, for 30 days after their end, then those that wait for an approval; of each the oldest
+        first.
 
         The stage is read from each memo, so that it works where RunpermitStage is not registered
         and for executions that are older than its registration.
         """
         found = []
+        since = (datetime.now(UTC) - _UNKNOWN_FOR).isoformat()
         with temporal_errors(self.temporal):
-            async for listed in self.temporal.list_workflows(_RUNNING):
-                memo = memo_of(await listed.memo())
-                if memo is None or memo.stage not in WAITING_STAGES:
-                    continue
+            for query in (_RUNNING, f"{_ENDED_BADLY} AND CloseTime > '{since}'"):
+                found += await self._waiting(query)
+        return sorted(
+            found, key=lambda one: (not one.left_changed, not one.state_unknown, one.since)
+        )
+
+    async def _waiting(self, query: str) -> list[WaitingExecution]:
+        found = []
+        async for listed in self.temporal.list_workflows(query):
+            memo = memo_of(await listed.memo())
+            runs = listed.status is WorkflowExecutionStatus.RUNNING
+            if memo and (memo.state_unknown or (runs and memo.stage in WAITING_STAGES)):
                 found.append(
                     WaitingExecution(
                         id=listed.id,
@@ -129,9 +144,10 @@ class RunpermitClient:
                         host=memo.host,
                         requester=memo.requester,
                         asked_at=memo.asked_at,
+                        state_unknown=memo.state_unknown,
                     )
                 )
-        return sorted(found, key=lambda waiting: (not waiting.left_changed, waiting.since))
+        return found
 
     async def running(self) -> list[Execution]:
         """All executions that have not ended, whatever they do. Needs no worker to answer."""

@@ -16,7 +16,8 @@ WAITING_STAGES = frozenset({Stage.AWAITING_APPROVAL, Stage.AWAITING_RESTORE})
 class WaitingExecution(Message):
     """An execution that waits for an operator, as visibility and memo tell of it.
 
-    `stage` tells for what: an approval, or an answer to MACHINE LEFT CHANGED. The texts come from
+    `stage` tells for what: an approval, or an answer to MACHINE LEFT CHANGED. With `state_unknown`
+    it waits for nothing, and may have ended: nobody could ask what it wrote. The texts come from
     the worker's host through Temporal: show them as foreign text.
     """
 
@@ -31,6 +32,7 @@ class WaitingExecution(Message):
     host: str
     requester: str = ""
     asked_at: datetime | None = None
+    state_unknown: bool = False
 
     @property
     def revision(self) -> str:
@@ -46,6 +48,11 @@ class WaitingExecution(Message):
     def left_changed(self) -> bool:
         """Whether it has ended and left the machine changed."""
         return self.stage is Stage.AWAITING_RESTORE
+
+    @property
+    def is_urgent(self) -> bool:
+        """Whether the machine may not be as anybody wants it."""
+        return self.left_changed or self.state_unknown
 
 
 def memo_of(raw: Mapping[str, Any]) -> Memo | None:

@@ -105,6 +105,8 @@ class StandIn:
             raise MaxAttemptsExceededError("code execution", 1, ["NameError: x"])
         if task == "misconfigured":
             raise ContainerConfigurationError("control_system.writes_enabled = false")
+        if task.startswith("lose "):
+            self._lose(task.removeprefix("lose "))
         if task in {"ask", "ask signed", "forge", "incomplete"}:
             await self._ask(task)
         if task in {"leave changed", "leave changed signed"}:
@@ -170,6 +172,20 @@ class StandIn:
             "journal": "/executions/x/journal.jsonl",
         }
         raise WorkflowError(f"{verb}: {comment}", Stage.FAILED, technical_details=details)
+
+    def _lose(self, host: str) -> None:
+        """End as one whose host never told what it wrote."""
+        self._state.failure_reason = "Nobody could ask the gate's journal."
+        self._enter(
+            Stage.FAILED,
+            host=host,
+            question=f"MACHINE STATE UNKNOWN: host {host}, 1 channel: T:AO",
+            state_unknown=True,
+        )
+        raise to_application_error(
+            WorkflowError("Nobody could ask the gate's journal.", Stage.APPLYING),
+            non_retryable=True,
+        )
 
     async def _ask(self, task: str) -> None:
         number = 1

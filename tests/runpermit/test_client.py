@@ -12,6 +12,7 @@ import pytest
 from runpermit import (
     ContainerConfigurationError,
     InvalidRequestError,
+    MaxAttemptsExceededError,
     PythonExecutionRequest,
     RunpermitClient,
     ServiceUnavailableError,
@@ -134,6 +135,20 @@ async def test_machines_left_changed_are_listed_first(server: Any) -> None:
     assert first.stage is Stage.AWAITING_RESTORE
     order = [one.left_changed for one in await client.pending()]
     assert order == sorted(order, reverse=True)
+
+
+async def test_what_nobody_could_ask_about_is_listed_after_its_end(server: Any) -> None:
+    client = await RunpermitClient.connect(server.address)
+    lost = await client.start(request("lose a-host"))
+    found = await until_pending(client, lost.id)
+    assert (found.stage, found.host, found.state_unknown) == (Stage.FAILED, "a-host", True)
+    assert found.question.startswith("MACHINE STATE UNKNOWN: host a-host")
+    failed = await client.start(request("fail"))
+    with pytest.raises(MaxAttemptsExceededError):
+        await failed.result()
+    order = [(one.left_changed, one.state_unknown) for one in await client.pending()]
+    assert order == sorted(order, reverse=True)
+    assert failed.id not in [one.id for one in await client.pending()]
 
 
 async def test_running_lists_all_that_has_not_ended(server: Any) -> None:

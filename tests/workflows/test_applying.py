@@ -380,7 +380,9 @@ async def test_a_host_that_says_nothing_is_shown_as_unreachable(silent: Any) -> 
     state = await silent.until(Stage.HOST_UNREACHABLE)
 
     assert "testhost does not tell what was written" in state.stages[-1].note
-    assert (await silent.memo()).stage is Stage.HOST_UNREACHABLE
+    memo = await silent.memo()
+    assert (memo.stage, memo.state_unknown) == (Stage.HOST_UNREACHABLE, True)
+    assert memo.asked_at is not None
     details = (await silent.metadata()).current_details
     assert "Look at the machine" in details
 
@@ -404,6 +406,9 @@ async def test_a_host_that_says_nothing_for_an_hour_ends_it_as_unknown(
     assert conclusion.wrote
     assert conclusion.verdict is Verdict.UNKNOWN
     assert conclusion.plan.kind is PlanKind.COMPLETE
+    memo = await silent.memo()
+    assert (memo.stage, memo.state_unknown) == (Stage.FAILED, True)
+    assert memo.question == "MACHINE STATE UNKNOWN: host testhost, 1 channel: SR:HCM1:SP"
 
 
 async def test_how_long_a_verdict_is_waited_for_is_the_deployment_s_to_say(lab: Any) -> None:
@@ -429,6 +434,8 @@ async def test_a_host_that_comes_back_tells_what_was_written(lab: Any, silent: A
         Stage.VERIFYING,
         Stage.SUCCEEDED,
     ]
+    memo = await silent.memo()
+    assert (memo.question, memo.state_unknown) == ("", False)
 
 
 async def test_a_stop_of_a_silent_host_waits_for_its_word(lab: Any, silent: Any) -> None:

@@ -158,7 +158,10 @@ class RunProgress(Message):
 
 
 class Memo(Message):
-    """What lists and people see of an execution without any worker; 2 KB in all."""
+    """What lists and people see of an execution without any worker; 2 KB in all.
+
+    `state_unknown`: nobody could tell what it wrote, and `question` says so.
+    """
 
     stage: Stage
     attempt: int = 0
@@ -169,3 +172,4 @@ class Memo(Message):
     request_sha256: str = ""
     requester: str = ""
     asked_at: datetime | None = None
+    state_unknown: bool = False

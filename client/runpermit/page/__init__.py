@@ -5,7 +5,7 @@ Kept below 8 KB, since the Web UI sends it in a URL.
 
 from runpermit.page.answers import commands, page_link
 from runpermit.page.approval import approval_page, question
-from runpermit.page.progress import progress_page
+from runpermit.page.progress import progress_page, unknown_words
 from runpermit.page.restore import change_lines, restore_page, restore_question
 from runpermit.page.warnings import plan_warnings
 from runpermit.page.writes import write_lines
@@ -20,5 +20,6 @@ __all__ = [
     "question",
     "restore_page",
     "restore_question",
+    "unknown_words",
     "write_lines",
 ]

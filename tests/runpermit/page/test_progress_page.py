@@ -4,8 +4,8 @@ import html
 
 import pytest
 
-from runpermit.models import Stage
-from runpermit.page import progress_page
+from runpermit.models import Plan, PlanKind, PlannedChannel, Stage
+from runpermit.page import progress_page, unknown_words
 from tests.runpermit.page.conftest import HOSTILE, OURS, PAGE_BYTES, tags
 
 
@@ -28,3 +28,12 @@ def test_it_stays_below_eight_kilobytes_and_nothing_foreign_takes_effect(text: s
 
     assert len(page.encode()) < PAGE_BYTES
     assert set(tags(page).found) <= OURS
+
+
+def test_a_list_names_host_and_channels_of_what_nobody_can_tell() -> None:
+    channels = [PlannedChannel(channel=f"T:A{n}\n", writes=1) for n in range(5)]
+    plan = Plan(kind=PlanKind.COMPLETE, channels=channels)
+
+    told = unknown_words("demo", plan)
+    assert told == "MACHINE STATE UNKNOWN: host demo, 5 channels: T:A0, T:A1, T:A2, 2 more"
+    assert unknown_words("demo", None) == "MACHINE STATE UNKNOWN: host demo"
