@@ -118,6 +118,7 @@ async def run_gated(
             raise
         if lifeline is not None:
             lifeline.acknowledged = session.renew
+            lifeline.wrote = lambda: session.wrote
         return await _run(kernel, session, program, opening.mode, on_stdout, lifeline)
 
 

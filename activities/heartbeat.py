@@ -1,4 +1,4 @@
-"""Tells Temporal that a long step lives, with what its code printed last."""
+"""Tells Temporal that a long step lives, with what its code printed and wrote last."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -11,7 +11,7 @@ from temporalio import activity
 from temporalio.client import AsyncActivityCancelledError
 from temporalio.service import RPCError, RPCStatusCode
 
-from runpermit.models import RunProgress
+from runpermit.models import RunProgress, WritesSoFar
 from runpermit.text import visible
 
 log = structlog.get_logger()
@@ -57,11 +57,12 @@ class Lifeline:
 
     The SDK's own are sent when it suits, and nobody learns what became of them. `acknowledged` is
     called for each that Temporal took; `cut` completes where Temporal wants no more of the step:
-    it was cancelled, reset or terminated.
+    it was cancelled, reset or terminated. `wrote` tells what was written so far.
     """
 
     def __init__(self, tail: StdoutTail) -> None:
         self.acknowledged: Callable[[], None] = lambda: None
+        self.wrote: Callable[[], WritesSoFar | None] = lambda: None
         self.cut: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._tail = tail
 
@@ -74,11 +75,12 @@ class Lifeline:
         async def beat() -> None:
             while True:
                 try:
+                    progress = _progress(started, self._tail, self.wrote())
                     async with asyncio.timeout(ANSWER_SECONDS):
-                        await step.heartbeat(_progress(started, self._tail))
+                        await step.heartbeat(progress)
                     self.acknowledged()
                     # Else the SDK takes the step for silent, and cancels it itself.
-                    activity.heartbeat(_progress(started, self._tail))
+                    activity.heartbeat(progress)
                 except AsyncActivityCancelledError:
                     self._cut("it was cancelled")
                 except RPCError as error:
@@ -109,5 +111,9 @@ async def _beating(beat: Callable[[], Coroutine[Any, Any, None]]) -> AsyncIterat
             log.error("the heartbeats of a step ended before it", error=repr(ended))
 
 
-def _progress(started: float, tail: StdoutTail | None) -> RunProgress:
-    return RunProgress(elapsed=monotonic() - started, stdout_tail=tail.text if tail else "")
+def _progress(
+    started: float, tail: StdoutTail | None, wrote: WritesSoFar | None = None
+) -> RunProgress:
+    return RunProgress(
+        elapsed=monotonic() - started, stdout_tail=tail.text if tail else "", writes=wrote
+    )

@@ -27,6 +27,7 @@ from gate.messages import (
     VerifiedChannel,
     WriteOutcome,
     WriteRecord,
+    WritesSoFar,
 )
 from runpermit.errors import ServiceUnavailableError
 from runpermit.limits import LimitsStatus
@@ -45,6 +46,7 @@ __all__ = [
     "SessionReport",
     "WriteOutcome",
     "WriteRecord",
+    "WritesSoFar",
     "gate_lost",
 ]
 

@@ -5,7 +5,7 @@ import contextlib
 import json
 from typing import Any
 
-from gate.messages import Refusal, SessionReport
+from gate.messages import Refusal, SessionReport, WritesSoFar
 from runpermit.errors import ServiceUnavailableError
 
 # Closing waits for the writes in flight, and each of them for its IOC.
@@ -14,7 +14,7 @@ RENEWALS_PER_LEASE = 5
 
 
 class GateSession:
-    """An open session.
+    """An open session; `wrote` is what its program wrote, as far as the gate told of it.
 
     `refused` completes with its first refusal, `closed_by_gate` with the report of a session that
     the gate ended itself, `lost` when the gate is gone without one. With a `lease`, in seconds, it
@@ -30,6 +30,7 @@ class GateSession:
     ) -> None:
         loop = asyncio.get_running_loop()
         self.identity = identity
+        self.wrote: WritesSoFar | None = None
         self.refused: asyncio.Future[Refusal] = loop.create_future()
         self.closed_by_gate: asyncio.Future[SessionReport] = loop.create_future()
         self.lost: asyncio.Future[None] = loop.create_future()
@@ -86,6 +87,8 @@ class GateSession:
     def _take(self, said: dict[str, Any]) -> None:
         if "refused" in said and not self.refused.done():
             self.refused.set_result(Refusal.model_validate(said["refused"]))
+        if "wrote" in said:
+            self.wrote = WritesSoFar.model_validate(said["wrote"])
         if "closed" in said and not self._report.done():
             report = SessionReport.model_validate(said["closed"])
             self._report.set_result(report)

@@ -18,6 +18,7 @@ from runpermit.models import (
     VerifiedChannel,
     WriteOutcome,
     WriteRecord,
+    WritesSoFar,
 )
 from runpermit.models.journal import JournalRecords
 from runpermit.models.wire import Message
@@ -39,12 +40,14 @@ __all__ = [
     "VerifiedChannel",
     "WriteOutcome",
     "WriteRecord",
+    "WritesSoFar",
 ]
 
 LINE_BYTES = 4 * 1024 * 1024
 MAX_REFUSALS = 100
 MAX_WRITES = 1000
 MAX_NOTES = 100
+LAST_WRITES = 5  # told while a program writes
 REPORT_BYTES = LINE_BYTES // 4  # of each kind that is told in detail
 
 

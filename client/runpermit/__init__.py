@@ -74,6 +74,7 @@ from runpermit.models import (
     WriteOutcome,
     WriteRecord,
     WriteReport,
+    WritesSoFar,
     get_execution_control_config_from_configurable,
 )
 from runpermit.serialization import make_json_serializable, serialize_results_to_file
@@ -161,6 +162,7 @@ __all__ = [
     "WriteOutcome",
     "WriteRecord",
     "WriteReport",
+    "WritesSoFar",
     "get_execution_control_config_from_configurable",
     "make_json_serializable",
     "serialize_results_to_file",

@@ -1,5 +1,6 @@
 """What an execution tells while it goes on, worked out from successive looks at it (pure)."""
 
+from collections import Counter
 from datetime import datetime
 from enum import StrEnum
 
@@ -9,9 +10,14 @@ from runpermit.models import (
     PythonExecutionState,
     RunProgress,
     Stage,
+    WritesSoFar,
 )
 from runpermit.models.wire import Message
+from runpermit.plans.words import name_text, value_text
 from runpermit.waiting import WAITING_STAGES
+
+# At the end; more of them are told by their count.
+_TOLD_WRITES = 5
 
 
 class ProgressKind(StrEnum):
@@ -20,6 +26,7 @@ class ProgressKind(StrEnum):
     STAGE = "stage"
     ATTEMPT = "attempt"
     STDOUT = "stdout"
+    WRITES = "writes"
     QUESTION = "question"
     NOTICE = "notice"
     END = "end"
@@ -29,10 +36,11 @@ class ProgressEvent(Message):
     """One thing that happened.
 
     stage: `stage` was reached, `text` is its note. attempt: program number `attempt` is made.
-    stdout: `text` was printed by the code. question: an operator is asked; `pending` is the
-    question, or `restore` the one about a machine left changed, None where it is too large to
-    travel with the state. notice: `text` tells of an outage, or its end. end: nothing follows;
-    `stage` is the final one, where it is known, `text` the reason of a failure.
+    stdout: `text` was printed by the code. writes: `writes` are what it wrote so far, of which
+    `text` tells one, or how many there are where many came at once. question: an operator is
+    asked; `pending` is the question, or `restore` the one about a machine left changed, None where
+    it is too large to travel with the state. notice: `text` tells of an outage, or its end. end:
+    nothing follows; `stage` is the final one, where it is known, `text` the reason of a failure.
     """
 
     kind: ProgressKind
@@ -40,6 +48,7 @@ class ProgressEvent(Message):
     attempt: int = 0
     at: datetime | None = None
     text: str = ""
+    writes: WritesSoFar | None = None
     pending: PendingApproval | None = None
     restore: PendingRestore | None = None
 
@@ -61,6 +70,7 @@ class Tracker:
         self._attempt = 0
         self._step: tuple[str, int] | None = None
         self._tail = ""
+        self._wrote = 0
         self._tries: dict[str, int] = {}
 
     def look(self, state: PythonExecutionState) -> list[ProgressEvent]:
@@ -70,13 +80,14 @@ class Tracker:
         for change in news:
             if change.attempt > self._attempt:
                 if self._attempt:
-                    self._tail = ""  # another program's
+                    self._tail, self._wrote = "", 0  # another program's
                 self._attempt = change.attempt
                 events.append(
                     ProgressEvent(kind=ProgressKind.ATTEMPT, attempt=change.attempt, at=change.at)
                 )
             if change.stage is Stage.SUCCEEDED:
                 events += self._rest_of_stdout(state)
+                events += self._rest_of_writes(state)
             events.append(
                 ProgressEvent(
                     kind=ProgressKind.STAGE,
@@ -103,12 +114,15 @@ class Tracker:
         return events
 
     def hear(self, step: tuple[str, int], progress: RunProgress) -> list[ProgressEvent]:
-        """What a running step printed since its last heartbeat; `step` is its id and try."""
+        """What a running step's code did since its last heartbeat; `step` is its id and try."""
+        if not progress.stdout_tail and progress.writes is None:
+            return []
         if step != self._step:
-            self._step, self._tail = step, ""
+            self._step, self._tail, self._wrote = step, "", 0
         new = _added(self._tail, progress.stdout_tail)
         self._tail = progress.stdout_tail
-        return self._printed(new)
+        written = self._written(progress.writes) if progress.writes is not None else []
+        return self._printed(new) + written
 
     def retried(self, step: str, attempt: int, why: str) -> list[ProgressEvent]:
         """That a step is tried again, once for each try."""
@@ -128,6 +142,30 @@ class Tracker:
         if not found:
             return self._printed(stdout)
         return self._printed(after.removeprefix("\n") if self._tail.endswith("\n") else after)
+
+    def _rest_of_writes(self, state: PythonExecutionState) -> list[ProgressEvent]:
+        """What the last run wrote after its last heartbeat."""
+        report = state.execution_result.writes if state.execution_result is not None else None
+        if report is None or report.forwarded != len(report.writes):
+            return []  # the result tells of them
+        outcomes = Counter(record.outcome for record in report.writes)
+        last = report.writes[-_TOLD_WRITES:]
+        return self._written(WritesSoFar.of(last, outcomes, report.forwarded))
+
+    def _written(self, writes: WritesSoFar) -> list[ProgressEvent]:
+        """One event for each write of which something became known, or one for many."""
+        new, self._wrote = writes.known - self._wrote, writes.known
+        if new <= 0 or not writes.last:
+            return []
+        if new <= len(writes.last):
+            texts = [str(record) for record in writes.last[-new:]]
+        else:
+            last = writes.last[-1]
+            texts = [f"{writes}, last {name_text(last.channel)} = {value_text(last.new)}"]
+        return [
+            ProgressEvent(kind=ProgressKind.WRITES, attempt=self._attempt, text=text, writes=writes)
+            for text in texts
+        ]
 
     def _printed(self, text: str) -> list[ProgressEvent]:
         if not text:

@@ -1,12 +1,13 @@
 """What a session tells its worker at its end: one line, so it is bounded; its counts are whole."""
 
 import json
-from collections import Counter
+from collections import Counter, deque
 from typing import Generic, TypeVar
 
 import structlog
 
 from gate.messages import (
+    LAST_WRITES,
     MAX_NOTES,
     MAX_REFUSALS,
     MAX_WRITES,
@@ -15,6 +16,7 @@ from gate.messages import (
     SessionReport,
     WriteOutcome,
     WriteRecord,
+    WritesSoFar,
 )
 from gate.policy.attempt import brief
 
@@ -70,6 +72,7 @@ class Reporting:
         # Of their own room: what has to be looked at is told whatever else was written.
         self._plain = _Kept[WriteRecord](MAX_WRITES)
         self._doubtful = _Kept[WriteRecord](MAX_WRITES)
+        self._last: deque[WriteRecord] = deque(maxlen=LAST_WRITES)
         self._notes: Counter[str] = Counter()
 
     @property
@@ -80,6 +83,7 @@ class Reporting:
     def wrote(self, record: WriteRecord) -> None:
         """It is known what became of a write."""
         self._outcomes[record.outcome] += 1
+        self._last.append(record)
         kept = self._doubtful if record.outcome.doubtful else self._plain
         told = brief(record, "old", "new", "read_back")
         size = json_size(told.channel, told.old, told.new, told.read_back)
@@ -101,6 +105,10 @@ class Reporting:
             else:
                 log.warning("session", session=self._session, note=text)
         self._notes[text] += 1
+
+    def so_far(self, forwarded: int, planned: int) -> WritesSoFar:
+        """What is known by now of `forwarded` writes, while more of them may come."""
+        return WritesSoFar.of(self._last, self._outcomes, forwarded, planned)
 
     def report(self, forwarded: int, ended: str = "") -> SessionReport:
         """All that is known by now of `forwarded` writes; of the others it is uncertain.

@@ -5,7 +5,6 @@ import contextlib
 import secrets
 import socket
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
@@ -13,14 +12,23 @@ import structlog
 from gate.channel_access.directory import Directory
 from gate.channel_access.ioc_circuit import Address
 from gate.journal.journal import Journal
-from gate.messages import Opening, Refusal, SessionMode, SessionReport, WriteRecord
+from gate.messages import (
+    Opening,
+    Refusal,
+    SessionMode,
+    SessionReport,
+    WriteRecord,
+    WritesSoFar,
+)
 from gate.permits.enforcement import Enforcement
 from gate.policy.writing import Writer
 from gate.rehearsal.rehearsal import Facilities, Rehearsal
 from gate.sessions.client_circuit import ClientCircuit
 from gate.sessions.reporting import Reporting
+from gate.sessions.telling import Telling
 from runpermit.config import GateSettings
 from runpermit.errors import WorkflowError
+from runpermit.models import PlanKind
 
 # Longer than any single answer of an IOC; a write that only waits for its turn gives up at once.
 FLIGHT_SECONDS = 10.0
@@ -65,7 +73,7 @@ class Session:
         opening: Opening,
         listener: socket.socket,
         shared: Shared,
-        on_refused: Callable[[Refusal], None],
+        telling: Telling,
         enforcement: Enforcement | None = None,
     ) -> None:
         self.opening = opening
@@ -91,7 +99,7 @@ class Session:
         self._listener = listener
         self._searching = asyncio.Semaphore(SEARCHES)
         self._server: asyncio.Server | None = None
-        self._on_refused = on_refused
+        self._telling = telling
         self._open = False
         self._began = False
         self._flights: set[asyncio.Task[WriteRecord]] = set()
@@ -231,7 +239,7 @@ class Session:
         """A write was refused: the worker is told of the first at once."""
         told = self._reporting.refused(refusal)
         if self._reporting.refused_count == 1:
-            self._on_refused(told)
+            self._telling.say({"refused": told.model_dump(mode="json")})
 
     async def slow_down(self) -> None:
         """Let whoever was refused very often wait, one after the other."""
@@ -281,3 +289,10 @@ class Session:
             log.error("a write was not confirmed", error=repr(error))
         else:
             self._reporting.wrote(flight.result())
+            self._telling.wrote(self._so_far)
+
+    def _so_far(self) -> WritesSoFar:
+        permit = self.opening.permit
+        plan = permit.revision.plan if permit is not None else None
+        planned = plan.count if plan is not None and plan.kind is PlanKind.COMPLETE else 0
+        return self._reporting.so_far(self.forwarded_count, planned)

@@ -13,11 +13,12 @@ import structlog
 
 from gate.aftermath.left_machines import LeftMachines
 from gate.aftermath.stopping import Stopper
-from gate.control.talking import hung_up, last_word, line, patience
-from gate.messages import Opening, Refusal, SessionMode, SessionReport
+from gate.control.talking import hung_up, last_word, patience
+from gate.messages import Opening, SessionMode, SessionReport
 from gate.permits.opening import Admission, Opener
 from gate.permits.permits import Permits
 from gate.sessions.session import Session, Shared
+from gate.sessions.telling import Telling
 from runpermit.config import Settings
 from runpermit.errors import ContainerConfigurationError, ServiceUnavailableError
 from runpermit.models import Isolation
@@ -43,7 +44,6 @@ class Sessions:
         self._permits = permits
         self._stopper = stopper
         self._left = left
-        self._loop = asyncio.get_running_loop()
         self._open: set[Session] = set()
         self._opening: Counter[str] = Counter()
 
@@ -83,27 +83,21 @@ class Sessions:
         settings forbid it, and ServiceUnavailableError where it can't be had now.
         """
         self._refuse_writes(opening, peer)
-        telling: set[asyncio.Future[None]] = set()
-
-        def on_refused(refusal: Refusal) -> None:
-            message = line({"refused": refusal.model_dump(mode="json")})
-            telling.add(self._loop.create_task(_say(connection, message)))
-
+        telling = Telling(connection)
         async with contextlib.AsyncExitStack() as stack:
             async with self._waiting(opening.execution), patience(connection):
                 admission = await stack.enter_async_context(self._opener.admitted(opening))
-                session = self._session(opening, descriptors, admission, on_refused)
+                session = self._session(opening, descriptors, admission, telling)
                 ending = await stack.enter_async_context(self._closing(session, admission))
                 if admission is not None:
                     await self._permits.consume(admission.permit, session)
                     admission.guards.violated.add_done_callback(_fencing(session))
                 await session.open()
             lease = self._settings.gate.lease
-            await _say(connection, line({"session": session.name, "lease": lease}))
+            telling.say({"session": session.name, "lease": lease})
             ending.completed = await _until_its_end(session, connection, lease)
-        if telling:
-            await asyncio.wait(telling)
-        await _say(connection, line({"closed": ending.told}))
+        telling.say({"closed": ending.told})
+        await telling.end()
         await hung_up(connection)
 
     @contextlib.asynccontextmanager
@@ -119,13 +113,13 @@ class Sessions:
         opening: Opening,
         descriptors: list[int],
         admission: Admission | None,
-        on_refused: Callable[[Refusal], None],
+        telling: Telling,
     ) -> Session:
         most = self._settings.gate.sessions
         if len(self._open) >= most:
             raise ServiceUnavailableError(f"gate.sessions = {most} are open already", "gate")
         enforcement = admission.enforcement if admission is not None else None
-        return Session(opening, _listener(descriptors), self._shared, on_refused, enforcement)
+        return Session(opening, _listener(descriptors), self._shared, telling, enforcement)
 
     @contextlib.asynccontextmanager
     async def _closing(
@@ -224,12 +218,6 @@ def _fencing(session: Session) -> Callable[[asyncio.Future[str]], None]:
             session.fence(violated.result())
 
     return fence
-
-
-async def _say(connection: socket.socket, message: bytes) -> None:
-    """Say it, where anybody still listens."""
-    with contextlib.suppress(OSError):
-        await asyncio.get_running_loop().sock_sendall(connection, message)
 
 
 def _listener(descriptors: list[int]) -> socket.socket:

@@ -61,7 +61,13 @@ from runpermit.models.state import (
     Stage,
     StageChange,
 )
-from runpermit.models.writes import WriteOutcome, WriteRecord, WriteReport, write_warnings
+from runpermit.models.writes import (
+    WriteOutcome,
+    WriteRecord,
+    WriteReport,
+    WritesSoFar,
+    write_warnings,
+)
 
 __all__ = [
     "UNAUTHORED",
@@ -121,6 +127,7 @@ __all__ = [
     "WriteOutcome",
     "WriteRecord",
     "WriteReport",
+    "WritesSoFar",
     "accept_request",
     "get_execution_control_config_from_configurable",
     "permit_id",

@@ -12,6 +12,7 @@ from runpermit.models.notebooks import PythonExecutionContext
 from runpermit.models.request import PythonExecutionRequest
 from runpermit.models.result import PythonServiceResult
 from runpermit.models.wire import STATE_BYTES, Message
+from runpermit.models.writes import WritesSoFar
 from runpermit.text import bounded
 
 _KEPT_TRACEBACK = 500
@@ -151,10 +152,11 @@ def _shorter(error: ExecutionError, limit: int) -> ExecutionError:
 
 
 class RunProgress(Message):
-    """What a running step tells with each heartbeat. `elapsed` in seconds."""
+    """What a running step tells with each heartbeat. `elapsed` in seconds; `writes` of its code."""
 
     elapsed: float
     stdout_tail: str = ""
+    writes: WritesSoFar | None = None
 
 
 class Memo(Message):

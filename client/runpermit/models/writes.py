@@ -1,6 +1,6 @@
 """What became of writes, as the gate's journal tells it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -85,6 +85,48 @@ class WriteReport(Message):
             "writes": [str(record) for record in self.writes[:_TOLD_WRITES]],
             "journal": self.where,
         }
+
+
+class WritesSoFar(Message):
+    """What a program that runs has written: `outcomes` counts what is known of `forwarded` writes.
+
+    `last` are those of which it became known last, in short; `planned` is how many there will be,
+    0 where the plan gives ranges.
+    """
+
+    forwarded: int = 0
+    planned: int = 0
+    outcomes: dict[WriteOutcome, int] = {}
+    last: list[WriteRecord] = []
+
+    @classmethod
+    def of(
+        cls,
+        last: Iterable[WriteRecord],
+        outcomes: Mapping[WriteOutcome, int],
+        forwarded: int,
+        planned: int = 0,
+    ) -> "WritesSoFar":
+        """The message of it, in which long values are short."""
+        return cls(
+            forwarded=forwarded,
+            planned=planned,
+            outcomes=dict(outcomes),
+            last=[_inline(record) for record in last],
+        )
+
+    @property
+    def known(self) -> int:
+        """Of how many writes it is known what became of them."""
+        return sum(self.outcomes.values())
+
+    def __str__(self) -> str:
+        """The counts on one line."""
+        share = f"{self.known} of {max(self.planned, self.forwarded)} writes"
+        words = [(count, outcome.replace("_", " ")) for outcome, count in self.outcomes.items()]
+        if len(words) == 1:
+            return f"{share} {words[0][1]}"
+        return f"{share}: {', '.join(f'{count} {word}' for count, word in words)}"
 
 
 def share(here: int, all_of_them: int) -> str:
