@@ -115,3 +115,43 @@ def test_an_execution_that_still_runs_is_asked_itself(cli: Command) -> None:
     assert refused.returncode == 1
     assert "Nothing waits for a decision in gone" in json.loads(refused.stdout)["error"]["message"]
     assert cli("reject", "gone", "--reason", "r").returncode == 0
+
+
+HOST = '[worker]\nhost = "{}"\n'
+
+
+@pytest.fixture
+def lost(cli: Command, gate: Gate) -> str:
+    """The id of an execution that ended because its host did not tell what it wrote."""
+    gate.settings.write_text(SETTINGS + HOST.format("demo"))
+    ran = cli("run", "--query", "q", "--task", "lose demo", "--json")
+    return str(json.loads(ran.stdout)["id"])
+
+
+def _pending(cli: Command) -> list[str]:
+    return [one["id"] for one in json.loads(cli("pending", "--json").stdout)["pending"]]
+
+
+def test_what_nobody_could_ask_about_is_listed_with_what_to_do(cli: Command, lost: str) -> None:
+    told = cli("pending").stdout
+    assert "MACHINE STATE UNKNOWN: host demo, 1 channel: T:AO" in told
+    assert re.search(rf"On demo, once it is back: runpermit audit {lost} --address", told)
+    assert f"runpermit leave {lost}" in told
+
+
+def test_it_is_listed_until_its_gate_tells_or_somebody_leaves_it(
+    cli: Command, gate: Gate, lost: str
+) -> None:
+    gate.start(SETTINGS + HOST.format("another"))
+    elsewhere = cli("leave", lost, "--yes", "--json")
+    assert elsewhere.returncode == 1
+    assert "Ask on the host where it wrote" in json.loads(elsewhere.stdout)["error"]["message"]
+    assert lost in _pending(cli)
+    # A journal that tells nothing of it is no word for it.
+    gate.settings.write_text(SETTINGS + HOST.format("demo"))
+    assert lost in _pending(cli)
+    assert cli("restore", lost, "--yes").returncode == 1
+    ran = cli("leave", lost, "--yes", "--operator", "jd")
+    assert ran.returncode == 0, ran.stderr
+    assert f"MACHINE STATE UNKNOWN: {lost}" in ran.stderr
+    assert lost not in _pending(cli)

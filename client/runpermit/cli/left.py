@@ -92,10 +92,12 @@ def answer_at_gate(
     signing: Signing | None = None,
     *,
     yes: bool,
+    unknown: bool = False,
 ) -> int:
     """Answer at the gate itself for an execution that has ended.
 
-    Raises DecisionRefusedError where the gate lists no such machine.
+    Where nobody could tell what it wrote (`unknown`), it can be left as it is even where the gate
+    lists nothing. Raises DecisionRefusedError where the gate lists no such machine.
     """
     path = control_socket(session, socket)
     try:
@@ -107,7 +109,7 @@ def answer_at_gate(
             "nothing waits for a decision",
         ) from None
     found = [one for one in report.left if one.execution == execution_id]
-    if not found:
+    if not found and not (unknown and verb is Verb.LEAVE):
         raise DecisionRefusedError(
             f"{one_line(execution_id, 200)} has ended, and the gate of this host ({path}) lists "
             "nothing that it left changed: nothing was done. Ask on the host where it wrote.",
@@ -115,7 +117,12 @@ def answer_at_gate(
         )
     rule = ApprovalRule(assurance=report.approval.assurance)
     question = _question(path, found[0], rule) if signing and signing.needed(rule) else None
-    told = restore_text(question, session.options) if question else left_line(found[0])
+    if question:
+        told = restore_text(question, session.options)
+    elif found:
+        told = left_line(found[0])
+    else:
+        told = f"MACHINE STATE UNKNOWN: {one_line(execution_id, 200)}. The gate lists no change."
     session.output.note(told)
     if not yes and not confirmed(QUESTIONS[verb]):
         session.output.note("Nothing was done.")

@@ -10,19 +10,21 @@ from runpermit.cli.left import left_here, left_line, nobody_waits_for
 from runpermit.cli.outcome import report_now
 from runpermit.cli.question import question_text, restore_text
 from runpermit.cli.session import ExecutionId, Session, add_command
+from runpermit.cli.unknown import still_unknown
 from runpermit.cli.waiting_list import counts, waiting_lines
 from runpermit.models import PendingApproval, PendingRestore
+from runpermit.text import one_line
 
 
 async def pending(session: Session) -> int:
     """List the executions that wait for an answer.
 
-    First those that left the machine changed; of each kind the longest waiting first. Needs no
-    worker. On
-    the host of a gate also what ended executions left changed there.
+    First those that left the machine changed, then those of which nobody could tell what they
+    wrote; of each kind the longest waiting first. Needs no worker. On the host of a gate also what
+    ended executions left changed there.
     """
     client = await session.client()
-    waiting = await client.pending()
+    waiting = still_unknown(session, await client.pending())
     left = await nobody_waits_for(session, left_here(session))
     output = session.output
     if output.as_json:
@@ -38,6 +40,11 @@ async def pending(session: Session) -> int:
     output.answer(counts(waiting))
     for line, style in waiting_lines(waiting, datetime.now(UTC), output.width):
         output.answer(line, style=style)
+    if lost := [one for one in waiting if one.state_unknown]:
+        host, audit = one_line(lost[0].host, 64), session.command("audit", lost[0].id)
+        leave = session.command("leave", lost[0].id)
+        output.answer(f"Look at the machine itself. On {host}, once it is back: {audit}")
+        output.answer(f"  To say that it was dealt with, there: {leave}")
     output.answer(f"Look at one: {session.command('show', waiting[0].id)}")
     return ExitCode.DONE
 

@@ -22,6 +22,7 @@ from runpermit.cli.left import QUESTIONS, answer_at_gate, has_ended
 from runpermit.cli.question import restore_text
 from runpermit.cli.session import ExecutionId, Session, add_command
 from runpermit.cli.signed import Identity, Key, Sign, Signing
+from runpermit.cli.unknown import ended_unknown
 from runpermit.models import Verb
 
 Sha256 = Annotated[
@@ -99,6 +100,7 @@ async def _answer(session: Session, execution_id: str, answer: _Answer) -> int:
             answer.operator,
             answer.signing,
             yes=answer.yes,
+            unknown=await ended_unknown(session, client, execution_id),
         )
     execution = client.handle(execution_id)
     pending = await execution.pending_restore()

@@ -15,8 +15,11 @@ _ROOM = 24
 def counts(waiting: Sequence[WaitingExecution]) -> str:
     """How many wait, and for what."""
     changed = sum(one.left_changed for one in waiting)
+    unknown = sum(one.state_unknown for one in waiting)
     parts = [f"{changed} left the machine changed"] if changed else []
-    if approvals := len(waiting) - changed:
+    if unknown:
+        parts.append(f"{unknown} of which nobody knows what was written")
+    if approvals := len(waiting) - changed - unknown:
         parts.append(f"{approvals} for approval")
     return f"{len(waiting)} waiting: {', '.join(parts)}."
 
@@ -48,7 +51,7 @@ def waiting_lines(
     for cells, text, style in [
         (headings, "QUESTION", "bold"),
         *(
-            (cells, _question(one), "bold red" if one.left_changed else None)
+            (cells, _question(one), "bold red" if one.is_urgent else None)
             for cells, one in zip(facts, waiting, strict=True)
         ),
     ]:

@@ -66,9 +66,11 @@ def test_a_machine_left_changed_is_named_so() -> None:
 
 def test_counts_say_how_many_wait_for_what() -> None:
     changed = waiting("a", stage=Stage.AWAITING_RESTORE)
+    lost = waiting("c", stage=Stage.FAILED).model_copy(update={"state_unknown": True})
     assert counts([changed, waiting("b")]) == (
         "2 waiting: 1 left the machine changed, 1 for approval."
     )
+    assert counts([lost]) == "1 waiting: 1 of which nobody knows what was written."
 
 
 @pytest.mark.parametrize(
