@@ -13,6 +13,10 @@ from runpermit.models import (
     RunProgress,
     Stage,
     StageChange,
+    WriteOutcome,
+    WriteRecord,
+    WriteReport,
+    WritesSoFar,
 )
 from runpermit.progress import ProgressEvent, ProgressKind, Tracker
 
@@ -20,7 +24,9 @@ NOW = datetime(2026, 1, 2, tzinfo=UTC)
 STEP = ("activity-1", 1)
 
 
-def state(*stages: Stage, attempt: int = 1, stdout: str | None = None) -> PythonExecutionState:
+def state(
+    *stages: Stage, attempt: int = 1, stdout: str | None = None, writes: WriteReport | None = None
+) -> PythonExecutionState:
     result = None
     if stdout is not None:
         result = PythonServiceResult(
@@ -34,6 +40,7 @@ def state(*stages: Stage, attempt: int = 1, stdout: str | None = None) -> Python
             ),
             generated_code="",
             isolation=Isolation.NONE,
+            writes=writes,
         )
     return PythonExecutionState(
         stages=[StageChange(stage=s, attempt=attempt, at=NOW) for s in stages],
@@ -138,6 +145,80 @@ def test_output_in_which_what_was_heard_does_not_stand_is_told_whole() -> None:
     tracker = Tracker()
     heard(tracker, "another program's\n")
     assert printed(tracker.look(state(Stage.SUCCEEDED, stdout="b\n"))) == "b\n"
+
+
+def test_a_step_that_prints_nothing_makes_nothing_told_again() -> None:
+    tracker = Tracker()
+    tracker.look(state(Stage.APPLYING))
+    heard(tracker, "a\n")
+    heard(tracker, "", ("settling", 1))
+    assert printed(tracker.look(state(Stage.APPLYING, Stage.SUCCEEDED, stdout="a"))) == ""
+
+
+def records(count: int, outcome: WriteOutcome = WriteOutcome.CONFIRMED) -> list[WriteRecord]:
+    return [WriteRecord(channel="A", old=n - 1, new=n, outcome=outcome) for n in range(count)]
+
+
+def so_far(count: int, planned: int = 120) -> WritesSoFar:
+    """So many writes that are all confirmed, of which a gate tells the last ones."""
+    outcomes = {WriteOutcome.CONFIRMED: count} if count else {}
+    return WritesSoFar.of(records(count)[-5:], outcomes, count + 1, planned)
+
+
+def written(events: list[ProgressEvent]) -> list[str]:
+    return [event.text for event in events if event.kind is ProgressKind.WRITES]
+
+
+def hears(tracker: Tracker, wrote: WritesSoFar | None, step: tuple[str, int] = STEP) -> list[str]:
+    return written(tracker.hear(step, RunProgress(elapsed=1, writes=wrote)))
+
+
+def test_each_write_is_told_once_and_of_many_their_count_and_the_last_one() -> None:
+    tracker = Tracker()
+    tracker.look(state(Stage.APPLYING))
+    assert hears(tracker, so_far(0)) == []
+    assert hears(tracker, so_far(2)) == ["A: -1 → 0, confirmed", "A: 0 → 1, confirmed"]
+    assert hears(tracker, so_far(2)) == []
+    assert hears(tracker, so_far(3)) == ["A: 1 → 2, confirmed"]
+    assert hears(tracker, so_far(40)) == ["40 of 120 writes confirmed, last A = 39"]
+
+
+def test_writes_with_other_outcomes_are_counted_by_them() -> None:
+    outcomes = {WriteOutcome.CONFIRMED: 38, WriteOutcome.NOT_VERIFIED: 2}
+    wrote = WritesSoFar.of(records(5), outcomes, 41)
+    assert hears(Tracker(), wrote) == ["40 of 41 writes: 38 confirmed, 2 not verified, last A = 4"]
+
+
+def test_a_worker_or_gate_that_tells_no_writes_is_followed_as_before() -> None:
+    tracker = Tracker()
+    tracker.look(state(Stage.APPLYING))
+    old = RunProgress.model_validate({"elapsed": 1.0, "stdout_tail": "a\n"})
+    assert kinds(tracker.hear(STEP, old)) == ["stdout"]
+
+
+def test_no_other_step_makes_writes_told_again() -> None:
+    tracker = Tracker()
+    hears(tracker, so_far(2))
+    hears(tracker, None, ("settling", 1))
+    assert hears(tracker, so_far(3)) == ["A: 1 → 2, confirmed"]
+
+
+def test_what_was_written_after_the_last_heartbeat_is_told_before_success() -> None:
+    tracker = Tracker()
+    tracker.look(state(Stage.APPLYING))
+    hears(tracker, so_far(2))
+    report = WriteReport.of(records(3), 3, Path("/x/journal.jsonl"))
+    events = tracker.look(state(Stage.APPLYING, Stage.SUCCEEDED, stdout="", writes=report))
+    assert kinds(events) == ["writes", "succeeded"]
+    assert written(events) == ["A: 1 → 2, confirmed"]
+    assert events[0].writes is not None
+    assert events[0].writes.forwarded == 3
+
+
+def test_of_a_report_that_does_not_hold_all_writes_no_wrong_count_is_told() -> None:
+    report = WriteReport.of(records(300), 300, Path("/x/journal.jsonl"))
+    events = Tracker().look(state(Stage.SUCCEEDED, stdout="", writes=report))
+    assert written(events) == []
 
 
 def test_each_further_try_of_a_step_is_told_once() -> None:

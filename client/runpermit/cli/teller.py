@@ -32,7 +32,7 @@ class Teller:
         elif event.kind is ProgressKind.ATTEMPT:
             output.note(f"{time}attempt {event.attempt}", style="cyan")
         elif event.kind is ProgressKind.WRITES:
-            output.note(f"{time}write {one_line(event.text, 300)}", style="green")
+            output.note(one_line(event.text, 300), style="green")
         elif event.kind is ProgressKind.NOTICE:
             output.note(f"! {one_line(event.text, 500)}", style="yellow")
         elif event.kind is ProgressKind.QUESTION:
