@@ -48,7 +48,7 @@ class StillOurs:
             "it since"
         )
 
-    def outside(self, channel: str, value: Value) -> str | None:
+    def outside(self, channel: str, value: Value, state: str) -> str | None:
         """The way back is not planned value by value."""
 
     def forwarded(self, channel: str, value: Value) -> None:

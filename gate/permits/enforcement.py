@@ -50,8 +50,8 @@ class Keeping(Protocol):
         """Why nothing is for `channel`, which reads `live`; None where something may be."""
         ...
 
-    def outside(self, channel: str, value: Value) -> str | None:
-        """Why `value` is not for `channel`; None where it is."""
+    def outside(self, channel: str, value: Value, state: str) -> str | None:
+        """Why `value`, which names this `state` of an enum, is not for `channel`; else None."""
         ...
 
     def forwarded(self, channel: str, value: Value) -> None:
@@ -116,9 +116,9 @@ class Enforcement:
         """Why `channel`, which reads `live`, is not the one that was approved; None if it is."""
         return self._envelope.drift(channel, live) if channel not in self._wrote else None
 
-    def outside(self, channel: str, value: Value) -> str | None:
+    def outside(self, channel: str, value: Value, state: str) -> str | None:
         """Why a write is not one of those approved; None if it is."""
-        return self._envelope.refusal(channel, value)
+        return self._envelope.refusal(channel, value, state)
 
     def forwarded(self, channel: str, value: Value) -> None:
         """A write left the gate."""

@@ -145,7 +145,7 @@ class Writer:
         for validator in validators:
             await validate(case, validator, old)
         if enforcement is not None:
-            await _refuse_if(case, old, enforcement.outside, received.value)
+            await _refuse_if(case, old, enforcement.outside, received.value, received.state or "")
         values = {
             "old": await aside(received.count, recorded, old),
             "new": await aside(received.count, recorded, received.value),
@@ -300,10 +300,10 @@ def _turn(holder: Holder) -> AbstractAsyncContextManager[None]:
 
 
 async def _refuse_if(
-    case: Case, old: Value, why_not: Callable[[str, Value], str | None], value: Value
+    case: Case, old: Value, why_not: Callable[..., str | None], *value: Value
 ) -> None:
     """Refuse what is not the write that was approved, as `why_not` says of `value`."""
-    why = await aside(case.received.count, why_not, case.record.channel, value)
+    why = await aside(case.received.count, why_not, case.record.channel, *value)
     if why is not None:
         refused = case.refused(ViolationType.OUTSIDE_PLAN, why)
         refused.violation.current_value = told(old)

@@ -104,6 +104,8 @@ def _facts(then: PlannedChannel, now: PlannedChannel) -> Iterable[str]:
             f"{name} now reads {value_text(now.live, now.units, now.state)}, "
             f"was {value_text(then.live, then.units, then.state)}"
         )
+    elif then.state != now.state:
+        yield f"{name} reads {_renamed(now.live, then.state, now.state)}"
     if then.units != now.units:
         yield f"{name} is in {_words(now.units)} now, was in {_words(then.units)}"
     if then.alarm != now.alarm:
@@ -116,6 +118,11 @@ def _facts(then: PlannedChannel, now: PlannedChannel) -> Iterable[str]:
         yield f"{name} must come exactly as planned {'now' if now.exact else 'no more'}"
     if then.restorable is not now.restorable:
         yield f"{name} can {'now' if now.restorable else 'no longer'} be put back"
+
+
+def _renamed(value: object, then: str, now: str) -> str:
+    """A number that names another state: people approve its name."""
+    return f"{value_text(value, '', now)}, which was {value_text(value, '', then)}"
 
 
 def _words(text: str) -> str:
@@ -135,6 +142,9 @@ def _values(then: PlannedChannel, now: PlannedChannel, before: Plan, after: Plan
                 f"{name}, write {number}: now {value_text(new.new, now.units, new.state)}, "
                 f"was {value_text(old.new, then.units, old.state)}"
             )
+            return
+        if old.state != new.state:
+            yield f"{name}, write {number}: {_renamed(new.new, old.state, new.state)}"
             return
     for what, old_end, new_end in (
         ("lowest", then.low, now.low),

@@ -68,14 +68,17 @@ class Envelope:
             f"{_tolerated(facts)}. {_AGAIN}"
         )
 
-    def refusal(self, channel: str, value: Value) -> str | None:
-        """Why the next write may not set `channel` to `value`, None where it may."""
+    def refusal(self, channel: str, value: Value, state: str = "") -> str | None:
+        """Why the next write may not set `channel` to `value`, None where it may.
+
+        `state` is the name that an enum gives to `value` now, empty where it gives none.
+        """
         facts = self._facts.get(channel)
         if facts is None:
             return _UNPLANNED
         if not self._approvable:
             return f"can't be set: the plan is incomplete. {_AGAIN}"
-        why = self._why_not(facts, value)
+        why = self._why_not(facts, value, state)
         if why is None:
             return None
         return f"can't be set to {value_text(as_planned(value), facts.units)}: {why}. {_AGAIN}"
@@ -87,9 +90,9 @@ class Envelope:
         if facts is not None and facts.exact:
             self._exact_forwarded += 1
 
-    def _why_not(self, facts: PlannedChannel, value: Value) -> str | None:
+    def _why_not(self, facts: PlannedChannel, value: Value, state: str) -> str | None:
         if facts.exact:
-            return self._not_next_exact(facts, value)
+            return self._not_next_exact(facts, value, state)
         if declared := self._declared.get(facts.channel):
             return self._not_declared(facts, declared, value)
         count = self._forwarded[facts.channel]
@@ -103,13 +106,16 @@ class Envelope:
             return _outside_arrays(facts, self._spans[facts.channel], value)
         return _outside_span(facts, value)
 
-    def _not_next_exact(self, facts: PlannedChannel, value: Value) -> str | None:
+    def _not_next_exact(self, facts: PlannedChannel, value: Value, state: str) -> str | None:
         if self._exact_forwarded >= len(self._exact):
             return "the plan has no further write that must come exactly as planned, as this one"
         expected = self._exact[self._exact_forwarded]
-        if expected.channel == facts.channel and same(expected.new, value):
-            return None
         planned = value_text(expected.new, "", expected.state)
+        if expected.channel == facts.channel and same(expected.new, value):
+            # People approve the name of a state; an IOC may have given its number to another.
+            if expected.state in {"", state}:
+                return None
+            return f"that is {value_text(expected.new, '', state)} now, and the plan has {planned}"
         return f"the plan has {name_text(expected.channel)} set to {planned} before, exactly"
 
     def _not_declared(

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from gate.channel_access.values import Dbr, encode
 from gate.permits.enforcement import Enforcement
 from runpermit.limits import Condition, LimitsDatabase, LimitsValidator, ViolationType
 from runpermit.models import Plan, PlanKind, PlannedChannel, PlannedWrite
@@ -182,6 +183,38 @@ async def test_a_state_comes_exactly_as_planned(enforcing: Any, machine: Any) ->
         async with enforcing.session(plan=plan) as kernel:
             program = Program(kernel)
             assert tuple([await program.put("T:MODE", one) for one in sent]) == violations
+
+
+@pytest.mark.parts
+async def test_a_state_whose_number_has_another_name_by_now_is_not_the_one_approved(
+    enforcing: Any, machine: Any
+) -> None:
+    enforcing.set_limits({"T:MODE": {}})
+    await machine.set("T:MODE", 2)
+    plan = Plan(
+        kind=PlanKind.COMPLETE,
+        writes=[PlannedWrite(channel="T:MODE", new=1, state="Injection")],
+        channels=[PlannedChannel(channel="T:MODE", live=2, state="User", writes=1, exact=True)],
+    )
+    try:
+        await rename_state(machine, "T:MODE.ONST", "Full power")
+        async with enforcing.session(plan=plan) as kernel:
+            assert await Program(kernel).put("T:MODE", 1) == OUTSIDE
+            report = await kernel.session.close()
+        assert "Full power (1) now, and the plan has Injection (1)" in report.refusals[0].reason
+        assert await machine.value("T:MODE") == 2
+    finally:
+        await rename_state(machine, "T:MODE.ONST", "Injection")
+    async with enforcing.session(plan=plan) as kernel:
+        assert await Program(kernel).put("T:MODE", 1) is None
+    await machine.set("T:MODE", 2)
+
+
+async def rename_state(machine: Any, field: str, name: str) -> None:
+    async with machine.direct() as client:
+        channel = await client.open(field)
+        payload = encode(Dbr.STRING, (name,))
+        assert (await client.put(channel, Dbr.STRING, 1, payload)).error is None
 
 
 @pytest.mark.parts

@@ -54,6 +54,26 @@ def test_each_change_is_told_in_words(now: Plan, expected: str) -> None:
     assert changes(plan(), now) == [expected]
 
 
+@pytest.mark.parametrize("field", ["live", "written"])
+def test_a_number_that_names_another_state_is_another_plan(field: str) -> None:
+    before, now = (
+        named(plan(("MODE", 1), live={"MODE": 0}), name, written=field == "written")
+        for name in ("SAFE", "FULL POWER")
+    )
+    told = {"live": "MODE reads FULL POWER (0), which was SAFE (0)"}
+    written = "MODE, write 1: FULL POWER (1), which was SAFE (1)"
+    assert changes(before, now) == [told.get(field, written)]
+    assert changes(before, before) == []
+
+
+def named(planned: Plan, state: str, *, written: bool) -> Plan:
+    """`planned` with the name of the state that is written, or of that which it reads."""
+    if not written:
+        return with_facts(planned, state=state)
+    (write,) = planned.writes
+    return planned.model_copy(update={"writes": [write.model_copy(update={"state": state})]})
+
+
 @pytest.mark.parametrize(
     "now",
     [

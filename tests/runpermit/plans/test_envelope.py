@@ -117,6 +117,21 @@ def test_nothing_is_tolerated_where_values_come_exactly(value: Any) -> None:
     assert session.refusal("STATE", 2) is None
 
 
+@pytest.mark.parametrize(("state", "may"), [("SAFE", True), ("FULL POWER", False), ("", False)])
+def test_a_state_is_the_planned_one_by_its_number_and_name(state: str, *, may: bool) -> None:
+    plan = recorded(MACHINE, [("STATE", 2)], exact=["STATE"])
+    (write,) = plan.writes
+    session = Envelope(plan.model_copy(update={"writes": [write.model_copy(update=SAFE)]}))
+
+    why = session.refusal("STATE", 2, state)
+
+    assert (why is None) is may
+    assert may or "and the plan has SAFE (2)" in str(why)
+
+
+SAFE = {"state": "SAFE"}
+
+
 @pytest.mark.parametrize("value", [(-0.1, 0.9), (2.0, 1.0), (1.0, 3.1), (2.1, 1.5)])
 def test_an_array_is_judged_element_by_element(value: tuple[float, ...]) -> None:
     assert envelope(("WAVE", (2.0, 1.0)), ("WAVE", (1.0, 3.0))).refusal("WAVE", value) is None
