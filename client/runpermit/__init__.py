@@ -19,6 +19,7 @@ from runpermit.errors import (
     MaxAttemptsExceededError,
     PythonExecutorException,
     ServiceUnavailableError,
+    UnreadableMessageError,
     WorkflowError,
 )
 from runpermit.limits import ChannelLimitsConfig, LimitsDatabase, LimitsValidator, ViolationType
@@ -153,6 +154,7 @@ __all__ = [
     "Stage",
     "StageChange",
     "StructuredPlan",
+    "UnreadableMessageError",
     "Verb",
     "Verdict",
     "VerifiedChannel",

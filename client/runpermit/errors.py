@@ -316,3 +316,15 @@ class DecisionRefusedError(PythonExecutorException):
     ) -> None:
         super().__init__(message, ErrorCategory.WORKFLOW, technical_details)
         self.reason = reason
+
+
+class UnreadableMessageError(PythonExecutorException):
+    """A message that this version can't read; `field` names the part that it does not know."""
+
+    wire_fields = ("message", "field")
+
+    def __init__(
+        self, message: str, field: str, technical_details: dict[str, Any] | None = None
+    ) -> None:
+        super().__init__(message, ErrorCategory.WORKFLOW, technical_details)
+        self.field = field

@@ -18,7 +18,12 @@ from temporalio.exceptions import TerminatedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from runpermit.connection import is_outage, temporal_errors
-from runpermit.errors import DecisionRefusedError, InvalidRequestError, ServiceUnavailableError
+from runpermit.errors import (
+    DecisionRefusedError,
+    InvalidRequestError,
+    ServiceUnavailableError,
+    UnreadableMessageError,
+)
 from runpermit.failures import unwrap
 from runpermit.following import follow
 from runpermit.models import (
@@ -51,7 +56,7 @@ class Execution:
 
     What is asked of the workflow (`state`, `pending_approval`, `pending_restore`, `code`, and the
     answers) raises ServiceUnavailableError where no worker answers, InvalidRequestError where
-    there is no such execution.
+    there is no such execution, UnreadableMessageError where this client is older than the worker.
     """
 
     def __init__(self, temporal: Client, id: str) -> None:  # noqa: A002  (Temporal's word)
@@ -264,6 +269,12 @@ class Execution:
                 )
             except WorkflowUpdateFailedError as failure:
                 raise _refused(failure) from failure
+            except UnreadableMessageError as answer:
+                raise UnreadableMessageError(
+                    f"{verb} was sent to execution {self.id}, and counts: look at its state. "
+                    f"{answer.message}",
+                    answer.field,
+                ) from None
             except WorkflowUpdateRPCTimeoutOrCancelledError as unanswered:
                 if isinstance(unanswered.__cause__, asyncio.CancelledError):
                     raise unanswered.__cause__ from None

@@ -20,6 +20,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from activities.failures import FailureInterceptor
 from runpermit import errors
 from runpermit.failures import unwrap
+from workflows.steps import AnalyseTask
 
 ERRORS: dict[str, tuple[Any, bool]] = {
     "infrastructure": (errors.ServiceUnavailableError("No model.", "model"), True),
@@ -72,14 +73,22 @@ class Steps:
             raise ValueError("\ud800" + "x" * 100_000)
         raise ERRORS[what][0]
 
+    @activity.defn(name="read")
+    async def read(self, task: AnalyseTask) -> str:
+        """What is in its task."""
+        self.tries += 1
+        return task.code
+
 
 @workflow.defn(name="OneStep")
 class OneStep:
     @workflow.run
     async def run(self, what: str, attempts: int) -> str:
+        novel = {"code": "results = {}", "novel": 1}
+        step, task = ("read", novel) if what == "a newer task" else ("step", what)
         return await workflow.execute_activity(
-            "step",
-            what,
+            step,
+            task,
             result_type=str,
             start_to_close_timeout=timedelta(seconds=50),
             retry_policy=RetryPolicy(
@@ -118,7 +127,7 @@ async def bench(client: Client) -> AsyncIterator[Bench]:
         client,
         task_queue=queue,
         workflows=[OneStep],
-        activities=[steps.step],
+        activities=[steps.step, steps.read],
         interceptors=[FailureInterceptor()],
         workflow_runner=UnsandboxedWorkflowRunner(),
     ):
@@ -156,6 +165,18 @@ async def test_a_huge_message_in_no_encoding_still_arrives(client: Client) -> No
     assert isinstance(arrived, errors.WorkflowError)
     assert "\\ud800xxx" in arrived.message
     assert len(arrived.message) < 10_000
+
+
+async def test_a_task_of_a_newer_version_is_told_and_not_repeated(client: Client) -> None:
+    async with bench(client) as here:
+        failure = await here.failure("a newer task", attempts=3)
+    assert failure.non_retryable
+    arrived = unwrap(failure)
+    assert isinstance(arrived, errors.UnreadableMessageError)
+    assert arrived.field == "novel"
+    assert arrived.is_workflow_error()
+    assert "worker can't read" in arrived.message
+    assert here.steps.tries == 0
 
 
 async def test_temporal_s_own_failures_pass_as_they_are(client: Client) -> None:

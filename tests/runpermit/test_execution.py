@@ -17,9 +17,11 @@ from runpermit import (
     PendingRestore,
     ProgressEvent,
     ProgressKind,
+    Revision,
     RunpermitClient,
     ServiceUnavailableError,
     Stage,
+    UnreadableMessageError,
     WorkflowError,
 )
 
@@ -170,7 +172,7 @@ async def test_a_stop_is_kept_while_no_worker_is_there(server: Any) -> None:
     execution = await start(server, "ask")
     await asked(execution)
     await asyncio.to_thread(server.stop_worker)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await execution.stop("jd", "beam lost")
     await asyncio.to_thread(server.start_worker)
     with pytest.raises(WorkflowError, match="beam lost") as ended:
@@ -196,6 +198,24 @@ async def test_an_execution_that_does_not_exist_is_named(server: Any) -> None:
             await call()
     with pytest.raises(InvalidRequestError, match="no execution ghost"):
         await all_events(ghost)
+
+
+async def test_a_worker_that_is_newer_than_this_client_is_told_as_that(server: Any) -> None:
+    execution = await start(server, "ask newer")
+    async with asyncio.timeout(10):
+        while (await execution.code()) is None:  # noqa: ASYNC110  (a query tells no event)
+            await asyncio.sleep(0.05)
+    pending = await server.client.get_workflow_handle(execution.id).query("pending_approval")
+    sha256 = Revision.model_validate(pending["binds"]).sha256
+
+    for ask in (execution.state, execution.pending_approval):
+        with pytest.raises(UnreadableMessageError, match=r"older than .* novel") as newer:
+            await ask()
+        assert newer.value.field == "novel"
+    with pytest.raises(UnreadableMessageError, match="and counts"):
+        await execution.approve("jd", sha256)
+    with pytest.raises(UnreadableMessageError, match="novel"):
+        await asyncio.wait_for(execution.result(), 10)
 
 
 @pytest.mark.slow

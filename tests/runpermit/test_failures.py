@@ -28,6 +28,7 @@ from runpermit.errors import (
     PlanOutdatedError,
     PythonExecutorException,
     ServiceUnavailableError,
+    UnreadableMessageError,
     WorkflowError,
 )
 from runpermit.failures import (
@@ -54,6 +55,7 @@ ALL = [
     PlanOutdatedError("not run", ["limits changed"]),
     InvalidRequestError("no such field", "colour"),
     DecisionRefusedError("did not count", "stale"),
+    UnreadableMessageError("older", "novel"),
 ]
 
 

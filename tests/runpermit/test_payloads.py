@@ -1,14 +1,15 @@
 """Strict JSON goes out; nothing that comes in can jam a workflow task."""
 
 import json
+from importlib.metadata import version
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
 from temporalio.api.common.v1 import Payload
 
+from runpermit.errors import UnreadableMessageError
 from runpermit.models import Decision, ExecutionMode, Plan, PlannedWrite
 from runpermit.payloads import StrictPayloadConverter, Undecodable
 
@@ -83,8 +84,24 @@ def test_there_is_one_value_for_each_payload_whatever_the_hints() -> None:
     assert CONVERTER.from_payloads([], None) == []
 
 
-def test_a_typed_payload_is_still_checked() -> None:
-    payloads = CONVERTER.to_payloads([{"approved": True}])
+@pytest.mark.parametrize(
+    ("said", "hint", "field", "told"),
+    [
+        ({"approved": True}, Decision, "approved", "older than"),
+        ({"decision": "approve", "novel": {"a": 1}}, Decision | None, "novel", "older than"),
+        ({"writes": [{"novel": 1}]}, Plan, "writes.0.novel", "older than"),
+        ({"decision": "postpone"}, Decision, "decision", "one version"),
+        ({"writes": [{"new": 1}]}, Plan, "writes.0.channel", "one version"),
+    ],
+)
+def test_a_typed_payload_of_another_version_is_a_typed_error_that_names_the_field(
+    said: Any, hint: Any, field: str, told: str
+) -> None:
+    payloads = CONVERTER.to_payloads([said])
 
-    with pytest.raises(ValidationError):
-        CONVERTER.from_payloads(payloads, [Decision])
+    with pytest.raises(UnreadableMessageError, match=told) as unreadable:
+        CONVERTER.from_payloads(payloads, [hint])
+    assert unreadable.value.field == field
+    assert field in unreadable.value.message
+    assert version("runpermit") in unreadable.value.message
+    assert not unreadable.value.should_retry_execution()
