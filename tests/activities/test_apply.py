@@ -118,6 +118,34 @@ async def test_what_was_approved_runs_and_the_machine_has_it(
     assert notebook.cells[1].source.endswith(task.code)
 
 
+WAITS = """\
+import time
+write_channel("SR:HCM1:SP", 0.1)
+for _ in range(300):
+    if read_channel("SR:HCM2:SP") != 0:
+        break
+    time.sleep(0.1)
+results = {}
+"""
+
+
+@pytest.mark.usefixtures("zero")
+async def test_what_is_written_travels_with_the_heartbeats(
+    approved: Any, apply: Any, gate: Any, temporal: Any
+) -> None:
+    running = asyncio.ensure_future(apply(approved(WAITS)))
+    async with asyncio.timeout(30):
+        while not temporal.heartbeats or temporal.heartbeats[-1].writes is None:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    assert not running.done()
+    wrote = temporal.heartbeats[-1].writes
+    assert (wrote.forwarded, wrote.outcomes) == (1, {"confirmed": 1})
+    assert [(write.channel, write.new) for write in wrote.last] == [(HERE, 0.1)]
+    assert temporal.heartbeats[0].writes is None
+    await asyncio.to_thread(gate.put, "SR:HCM2:SP", 1)
+    await running
+
+
 @pytest.mark.usefixtures("zero")
 async def test_a_permit_is_good_for_one_run(approved: Any, apply: Any, gate: Any) -> None:
     task = approved("write_channel('SR:HCM1:SP', 0.1)\nresults = {}")
