@@ -169,7 +169,6 @@ class Desk:
         """A run of `code`, to whose `plan` somebody said yes just now."""
         known: dict[str, Any] = {
             "folder": folder,
-            "code": code,
             "attempt": 1,
             "timeout": 30.0,
             "notebook": self.notebook(folder, "apply"),

@@ -83,7 +83,7 @@ def gone(demo: Demo) -> Callable[[], None]:
     """Asserts that nothing of the demo runs any more; a kernel may take a moment."""
 
     def check() -> None:
-        end = time.monotonic() + 3
+        end = time.monotonic() + 20
         while (left := demo.processes()) and time.monotonic() < end:
             time.sleep(0.1)
         assert left == []

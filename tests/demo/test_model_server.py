@@ -187,7 +187,7 @@ def test_a_late_answer_is_a_timeout_and_delays_neither_others_nor_the_end(ask: A
         with pytest.raises(openai.APITimeoutError):
             ask(server, timeout=0.2)
         assert ask(server).finish_reason == "stop"
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 30  # of 60
 
 
 def test_the_models_are_listed() -> None:

@@ -4,10 +4,8 @@ import asyncio
 import contextlib
 import os
 import signal
-import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -26,7 +24,6 @@ from runpermit.models import Isolation
 OpenKernels = Callable[..., AbstractAsyncContextManager[KernelPool]]
 RunProgram = Callable[..., Awaitable[RunOutcome]]
 Processes = Callable[[], set[int]]
-WARM_CLAIM = 0.025  # s
 
 
 @pytest.fixture(params=["full", "none"])
@@ -66,17 +63,15 @@ async def test_a_kernel_that_waits_is_taken_at_once_and_replaced(
 ) -> None:
     async with kernels(pool=1, preload=["decimal", "no_such_module"]) as pool:
         assert pool.isolation in {Isolation.FULL, Isolation.NONE}
-        taken = []
         for _ in range(3):
             await until(lambda: pool.ready == 1)
-            begun = time.monotonic()
             async with pool.session(work) as kernel:
-                taken.append(time.monotonic() - begun)
+                # None was started for it: another one is ready only once it has been.
+                assert pool.ready == 0
                 outcome = await run(
                     kernel, "import os, sys; results = {'d': 'decimal' in sys.modules}"
                 )
             assert outcome.results == {"d": True}
-        assert statistics.median(taken) <= WARM_CLAIM
 
 
 async def test_where_none_waits_one_is_started_without_what_it_may_not_need(

