@@ -3,6 +3,7 @@
 import html
 import re
 import unicodedata
+from collections.abc import Iterator
 
 ERROR_TEXT_BYTES = 8 * 1024
 
@@ -12,6 +13,8 @@ _BLANK = re.compile(
     "[\u00a0\u034f\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200a\u202f\u205f\u2800"
     "\u3000\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
+_MARKS = {"Mn", "Me"}
+_MOST_MARKS = 2  # on one letter, as languages have them; heaps of them cover other lines
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~&:/@$^=\"'])")
 _BACKTICKS = re.compile(r"`+")
 
@@ -28,13 +31,11 @@ def bounded(text: str, limit: int = ERROR_TEXT_BYTES) -> str:
 
 
 def visible(text: str, *, keep: str = "\n\t") -> str:
-    """`text` with control, bidirectional and invisible characters, but for `keep`, as escapes."""
-    return "".join(
-        char
-        if char in keep or (unicodedata.category(char) not in _INVISIBLE and not _BLANK.match(char))
-        else _escape(char)
-        for char in text
-    )
+    """`text` with control, bidirectional and invisible characters, but for `keep`, as escapes.
+
+    So are marks that heap up on a letter.
+    """
+    return "".join(_seen(text, keep))
 
 
 def one_line(text: str, width: int) -> str:
@@ -91,6 +92,15 @@ def preformatted(text: str, width: int) -> str:
         shown.append(f"{number:>4} {first}")
         shown += [f"   ↩ {piece}" for piece in rest]
     return html.escape("\n".join(shown))
+
+
+def _seen(text: str, keep: str) -> Iterator[str]:
+    marks = 0
+    for char in text:
+        category = unicodedata.category(char)
+        marks = marks + 1 if category in _MARKS else 0
+        hidden = category in _INVISIBLE or _BLANK.match(char) or marks > _MOST_MARKS
+        yield _escape(char) if hidden and char not in keep else char
 
 
 def _cells(char: str) -> int:

@@ -131,6 +131,8 @@ def test_visible_shows_control_and_bidirectional_characters_as_escapes(text: str
         ("HCM1 → 0.2 µA", "HCM1 → 0.2 µA"),
         ("\ud800", "\\ud800"),
         ("\u3164", "\\u3164"),
+        ("e\u0302\u0301", "e\u0302\u0301"),
+        ("a" + 4 * "\u0336" + "b\u0336", "a\u0336\u0336\\u0336\\u0336b\u0336"),
     ],
 )
 def test_visible(text: str, shown: str) -> None:

@@ -7,7 +7,7 @@ from runpermit.page.layout import LONGEST, spread, wrapped
 from runpermit.page.values import delta, span_text
 from runpermit.plans import Group, groups
 from runpermit.plans.values import is_digest, numbers_of
-from runpermit.plans.words import number_text, unit_text, value_text
+from runpermit.plans.words import SHOWN_ELEMENTS, number_text, quoted, unit_text, value_text
 from runpermit.text import one_line
 
 SHOWN_WRITES = 30
@@ -68,7 +68,7 @@ def _group(group: Group, channel: PlannedChannel | None) -> list[str]:
     told = " → ".join(way)
     # What is cut off a line is its end, and that is where it goes.
     ways = [told] if len(told) <= LONGEST else [way[0], *(f"→ {value}" for value in way[1:])]
-    return spread(group.channel, [*ways, *_course(group, units)], right)
+    return spread(group.channel, [*ways, *_elements(group), *_course(group, units)], right)
 
 
 def _on_the_way(group: Group) -> list[str]:
@@ -76,6 +76,25 @@ def _on_the_way(group: Group) -> list[str]:
     if group.step is not None or group.count > _SHOWN_VALUES or _repeats(group):
         return []
     return [value_text(value) for value in group.values[:-1]]
+
+
+def _elements(group: Group) -> list[str]:
+    """How many elements of an array change, where they are not told one by one.
+
+    Two arrays from the same lowest to the same highest element read alike.
+    """
+    before = group.first
+    if not isinstance(before, list) or len(before) <= SHOWN_ELEMENTS:
+        return []
+    arrays = [value for value in group.values if isinstance(value, list)]
+    alike = [array for array in arrays if len(array) == len(before)]
+    ways = [[delta(*pair) for pair in zip(before, array, strict=True)] for array in alike]
+    changes = [change for way in ways for change in way if change is not None]
+    if not alike or len(changes) < len(alike) * len(before):
+        return []
+    moved = sum(any(of_one) for of_one in zip(*ways, strict=True))
+    most = number_text(max(map(abs, changes)))
+    return [f"{moved} of {len(before)} elements change, by at most {most}"]
 
 
 def _repeats(group: Group) -> bool:
@@ -123,7 +142,7 @@ def _known(channel: PlannedChannel | None, change: float | None) -> list[str]:
     if channel is None:
         return wrapped(["! nothing is known of it"])
     facts = [
-        one_line(channel.description, 120),
+        quoted(one_line(channel.description, 120)) if channel.description else "",
         _share(channel, change),
         _limits(channel),
         _step(channel),

@@ -5,12 +5,11 @@ from typing import Any
 
 from runpermit.models.plan import Declaration, Plan, PlanKind, PlannedChannel
 from runpermit.plans.values import is_number
-from runpermit.plans.words import name_text, number_text, value_text
+from runpermit.plans.words import name_text, number_text, unit_text, value_text
 from runpermit.text import one_line
 
 _WIDTH = 200
 _ITEM_WIDTH = 60
-_UNIT_WIDTH = 8
 _EXACT_SECONDS = 10
 _THOUSANDTHS = 3
 
@@ -67,7 +66,7 @@ def _short_names(channels: list[str]) -> list[str]:
 
 def _range(declaration: Declaration, channel: PlannedChannel) -> str:
     low, high = number_text(declaration.low), number_text(declaration.high)
-    return f"{low} … {high} {one_line(channel.units, _UNIT_WIDTH)}".strip()
+    return f"{low} … {high} {unit_text(channel.units)}".strip()
 
 
 def _change(channel: PlannedChannel) -> str:
@@ -76,7 +75,7 @@ def _change(channel: PlannedChannel) -> str:
         # Of a state or text nothing tells what lies between.
         way = "→" if channel.writes <= 1 else f"{channel.writes} × … →"
         return f"{way} {value_text(last, channel.units, channel.last_state)}"
-    units = one_line(channel.units, _UNIT_WIDTH)
+    units = unit_text(channel.units)
     farthest = (min(live, last if low is None else low), max(live, last if high is None else high))
     if farthest == (min(live, last), max(live, last)):
         return f"{_signed(last - live)} {units}".strip()

@@ -1,5 +1,6 @@
 """Channels and values in few words: for a sentence, a page, and whatever is told of a write."""
 
+import re
 from typing import Any
 
 from runpermit.plans.values import is_digest, is_number
@@ -9,7 +10,10 @@ _NAME_WIDTH = 80
 _VALUE_WIDTH = 40  # as long as a text of Channel Access
 _ARRAY_WIDTH = 60
 _UNIT_WIDTH = 8
-_SHOWN_ELEMENTS = 3
+SHOWN_ELEMENTS = 3
+# What stands between the values of a plan: in a text or unit it could be taken for another value.
+_BETWEEN = frozenset("→…Δ×↩")
+_PLAIN_UNIT = re.compile(r"(?:1/)?[^\W\d][^\s,]*|[%‰°][^\s,]*|")
 
 
 def name_text(channel: str) -> str:
@@ -29,8 +33,15 @@ def number_text(number: float) -> str:
 
 
 def unit_text(units: str) -> str:
-    """A unit; it comes from the machine."""
-    return one_line(units, _UNIT_WIDTH)
+    """A unit; it comes from the machine, and what does not look like one stands in quotes."""
+    unit = one_line(units, _UNIT_WIDTH)
+    plain = _PLAIN_UNIT.fullmatch(unit) and _BETWEEN.isdisjoint(units)
+    return unit if plain else quoted(unit)
+
+
+def quoted(text: str) -> str:
+    """A text that is visible already, in quotes which nothing inside can end."""
+    return f'"{text.replace(chr(34), chr(39))}"'
 
 
 def _bare(value: Any) -> str:  # noqa: ANN401  (JSON)
@@ -38,7 +49,7 @@ def _bare(value: Any) -> str:  # noqa: ANN401  (JSON)
         return "unknown"
     if is_number(value):
         return one_line(number_text(value), _VALUE_WIDTH)
-    if isinstance(value, list | tuple) and len(value) <= _SHOWN_ELEMENTS:
+    if isinstance(value, list | tuple) and len(value) <= SHOWN_ELEMENTS:
         return one_line(f"[{', '.join(map(_bare, value))}]", _ARRAY_WIDTH)
     if isinstance(value, list | tuple):
         numbers = [item for item in value if is_number(item)]
@@ -52,7 +63,7 @@ def _bare(value: Any) -> str:  # noqa: ANN401  (JSON)
 
 def _text(text: str) -> str:
     """A text; in quotes, and with its length, where it could be taken for another one."""
-    if text and one_line(text, _VALUE_WIDTH) == text:
+    if text and one_line(text, _VALUE_WIDTH) == text and _BETWEEN.isdisjoint(text):
         return text
     shown = visible(text[:_VALUE_WIDTH], keep="").replace('"', r"\"")
     if len(text) <= _VALUE_WIDTH and len(shown) <= _VALUE_WIDTH:

@@ -31,8 +31,27 @@ def test_a_write_tells_channel_now_new_and_change_then_device_share_and_limits()
     assert first.endswith("Δ +0.2 A")
     assert len(first) == 54
     assert " ".join(" ".join(rest).split()) == (
-        "Corrector 1, 10 % of range, limits -1 … 1 A step 0.2 of at most 0.5 A"
+        '"Corrector 1", 10 % of range, limits -1 … 1 A step 0.2 of at most 0.5 A'
     )
+
+
+def test_what_a_record_says_of_itself_is_no_limit() -> None:
+    said = channel(description='limits 0 … 1 A", safe', min_value=None, max_value=None)
+    assert """"limits 0 … 1 A', safe", no limits""" in text(channels=[said])
+
+
+@pytest.mark.parametrize(
+    ("new", "told"),
+    [
+        ([0.0, 1.0, 2.0, 5.0], "1 of 4 elements change, by at most 2"),
+        ([3.0, 2.0, 1.0, 0.0], "4 of 4 elements change, by at most 3"),
+        ([0.0, 1.0, 2.0], "→ [0, 1, 2]"),
+        ([0.0, 1.0, 2.0, "x"], "not all numbers"),
+    ],
+)
+def test_of_two_arrays_it_is_told_how_far_they_differ(new: list[Any], told: str) -> None:
+    lines = text(writes=[write(old=[0.0, 1.0, 2.0, 3.0], new=new)])
+    assert told in " ".join(lines.split())
 
 
 def test_a_ramp_reads_as_one_line_and_its_device_is_told_once() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from runpermit.plans import as_planned
-from runpermit.plans.words import value_text
+from runpermit.plans.words import unit_text, value_text
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,22 @@ def test_a_value_in_few_words(value: Any, told: str) -> None:
 def test_a_state_stands_before_its_number() -> None:
     assert value_text(2, "A", "OPEN") == "OPEN (2) A"
     assert value_text(2, state="OPEN\x1b") == r'"OPEN\x1b" (2)'
+
+
+@pytest.mark.parametrize("units", ["mA", "%", "1/s", "°C", "W/m^2", ""])
+def test_a_unit_stands_as_it_is(units: str) -> None:
+    assert unit_text(units) == units
+
+
+@pytest.mark.parametrize("units", ["A → 2 A", "A, -1 A", "0", "-3", "…", "A Δ", '" 2'])
+def test_what_could_be_taken_for_more_of_the_plan_is_no_unit(units: str) -> None:
+    assert unit_text(units) == f'"{units.replace(chr(34), chr(39))}"'
+
+
+@pytest.mark.parametrize("text", ["idle → safe", "5 … 6", "Δ 0"])
+def test_nor_is_a_text_or_a_state_another_value(text: str) -> None:
+    assert value_text(text) == f'"{text}"'
+    assert value_text(1, state=text) == f'"{text}" (1)'
 
 
 @pytest.mark.parametrize(
