@@ -102,10 +102,9 @@ class Apply:
 
 
 def _refuse_changes(task: ApplyTask, now: Stock) -> None:
-    """Raise PlanOutdatedError where code, inputs, limits or packages are not those approved."""
+    """Raise PlanOutdatedError where inputs, limits or packages are not those approved."""
     approved = task.permit.revision
     same = {
-        "code": task.code == approved.code,
         "input files": now.inputs == approved.inputs,
         "limits": now.gate.limits_sha256 == approved.limits_sha256,
         "kernel packages": now.kernel_environment == approved.kernel_environment,

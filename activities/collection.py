@@ -10,12 +10,12 @@ from kernels.interface import RunOutcome
 from runpermit.models import PythonExecutionSuccess
 from runpermit.models.wire import RESULTS_BYTES
 from runpermit.text import bounded, one_line
-from workflows.steps import ExecuteTask
+from workflows.steps import ApplyTask, ExecuteTask
 
 _STDOUT_BYTES = 64 * 1024
 
 
-def collect(task: ExecuteTask, outcome: RunOutcome) -> PythonExecutionSuccess:
+def collect(task: ExecuteTask | ApplyTask, outcome: RunOutcome) -> PythonExecutionSuccess:
     """Put everything into the folder; raise the run's error, if it had one."""
     folder = task.folder
     figures = _store_figures(folder.figures, outcome)

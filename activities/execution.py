@@ -13,7 +13,7 @@ from activities.journal_copy import copy_journal
 from activities.openings import opening
 from gate.client import SessionMode
 from runpermit.models import write_warnings
-from workflows.steps import Executed, ExecuteTask
+from workflows.steps import ApplyTask, Executed, ExecuteTask
 
 NOTES = 10
 
@@ -49,6 +49,6 @@ class Execution:
         )
 
 
-def program(task: ExecuteTask) -> Program:
+def program(task: ExecuteTask | ApplyTask) -> Program:
     """What a task wants run."""
     return Program(task.code, task.folder.work, task.attempt, task.timeout)

@@ -122,6 +122,6 @@ class PythonExecution(Work):
         self, code: str, seen: AnalysisResult, plan: Plan, approval: Approval
     ) -> PythonServiceResult:
         """Apply what was approved. Raises PlanOutdatedError where it has to be asked again."""
-        ran = await self._apply(code, approval)
+        ran = await self._apply(approval)
         warnings = await self._verify()
         return self._result(code, seen, plan, ran, warnings)

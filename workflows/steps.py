@@ -201,21 +201,31 @@ class Draft(Stock):
     run_id: str
 
 
-class ExecuteTask(Message):
-    """Run `code` once, `timeout` seconds at most."""
+class RunTask(Message):
+    """Run a program once, `timeout` seconds at most."""
 
     folder: Folder
-    code: str
     attempt: int
     timeout: float
     notebook: NotebookAttempt
 
 
-class ApplyTask(ExecuteTask):
+class ExecuteTask(RunTask):
+    """Run `code`, which only reads."""
+
+    code: str
+
+
+class ApplyTask(RunTask):
     """Run what a person said yes to: the code of `permit`, while `guards` hold."""
 
     permit: Permit
     guards: list[Condition]
+
+    @property
+    def code(self) -> str:
+        """What was approved, and nothing else."""
+        return self.permit.revision.code
 
 
 class Executed(Message):

@@ -252,7 +252,7 @@ class Work(Ending):
         ran = await run_step(
             Step.EXECUTE,
             steps.execute,
-            steps.ExecuteTask(**self._run(code, "execution")),
+            steps.ExecuteTask(code=code, **self._run("execution")),
             timeouts=self._deployment.timeouts,
             summary=self._summary(ExecutionMode.READ_ONLY),
             host=self._deployment.host,
@@ -261,7 +261,7 @@ class Work(Ending):
         self._state.execution_failed = False
         return ran
 
-    async def _apply(self, code: str, approval: Approval) -> steps.Executed:
+    async def _apply(self, approval: Approval) -> steps.Executed:
         """Run what was approved; once more only where it is proven that nothing was written.
 
         Whatever the activity says of itself, the gate's journal is asked what was written: somebody
@@ -277,7 +277,7 @@ class Work(Ending):
                     Step.APPLY,
                     steps.apply,
                     steps.ApplyTask(
-                        **self._run(code, "apply"), permit=permit, guards=self._request.guards
+                        **self._run("apply"), permit=permit, guards=self._request.guards
                     ),
                     timeouts=self._deployment.timeouts,
                     summary=self._summary(ExecutionMode.WRITE_ACCESS),
@@ -338,10 +338,9 @@ class Work(Ending):
         limit = self._deployment.timeouts.run
         return min(self._request.timeout_seconds or limit, limit)
 
-    def _run(self, code: str, stage: str) -> dict[str, Any]:
+    def _run(self, stage: str) -> dict[str, Any]:
         return {
             "folder": self._deployment.folder,
-            "code": code,
             "attempt": self._state.generation_attempt,
             "timeout": self._seconds,
             "notebook": self._notebook(NotebookType.EXECUTION_ATTEMPT, stage),

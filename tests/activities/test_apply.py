@@ -10,6 +10,7 @@ from typing import Any
 
 import nbformat
 import pytest
+from pydantic import ValidationError
 from temporalio.client import AsyncActivityCancelledError
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.testing import ActivityEnvironment
@@ -157,6 +158,15 @@ async def test_a_permit_is_good_for_one_run(approved: Any, apply: Any, gate: Any
     assert refused.value.technical_details["verdict"] == "not_opened"
 
     assert gate.get(HERE) == 0
+
+
+def test_an_apply_is_told_no_code_beside_what_was_approved(approved: Any) -> None:
+    task = approved()
+    assert task.code == task.permit.revision.code
+    with pytest.raises(ValidationError, match="code"):
+        ApplyTask.model_validate_json(
+            json.dumps(task.model_dump(mode="json") | {"code": "results = {}"})
+        )
 
 
 async def test_a_repetition_runs_nothing(approved: Any, apply: Any, temporal: Any) -> None:

@@ -83,6 +83,7 @@ from workflows.steps import (
     PrepareTask,
     RehearseTask,
     RestoreTask,
+    RunTask,
     Settled,
     SettleTask,
     Timeouts,
@@ -349,12 +350,12 @@ class Script:
     async def conclude(self, task: ConcludeTask) -> None:
         await self._next("conclude", task, self.conclusions)
 
-    def _executed(self, task: ExecuteTask, answer: dict[str, Any] | Executed) -> Executed:
+    def _executed(self, task: RunTask, answer: dict[str, Any] | Executed) -> Executed:
         if isinstance(answer, Executed):
             return answer
         return self.executed(task, answer)
 
-    def executed(self, task: ExecuteTask, results: dict[str, Any], **fields: Any) -> Executed:
+    def executed(self, task: RunTask, results: dict[str, Any], **fields: Any) -> Executed:
         """A run that succeeded with `results`."""
         success = PythonExecutionSuccess(
             results=results,
