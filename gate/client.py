@@ -180,12 +180,20 @@ class GateClient:
         request = {"do": "leave", "execution": execution, "operator": operator}
         return await self._told(request, "was_listed", bool)
 
-    async def stop(self, execution: str | None, operator: str | None, reason: str) -> list[str]:
+    async def stop(
+        self,
+        execution: str | None,
+        operator: str | None,
+        reason: str,
+        first_run_id: str | None = None,
+    ) -> list[str]:
         """Fence the sessions of `execution`, or all, and refuse its permits from now on.
 
-        The names of these sessions. Raises ServiceUnavailableError.
+        Without `first_run_id` those that were given until now: a later execution may have the same
+        id. The names of these sessions. Raises ServiceUnavailableError.
         """
         request = {"do": "stop", "execution": execution, "operator": operator, "reason": reason}
+        request["first_run_id"] = first_run_id
         return await self._told(request, "stopped", list[str])
 
     async def _ask(self, request: dict[str, Any]) -> dict[str, Any]:

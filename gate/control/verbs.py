@@ -122,12 +122,13 @@ class Verbs:
         operator = one_line(_operator(request, peer), 100)
         reason = one_line(str(request.get("reason") or ""), 500)
         why = f"stopped by {operator}: {reason}" if reason else f"stopped by {operator}"
+        first_run = _text(request, "first_run_id") if request.get("first_run_id") else ""
         executions = self._sessions.executions if execution is None else {execution}
         stopped = self._sessions.fence(execution, why)
         stopped += self._restorer.stop(execution, why)
         if execution is None:
             self._journal.note("stop_all", operator=operator, reason=reason, stopped=stopped)
-        await self._permits.stop(sorted(executions), operator, reason)
+        await self._permits.stop(sorted(executions), operator, reason, first_run)
         return {"stopped": stopped}
 
     async def _verdict(self, request: Request, peer: int) -> Answer:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ STOPPED, LEFT_ALONE = "stopped", "left_alone"
 _EVENTS = (CONSUMED, VOID, STOPPED, CLOSED, "restore_ended", LEFT_ALONE)
 _MARKS = tuple(f'"{event}"'.encode() for event in _EVENTS)
 _MONTH = len("2026-01")
+# Clocks of hosts differ by so much at most.
+CLOCKS_APART = timedelta(seconds=60)
 
 
 @dataclass(frozen=True)
@@ -40,11 +43,25 @@ class UsedPermit:
 
 @dataclass(frozen=True)
 class Stopped:
-    """Who stopped an execution, when and why."""
+    """Who stopped an execution, when and why.
+
+    `first_run_id` tells which one of that id; empty where nobody knew it: a later one may have the
+    same id, so that it holds for what was approved until then. None in journals of gates that did
+    not tell them apart: it holds for all.
+    """
 
     at: str
     operator: str
     reason: str
+    first_run_id: str | None
+
+    def holds_for(self, first_run_id: str, decided_at: datetime) -> bool:
+        """Whether a permit of that execution, given then, is refused."""
+        if self.first_run_id != "":
+            return self.first_run_id in {None, first_run_id}
+        if decided_at.tzinfo is None:
+            return True
+        return decided_at <= datetime.fromisoformat(self.at) + CLOCKS_APART
 
     def why(self, execution: str) -> str:
         """Why nothing is written for `execution`, in a sentence."""
@@ -65,7 +82,7 @@ class PermitIndex:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self.used: dict[str, UsedPermit] = {}
-        self.stopped: dict[str, Stopped] = {}
+        self._stopped: dict[tuple[str, str | None], Stopped] = {}
         self.unfinished: dict[str, list[str]] = {}
         self.left_alone: set[str] = set()
 
@@ -101,8 +118,10 @@ class PermitIndex:
                 used = UsedPermit(record["execution"], record["at"], void=record["reason"])
                 self.used.setdefault(record["permit"], used)
             case "stopped":
-                self.stopped[record["execution"]] = Stopped(
-                    record["at"], str(record["operator"]), str(record["reason"])
+                who, why = str(record["operator"]), str(record["reason"])
+                self.stop(
+                    record["execution"],
+                    Stopped(record["at"], who, why, record.get("first_run_id")),
                 )
             case "session_closed" if "permit" in record:
                 # What it does not say may have been written.
@@ -113,6 +132,16 @@ class PermitIndex:
             case "left_alone":
                 self.unfinished.pop(record["execution"], None)
                 self.left_alone.add(record["execution"])
+
+    def stop(self, execution: str, stopped: Stopped) -> None:
+        """From now on nothing is written for what `stopped` holds for. Raises ValueError."""
+        datetime.fromisoformat(stopped.at)
+        self._stopped[execution, stopped.first_run_id] = stopped
+
+    def stopped(self, execution: str, first_run_id: str, decided_at: datetime) -> Stopped | None:
+        """What forbids a permit of that execution, given then; None where nothing does."""
+        known = (self._stopped.get((execution, run)) for run in (None, "", first_run_id))
+        return next((one for one in known if one and one.holds_for(first_run_id, decided_at)), None)
 
     def consumed(self, permit: str, used: UsedPermit) -> None:
         """A session uses `permit`: from now on its execution may have left something changed."""

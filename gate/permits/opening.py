@@ -16,6 +16,7 @@ from gate.messages import Opening, Permit, SessionMode
 from gate.permits.approvals import Approvals
 from gate.permits.claims import Claims
 from gate.permits.enforcement import Enforcement
+from gate.permits.index import CLOCKS_APART
 from gate.permits.permits import Permits, Presented
 from gate.policy.conditions import ConditionReader, holds, worded
 from gate.policy.devices import Devices
@@ -28,8 +29,8 @@ from runpermit.limits import Condition, LimitsFile, LimitsValidator
 from runpermit.models import MachineState, Plan
 from runpermit.text import one_line
 
-# Clocks of hosts differ by so much at most; a decision later than that was not made yet.
-_AHEAD_SECONDS = 60.0
+# A decision later than that was not made yet.
+_AHEAD_SECONDS = CLOCKS_APART.total_seconds()
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,10 @@ class Permits:
         used = self._index.used.get(permit.id)
         if used is not None:
             raise WorkflowError(f"{used.why}.", "applying")
-        stopped = self._index.stopped.get(permit.execution)
+        given = permit.permit
+        stopped = self._index.stopped(
+            permit.execution, given.revision.first_run_id, given.decided_at
+        )
         if stopped is not None:
             raise WorkflowError(f"{stopped.why(permit.execution)}.", "stopped")
 
@@ -169,12 +172,19 @@ class Permits:
         )
         return said
 
-    async def stop(self, executions: Iterable[str], operator: str, reason: str) -> None:
-        """Refuse the permits of `executions` from now on. Raises JournalError."""
+    async def stop(
+        self, executions: Iterable[str], operator: str, reason: str, first_run_id: str = ""
+    ) -> None:
+        """Refuse the permits of `executions` from now on. Raises JournalError.
+
+        Without `first_run_id`, which tells executions of the same id apart, those given until now.
+        """
         names = list(executions)
-        stopped = Stopped(now(), one_line(operator, 100), one_line(reason, 500))
-        self._index.stopped |= dict.fromkeys(names, stopped)
-        fields = {"operator": stopped.operator, "reason": stopped.reason}
+        who, why = one_line(operator, 100), one_line(reason, 500)
+        stopped = Stopped(now(), who, why, one_line(first_run_id, 100))
+        for name in names:
+            self._index.stop(name, stopped)
+        fields = {"operator": who, "reason": why, "first_run_id": stopped.first_run_id}
         await asyncio.gather(
             *(self._journal.write(STOPPED, execution=name, **fields) for name in names)
         )

@@ -1,6 +1,7 @@
 """`runpermit stop` goes two ways, and says which of them worked."""
 
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -94,10 +95,13 @@ def test_both_ways_are_gone_and_told(cli: Cli, gate: Gate, asking: str) -> None:
     assert ran.returncode == 0
     assert "gate: nothing more is written by apply-1" in ran.stdout
     assert f"Temporal: stop sent to {asking}" in ran.stdout
-    [asked] = gate.asked
+    asked, again = gate.asked
     assert asked == {
         "do": "stop", "execution": asking, "operator": "jd", "reason": "beam lost",
     }  # fmt: skip
+    # At once without it, then with what tells this execution from a later one of its id.
+    assert re.fullmatch(r"[0-9a-f-]{36}", again.pop("first_run_id"))
+    assert again == asked
     assert cli("result", asking).returncode == 3
 
 

@@ -67,7 +67,14 @@ async def stop(
         None, _stop_at_gate, session, socket, execution_id, who, reason
     )
     told = await _tell_temporal(session, execution_id, who, reason)
-    return _report(session, execution_id, await at_gate, told)
+    stopped = await at_gate
+    if execution_id is not None and not stopped.error and not told.error:
+        # Until here it holds for what was approved before; now for all of this execution, and for
+        # no later one of its id.
+        first_run = await _first_run(session, execution_id)
+        again = _stop_at_gate(session, socket, execution_id, who, reason, first_run)
+        stopped.reached += [name for name in again.reached if name not in stopped.reached]
+    return _report(session, execution_id, stopped, told)
 
 
 def add_to(app: typer.Typer) -> None:
@@ -76,10 +83,26 @@ def add_to(app: typer.Typer) -> None:
     add_command(app, "stop", stop, examples)
 
 
+async def _first_run(session: Session, execution_id: str) -> str | None:
+    """Which execution of that id it is; None where Temporal does not tell."""
+    try:
+        described = await (await session.client()).handle(execution_id).describe()
+    except PythonExecutorException:
+        return None
+    return described.raw_description.workflow_execution_info.first_run_id
+
+
 def _stop_at_gate(
-    session: Session, socket: Path | None, execution_id: str | None, operator: str, reason: str
+    session: Session,
+    socket: Path | None,
+    execution_id: str | None,
+    operator: str,
+    reason: str,
+    first_run_id: str | None = None,
 ) -> _Stopped:
     request = {"do": "stop", "execution": execution_id, "operator": operator, "reason": reason}
+    if first_run_id:
+        request["first_run_id"] = first_run_id
     try:
         path = control_socket(session, socket)
         sessions = ask_gate(path, request, _GATE_SECONDS).get("stopped")

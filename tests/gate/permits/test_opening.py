@@ -255,6 +255,19 @@ async def test_a_stopped_execution_writes_no_more_also_after_a_restart(
             assert error.stage == "stopped"
 
 
+async def test_a_later_execution_of_the_same_id_is_not_stopped(
+    machine: Any, start_gate: Any
+) -> None:
+    with start_gate(machine, serve=False, enforced=True) as gate:
+        with gate.serving():
+            await gate.client.stop("e", "jd", "smoke", "an-earlier-one")
+            assert await opens(gate, await gate.permit(ONE))
+            await gate.client.stop("e", "jd", "beam lost", "r")  # as tests give permits
+            gate.running.kill()
+        with gate.serving():
+            await refused(gate, await gate.permit(ONE), WorkflowError, "by jd: beam lost")
+
+
 async def test_who_writes_a_record_holds_it_and_the_next_one_is_told(
     machine: Any, start_gate: Any
 ) -> None:

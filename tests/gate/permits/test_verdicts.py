@@ -3,6 +3,7 @@
 import asyncio
 import json
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -462,7 +463,8 @@ def test_a_story_with_a_record_that_can_not_be_read_is_not_told(tmp_path: Path, 
 @pytest.mark.parametrize(
     "line",
     ['{"event": "permit_consumed"}', '{"event": "permit_void", "permit": "p"', '["stopped"]',
-     '{"event": "stopped"}'],
+     '{"event": "stopped"}',
+     '{"event": "stopped", "execution": "e", "at": "?", "operator": "", "reason": ""}'],
 )  # fmt: skip
 def test_a_journal_that_does_not_tell_which_permits_were_used_is_not_taken(
     tmp_path: Path, line: str
@@ -470,6 +472,45 @@ def test_a_journal_that_does_not_tell_which_permits_were_used_is_not_taken(
     (tmp_path / "2026-01.jsonl").write_text(line + "\n")
     with pytest.raises(ContainerConfigurationError, match=r"2026-01\.jsonl, line 1"):
         PermitIndex.scan(tmp_path)
+
+
+AT = datetime(2026, 1, 2, 3, tzinfo=UTC)
+LATER = AT + timedelta(minutes=2)
+
+
+@pytest.mark.parametrize(
+    ("stopped", "first_run_id", "decided_at", "refused"),
+    [
+        ({"first_run_id": "a"}, "a", LATER, True),
+        ({"first_run_id": "a"}, "b", AT, False),
+        ({"first_run_id": ""}, "a", AT, True),
+        ({"first_run_id": ""}, "a", LATER, False),
+        # Its host's clock may be ahead of the gate's.
+        ({"first_run_id": ""}, "a", AT + timedelta(seconds=59), True),
+        ({"first_run_id": ""}, "a", LATER.replace(tzinfo=None), True),
+        ({}, "a", LATER, True),  # a gate before told none
+    ],
+)
+def test_a_stop_holds_for_the_execution_that_it_was_meant_for(
+    tmp_path: Path,
+    stopped: dict[str, str],
+    first_run_id: str,
+    decided_at: datetime,
+    refused: bool,  # noqa: FBT001
+) -> None:
+    stop = {"event": "stopped", "at": AT.isoformat(), "operator": "jd", "reason": ""}
+    found = index(tmp_path, stop | {"execution": "e"} | stopped)
+    assert (found.stopped("e", first_run_id, decided_at) is not None) is refused
+    assert found.stopped("other", first_run_id, decided_at) is None
+
+
+def test_a_stop_in_each_way_holds_beside_the_others(tmp_path: Path) -> None:
+    stop = {"event": "stopped", "execution": "e", "operator": "jd", "reason": ""}
+    runs = [stop | {"at": AT.isoformat(), "first_run_id": run} for run in ("", "a", "b")]
+    found = index(tmp_path, *runs)
+    assert all(found.stopped("e", run, LATER) for run in "ab")
+    assert found.stopped("e", "c", LATER) is None
+    assert found.stopped("e", "c", AT)
 
 
 def test_many_writes_are_counted_and_the_first_are_told(tmp_path: Path) -> None:
