@@ -23,6 +23,13 @@ from pathlib import Path
 os.environ.setdefault("EPICS_CA_NAME_SERVERS", {name_servers!r})
 import epics
 
+# The code ran in a sandbox, behind a gate. Here it runs as you, and may know that it does.
+if os.environ.get({variable!r}) != "1":
+    def _refused(*_, **__):
+        raise RuntimeError("writing from a notebook is refused ({variable} is not 1)")
+
+    epics.ca.put = epics.ca.sg_put = _refused
+
 def read_channel(name):
     value = epics.caget(name, timeout=3)
     if value is None:

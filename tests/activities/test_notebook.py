@@ -1,3 +1,4 @@
+import asyncio
 import base64
 import html
 import json
@@ -41,6 +42,7 @@ from runpermit.models import (
     WriteReport,
 )
 from runpermit.models.journal import JournalRecords
+from tests.gate.conftest import serving_ioc
 from workflows.steps import ConcludeTask
 
 ROOT = Path(__file__).parents[2]
@@ -573,6 +575,33 @@ def test_write_channel_of_the_notebook_refuses_by_itself(desk: Any) -> None:
     task = story(desk, code='write_channels({"SR:X": 1})\nresults = {}')
     done = rerun(task, final_notebook(task, desk.request(), NONE, []))
     assert "SR:X: writing from a notebook is refused" in done.stdout + done.stderr
+
+
+@pytest.mark.parts
+@pytest.mark.parametrize(
+    "put",
+    [
+        "getattr(epics, 'ca' + 'put')('T:AO', 1, wait=True)",
+        "epics.PV('T:AO', connection_timeout=5).put(1, wait=True)",
+        "channel = epics.ca.create_channel('T:AO')\nepics.ca.put(channel, 1, wait=True)",
+        "channel = epics.ca.create_channel('T:AO')\ngroup = epics.ca.sg_create()\n"
+        "epics.ca.sg_put(group, channel, 1)\nepics.ca.sg_block(group, timeout=5)",
+    ],
+)
+def test_code_that_wrote_nothing_in_its_sandbox_puts_nothing_from_its_notebook(
+    desk: Any, put: str
+) -> None:
+    task = story(
+        desk, code=f"import epics\nassert read_channel('T:AO') == 0\n{put}\nresults = {{}}"
+    )
+    with serving_ioc() as ioc:
+        notebook = final_notebook(task, desk.request(), NONE, [f"127.0.0.1:{ioc.port}"])
+        refused = rerun(task, notebook)
+        assert "RuntimeError: writing from a notebook is refused" in refused.stdout + refused.stderr
+        assert asyncio.run(ioc.value("T:AO:PUTS")) == 0
+        done = rerun(task, notebook, RUNPERMIT_RERUN_WRITES="1")
+        assert "END" in done.stdout, done.stdout + done.stderr
+        assert asyncio.run(ioc.value("T:AO:PUTS")) == 1
 
 
 def test_a_program_that_catches_refusals_re_runs(desk: Any) -> None:
