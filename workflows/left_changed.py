@@ -21,7 +21,7 @@ from runpermit.page import page_link
 from workflows import steps
 from workflows.aftermath import Aftermath, undisturbed
 from workflows.approval import RESTORE_VERBS, Question
-from workflows.question import cli_options
+from workflows.question import cli_options, reset_warnings
 from workflows.retries import Step
 from workflows.step_runner import cancel_requests, run_step
 
@@ -75,7 +75,10 @@ class LeftChanged(Aftermath):
                 changes=self._left,
             ),
             reason=reason,
-            notes=[note for note in (problem, _DEAF if self._was_cancelled else "") if note],
+            notes=[
+                *(note for note in (problem, _DEAF if self._was_cancelled else "") if note),
+                *reset_warnings(),
+            ],
             rule=self._rule,
             asked_at=workflow.now(),
             page_link=page_link(

@@ -55,7 +55,7 @@ def build_question(
         ),
         changed=changed,
         rule=deployment.rule,
-        warnings=warnings(deployment, draft, mode),
+        warnings=[*reset_warnings(draft.run_id), *warnings(deployment, draft, mode)],
         execution_mode=mode,
         user_query=request.user_query,
         task_objective=request.task_objective,
@@ -101,6 +101,23 @@ def warnings(deployment: Deployment, draft: Draft, mode: ExecutionMode) -> list[
     if deployment.rule.assurance is Assurance.CLAIMED:
         found.append("approver not verified: any signal can approve.")
     return found
+
+
+def reset_warnings(asked_by: str = "") -> list[str]:
+    """What a run that goes on from a reset says of itself.
+
+    `asked_by`: the run that drew the question up, where that is one of approval.
+    """
+    info = workflow.info()
+    if info.run_id == info.first_execution_run_id:
+        return []
+    told = (
+        "RESET RUN: an earlier run of this execution may have written already. What was applied "
+        "once, the gate refuses to apply again."
+    )
+    if asked_by not in {"", info.first_execution_run_id}:
+        told += " A plain approve, which names no revision, does not count."
+    return [told]
 
 
 def gate_warnings(now: InForce, mode: ExecutionMode) -> list[str]:

@@ -10,6 +10,7 @@ from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 
 from runpermit.errors import WorkflowError
 from runpermit.models import Stage, Verdict
+from runpermit.page import approval_page, restore_page
 
 
 @pytest.fixture
@@ -58,10 +59,17 @@ async def test_an_apply_that_is_reset_shows_the_gate_the_permit_that_it_knows(la
 
 
 async def test_a_plain_yes_of_before_a_reset_approves_nothing_after_it(lab: Any) -> None:
-    running = await lab.approved()
+    lab.script.programs = [lab.programs.write]
+    running = await lab.start()
+    first = await running.pending()
+    assert not any("RESET RUN" in warning for warning in first.warnings)
+    await running.signal("approve")
     await running.result()
     again = await reset(lab, running, "rehearse")
     pending = await again.pending()
+    assert "RESET RUN" in pending.warnings[0]
+    assert "plain approve" in pending.warnings[0]
+    assert "RESET RUN" in approval_page(pending)
     await again.signal("approve")
     await again.signal("reject", {"sha256": pending.sha256})
     await again.failure()
@@ -78,8 +86,11 @@ async def test_a_restore_of_before_a_reset_puts_nothing_back_after_it(lab: Any) 
     pending = await running.left_changed()
     await running.signal(f"restore-{pending.revision}")
     await running.failure()
+    assert pending.notes == []
     again = await reset(lab, running, "settle")
-    await again.left_changed()
+    question = await again.left_changed()
+    assert "RESET RUN" in question.notes[0]
+    assert "RESET RUN" in restore_page(question)
 
     assert (await again.state()).current_stage is Stage.AWAITING_RESTORE
     assert len(lab.script.tasks("restore")) == 1
