@@ -7,6 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from configparser import ConfigParser
 from pathlib import Path
 from typing import Any, cast
 
@@ -133,6 +134,22 @@ async def test_every_step_of_the_lifecycle_has_its_activity_on_one_queue(tempora
     assert sorted(here + there) == sorted(steps)
     # What needs no host's folder, kernel or gate session.
     assert here == ["prepare", "analyse"]
+
+
+async def test_systemd_waits_for_longer_than_what_writes_may_take_to_end(temporal: str) -> None:
+    client = await Client.connect(temporal, data_converter=data_converter)
+    settings = Settings(worker=WorkerSettings(host="here"))
+    house = build_house(settings, cast("Kernels", None), temporal)
+    _, own = build_workers(client, house)
+    to_its_end = own.config()["graceful_shutdown_timeout"].total_seconds()
+    unit = ConfigParser(strict=False)
+    unit.read(ROOT / "docker/runpermit-worker.service")
+    service = unit["Service"]
+
+    assert to_its_end == settings.timeouts.run + 60
+    assert service.getfloat("TimeoutStopSec") > to_its_end
+    # Else its kernels would be told to end with it, and what they apply be cut off.
+    assert service["KillMode"] == "mixed"
 
 
 def test_a_kernel_environment_without_python_is_exit_2(
