@@ -29,7 +29,7 @@ def test_a_stop_counts_at_the_gate_alone_and_the_journal_tells_it(runpermit: Com
 
 def test_a_stop_of_all_reaches_the_gate(runpermit: Command) -> None:
     ran = runpermit("stop", "--all", "--reason", "vacuum", "--json", *NOWHERE)
-    assert json.loads(ran.stdout)["gate"] == {"stopped": [], "error": None}
+    assert json.loads(ran.stdout)["gate"] == {"stopped": [], "missed": {}, "error": None}
 
 
 def test_an_audit_of_a_changed_journal_says_where_it_breaks(gate: Gate, runpermit: Command) -> None:
