@@ -124,7 +124,7 @@ class Bench:
                 )  # fmt: skip
                 assert not isinstance(done, Refusal), done
                 await done
-                await asyncio.wait_for(put.answered, 3)
+                await asyncio.wait_for(put.answered, 30)
         finally:
             own.close()
 
@@ -161,6 +161,6 @@ async def bench_for(
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not condition():  # noqa: ASYNC110  (nothing tells)
             await asyncio.sleep(0.005)

@@ -238,7 +238,8 @@ class Gate:
 
     async def journalled(self, event: str, **fields: Any) -> dict[str, Any]:
         """The last record of `event` with these fields; it may still be on its way."""
-        for _ in range(200):
+        until = time.monotonic() + 30
+        while time.monotonic() < until:
             found = [r for r in self.journal(event) if fields.items() <= r.items()]
             if found:
                 return found[-1]

@@ -20,7 +20,7 @@ from gate.channel_access.frames import (
 )
 from gate.channel_access.values import Dbr, Target, Value, decode, encode
 
-SECONDS = 3.0
+SECONDS = 30.0
 
 
 class EndedError(ConnectionError):

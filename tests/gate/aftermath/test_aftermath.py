@@ -6,7 +6,7 @@ The deadlines are the design's, times three: 100 ms for a guard that is violated
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -17,11 +17,13 @@ from gate.channel_access.values import Dbr, encode
 from runpermit.errors import PlanOutdatedError, ServiceUnavailableError, WorkflowError
 from runpermit.limits import Condition
 from tests.gate.giving_permits import planned
+from tests.gate.punctual import Span, in_time
 from tests.gate.raw_client import EndedError
 
 pytestmark = pytest.mark.parts
 CHANGE_SECONDS = 3 * 0.1
 FREEZE_SECONDS = 3 * 1.5
+MOVING_SECONDS = 60
 GUARD = """
 [[gate.guards]]
 channel = "G:PERMIT"
@@ -31,26 +33,20 @@ value = "yes"
 
 
 class Writing:
-    """A program that writes without a pause; `passed` is when the last write was taken."""
+    """A program that writes without a pause until its circuit ends."""
 
     def __init__(self) -> None:
-        self.passed = 0.0
-        self.ended = asyncio.Event()
+        self.begun, self.ended = asyncio.Event(), asyncio.Event()
 
     async def write(self, kernel: Any, name: str) -> None:
         client = await kernel.circuit()
         channel = await client.open(name)
         try:
             for number in range(1_000_000):
-                if (await client.put_number(channel, number, within=9)).violation is None:
-                    self.passed = time.monotonic()
+                if (await client.put_number(channel, number)).violation is None:
+                    self.begun.set()
         except EndedError:
             self.ended.set()
-
-    async def begun(self) -> None:
-        async with asyncio.timeout(5):
-            while not self.passed:  # noqa: ASYNC110  (nothing tells)
-                await asyncio.sleep(0.005)
 
 
 @asynccontextmanager
@@ -58,7 +54,8 @@ async def writing(kernel: Any, name: str) -> AsyncIterator[Writing]:
     found = Writing()
     task = asyncio.create_task(found.write(kernel, name))
     try:
-        await found.begun()
+        async with asyncio.timeout(30):
+            await found.begun.wait()
         yield found
     finally:
         task.cancel()
@@ -70,61 +67,72 @@ async def writing(kernel: Any, name: str) -> AsyncIterator[Writing]:
     [("set", CHANGE_SECONDS), ("freeze", FREEZE_SECONDS), ("kill", FREEZE_SECONDS)],
 )
 @pytest.mark.slow
+@pytest.mark.alone
 async def test_a_violated_guard_ends_the_session_in_time(
     machine: Any, start_ioc: Any, start_gate: Any, disturb: str, seconds: float
 ) -> None:
-    with start_ioc("--prefix", "G:") as ioc, start_gate(machine, ioc, serve=False) as gate:
-        settings = gate.folder / "runpermit.toml"
-        settings.write_text(settings.read_text() + GUARD)
-        with gate.serving():
-            async with gate.session() as kernel, writing(kernel, "T:AO") as program:
-                if disturb == "set":
-                    await ioc.set("G:PERMIT", 0)
-                else:
-                    getattr(ioc, disturb)()
-                at = time.monotonic()
-                async with asyncio.timeout(seconds):
-                    await program.ended.wait()
-                assert program.passed - at < seconds
-                puts = await machine.value("T:AO:PUTS")
-                report = await kernel.session.close()
-                assert await machine.value("T:AO:PUTS") == puts
-        assert report.ended.startswith("The guard G:PERMIT == 'yes' ")
+    async def ending() -> Span:
+        with start_ioc("--prefix", "G:") as ioc, start_gate(machine, ioc, serve=False) as gate:
+            settings = gate.folder / "runpermit.toml"
+            settings.write_text(settings.read_text() + GUARD)
+            with gate.serving():
+                async with gate.session() as kernel, writing(kernel, "T:AO") as program:
+                    if disturb == "set":
+                        await ioc.set("G:PERMIT", 0)
+                    else:
+                        getattr(ioc, disturb)()
+                    at = time.monotonic()
+                    async with asyncio.timeout(30):
+                        await program.ended.wait()
+                    ended = time.monotonic()
+                    puts = await machine.value("T:AO:PUTS")
+                    report = await kernel.session.close()
+                    assert await machine.value("T:AO:PUTS") == puts
+            assert report.ended.startswith("The guard G:PERMIT == 'yes' ")
+            return at, ended
+
+    await in_time(ending, seconds)
 
 
+@pytest.mark.alone
 async def test_a_session_that_only_waits_ends_by_its_guards_too(gate: Any, machine: Any) -> None:
-    await machine.set("T:AO2", 1)
     guard = Condition.model_validate({"channel": "T:AO2", "op": "<", "value": 5})
-    async with gate.session(guards=[guard]) as kernel:
-        client = await kernel.circuit()
-        await client.open("T:AO")
-        await machine.set("T:AO2", 7)
-        assert await client.ended(CHANGE_SECONDS)
-        report = await kernel.session.close()
-    assert report.ended == "The guard T:AO2 < 5 does not hold: it reads 7."
+
+    async def ending() -> Span:
+        await machine.set("T:AO2", 1)
+        async with gate.session(guards=[guard]) as kernel:
+            client = await kernel.circuit()
+            await client.open("T:AO")
+            await machine.set("T:AO2", 7)
+            at = time.monotonic()
+            assert await client.ended()
+            ended = time.monotonic()
+            report = await kernel.session.close()
+        assert report.ended == "The guard T:AO2 < 5 does not hold: it reads 7."
+        return at, ended
+
+    await in_time(ending, CHANGE_SECONDS)
     # And none is opened while it does not hold.
     with pytest.raises(PlanOutdatedError, match="T:AO2 < 5"):
         async with gate.session(guards=[guard]):
             pass
 
 
-async def reads(machine: Any, name: str, wanted: Callable[[Any], bool], within: float = 5) -> None:
+async def reads(machine: Any, name: str, wanted: Callable[[Any], bool]) -> None:
     """Wait until a channel reads at the IOC what is `wanted`."""
-    async with asyncio.timeout(within):
+    async with asyncio.timeout(30):
         while not wanted(await machine.value(name)):  # noqa: ASYNC110  (nothing tells)
             await asyncio.sleep(0.01)
 
 
 @asynccontextmanager
-async def moving(
-    gate: Any, machine: Any, seconds: float = 1.5, **fields: Any
-) -> AsyncIterator[Any]:
+async def moving(gate: Any, machine: Any, **fields: Any) -> AsyncIterator[Any]:
     """A session whose put to a slow record is not answered for long."""
     gate.set_limits({"T:SLOW.A": {"stop": {"channel": "T:LO", "value": 9}}, "T:AO2": {}})
-    await machine.set("T:LO", 0)
-    await machine.set("T:SLOW.ODLY", seconds)
+    for channel, value in (("T:LO", 0), ("T:AO2", 1), ("T:SLOW.ODLY", MOVING_SECONDS)):
+        await machine.set(channel, value)
     try:
-        async with gate.session(execution=f"moving {time.time()}", **fields) as kernel:
+        async with gate.session(**{"execution": f"moving {time.time()}"} | fields) as kernel:
             client = await kernel.circuit()
             channel = await client.open("T:SLOW.A")
             payload = encode(Dbr.DOUBLE, (time.time(),))
@@ -136,79 +144,115 @@ async def moving(
         await machine.set("T:SLOW.ODLY", 1)
 
 
-async def stopped_at(machine: Any, within: float) -> float:
-    """When the stop channel was written."""
-    await reads(machine, "T:LO", lambda value: value == 9, within)
-    return time.monotonic()
+async def stopped(machine: Any) -> None:
+    """Wait until the stop channel was written."""
+    await reads(machine, "T:LO", lambda value: value == 9)
 
 
+async def stops_in_time(
+    gate: Any,
+    machine: Any,
+    disturb: Callable[[Any], Awaitable[object]],
+    within: float = CHANGE_SECONDS,
+    **fields: Any,
+) -> None:
+    """Assert that what moves is stopped `within` seconds of what `disturb` does to its session."""
+
+    async def stopping() -> Span:
+        async with moving(gate, machine, **fields) as kernel:
+            start = time.monotonic()
+            await disturb(kernel)
+            await stopped(machine)
+            return start, time.monotonic()
+
+    await in_time(stopping, within)
+
+
+@pytest.mark.alone
 @pytest.mark.parametrize("whose", ["its own", "all"])
 async def test_a_stop_ends_all_writing_in_time_and_for_good(
     gate: Any, machine: Any, whose: str
 ) -> None:
-    execution, everything = f"stopped {time.time()}", whose == "all"
-    async with (
-        gate.session(execution=execution) as kernel,
-        gate.session(execution=f"other {time.time()}") as other,
-        writing(kernel, "T:AO") as program,
-        writing(other, "T:AO2") as bystander,
-    ):
-        at = time.monotonic()
-        stopped = await gate.client.stop(None if everything else execution, "jd", "smoke")
-        assert kernel.session.identity in stopped
-        assert (other.session.identity in stopped) is everything
-        async with asyncio.timeout(CHANGE_SECONDS):
-            await program.ended.wait()
-        assert program.passed - at < CHANGE_SECONDS
-        puts = await machine.value("T:AO:PUTS")
-        report = await kernel.session.close()
-        assert report.ended == "stopped by jd: smoke"
-        assert bystander.ended.is_set() is everything
-    assert await machine.value("T:AO:PUTS") == puts
-    with pytest.raises(WorkflowError, match="was stopped"):
-        async with gate.session(execution=execution):
-            pass
+    everything = whose == "all"
+
+    async def ending() -> Span:
+        execution = f"stopped {time.time()}"
+        async with (
+            gate.session(execution=execution) as kernel,
+            gate.session(execution=f"other {time.time()}") as other,
+            writing(kernel, "T:AO") as program,
+            writing(other, "T:AO2") as bystander,
+        ):
+            at = time.monotonic()
+            stopped = await gate.client.stop(None if everything else execution, "jd", "smoke")
+            assert kernel.session.identity in stopped
+            assert (other.session.identity in stopped) is everything
+            async with asyncio.timeout(30):
+                await program.ended.wait()
+                ended = time.monotonic()
+                if everything:
+                    await bystander.ended.wait()
+            puts = await machine.value("T:AO:PUTS")
+            report = await kernel.session.close()
+            assert report.ended == "stopped by jd: smoke"
+            assert bystander.ended.is_set() is everything
+        assert await machine.value("T:AO:PUTS") == puts
+        with pytest.raises(WorkflowError, match="was stopped"):
+            async with gate.session(execution=execution):
+                pass
+        return at, ended
+
+    await in_time(ending, CHANGE_SECONDS)
 
 
+@pytest.mark.alone
 async def test_a_stop_writes_the_stop_channels_of_what_is_under_way(
     gate: Any, machine: Any
 ) -> None:
-    async with moving(gate, machine) as kernel:
-        record = await gate.journalled("session_opened", session=kernel.session.identity)
-        start = time.monotonic()
-        stopped = await gate.client.stop(record["execution"], "jd", "smoke")
-        assert stopped == [kernel.session.identity]
-        assert await stopped_at(machine, CHANGE_SECONDS) - start < CHANGE_SECONDS
-    record = await gate.journalled("stop_write", session=kernel.session.identity)
-    assert (record["channel"], record["value"], record["stops"]) == ("T:LO", 9, ["T:SLOW.A"])
+    async def stop(kernel: Any) -> None:
+        session = kernel.session.identity
+        opened = await gate.journalled("session_opened", session=session)
+        assert await gate.client.stop(opened["execution"], "jd", "smoke") == [session]
+        record = await gate.journalled("stop_write", session=session)
+        assert (record["channel"], record["value"], record["stops"]) == ("T:LO", 9, ["T:SLOW.A"])
+
+    await stops_in_time(gate, machine, stop)
 
 
 async def test_broken_limits_do_not_hinder_a_stop(gate: Any, machine: Any) -> None:
-    async with moving(gate, machine) as kernel:
-        record = await gate.journalled("session_opened", session=kernel.session.identity)
+    async with moving(gate, machine, execution="unhindered"):
         gate.set_limits("{")
-        await gate.client.stop(record["execution"], "jd", "")
-        await stopped_at(machine, CHANGE_SECONDS)
+        await gate.client.stop("unhindered", "jd", "")
+        await stopped(machine)
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 async def test_a_worker_that_is_lost_or_frozen_leaves_nothing_moving(
     gate: Any, machine: Any, start_gate: Any
 ) -> None:
-    async with moving(gate, machine):
-        pass  # its connection ends, as that of a killed one does
-    await stopped_at(machine, 1)
+    async def lost() -> Span:
+        async with moving(gate, machine):
+            start = time.monotonic()  # its connection ends, as that of a killed one does
+        await stopped(machine)
+        return start, time.monotonic()
+
+    async def freeze(_: Any) -> None:
+        pass  # it does not renew its lease
+
+    await in_time(lost, 1)
     with start_gate(machine, gate={"lease": 1}) as short:
-        async with moving(short, machine, seconds=3, self_renewing=False):
-            await stopped_at(machine, 2.5)
+        await stops_in_time(short, machine, freeze, 2.5, self_renewing=False)
 
 
+@pytest.mark.alone
 async def test_a_guard_leaves_nothing_moving(gate: Any, machine: Any) -> None:
-    await machine.set("T:AO2", 1)
     guard = Condition.model_validate({"channel": "T:AO2", "op": "<", "value": 5})
-    async with moving(gate, machine, guards=[guard]):
+
+    async def violate(_: Any) -> None:
         await machine.set("T:AO2", 7)
-        await stopped_at(machine, CHANGE_SECONDS)
+
+    await stops_in_time(gate, machine, violate, guards=[guard])
 
 
 async def test_a_program_that_came_to_its_end_is_not_stopped(gate: Any, machine: Any) -> None:

@@ -1,6 +1,7 @@
 """What is listed as MACHINE LEFT CHANGED when nobody is left to ask, and for how long."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from gate.permits.index import PermitIndex
 from runpermit.gate_control import ask
 from runpermit.models import LeftMachine
 from tests.gate.giving_permits import planned
+from tests.gate.punctual import Span, in_time
 
 pytestmark = pytest.mark.parts
 TWO = planned([("T:AO", 1.0), ("T:AO2", 2.0)])
@@ -50,28 +52,37 @@ async def applied(gate: Any, *numbers: float, **more: Any) -> AsyncIterator[Any]
 
 
 async def until_listed(gate: Any) -> list[dict[str, Any]]:
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(30):
         while not (found := left(gate)):  # noqa: ASYNC110  (nothing tells)
             await asyncio.sleep(0.02)
     return found
 
 
+@pytest.mark.alone
 async def test_what_was_written_before_the_worker_was_gone_is_listed_within_a_second(
-    gate: Any,
+    gate: Any, machine: Any
 ) -> None:
-    with gate.serving():
+    async def listing() -> Span:
+        for name in ("T:AO", "T:AO2"):
+            await machine.set(name, 0)
         async with gate.session(plan=TWO) as kernel:
             client = await kernel.circuit()
             for name, number in (("T:AO", 1.0), ("T:AO2", 2.0)):
                 assert (await client.put_number(await client.open(name), number)).status == 1
             assert left(gate) == []  # it goes on
-        async with asyncio.timeout(1):
-            (listed,) = await until_listed(gate)
-        closed = await gate.journalled("session_closed")
+            gone = time.monotonic()
+        (listed,) = await until_listed(gate)
+        at = time.monotonic()
+        closed = await gate.journalled("session_closed", permit=listed["permit"])
         assert listed == {
             "execution": "e", "first_run_id": "r", "permit": closed["permit"], "at": closed["at"],
             "channels": ["T:AO", "T:AO2"],
         }  # fmt: skip
+        assert await gate.client.leave("e", "jd")
+        return gone, at
+
+    with gate.serving():
+        await in_time(listing, 1)
 
 
 @pytest.mark.parametrize("killed", [False, True])

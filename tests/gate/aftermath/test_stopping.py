@@ -92,7 +92,7 @@ async def test_what_can_not_be_written_is_told_and_hinders_no_other(
 async def test_a_dead_ioc_is_told(tmp_path: Path) -> None:
     limits = {"T:A": {"stop": {"channel": "T:LO", "value": 1}}}
     async with stopper(tmp_path, limits, free_port()) as stopping:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             assert await stopping.stop(["T:A"], IDENTITY) == []
     assert [record["event"] for record in journalled(tmp_path)] == ["stop_not_written"]
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import socket
-import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -95,9 +94,7 @@ async def test_what_is_not_there_is_not_asked_for_again_at_once(
     assert await directory.find("missing") is None
     asked = len(server.asked)
     assert asked > 1
-    start = time.monotonic()
     assert await directory.find("missing") is None
-    assert time.monotonic() - start < 0.1
     assert len(server.asked) == asked
 
 

@@ -164,7 +164,7 @@ class Tail:
                 }  # fmt: skip
 
     async def outcome_of(self, number: int) -> dict[str, Any]:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while "outcome" not in self.records[number]:
                 await asyncio.sleep(0.001)
                 self.read()

@@ -1,7 +1,8 @@
 """Locks: one write at a time to each record, in order and not too often."""
 
 import asyncio
-import time
+
+import pytest
 
 from gate.policy.locks import RecordLock, RecordLocks
 
@@ -25,23 +26,45 @@ async def test_writes_have_their_turn_in_the_order_in_which_they_came() -> None:
     assert order == list(range(20))
 
 
-async def test_the_next_write_waits_for_its_interval() -> None:
+class Clock:
+    """Time that passes in sleep alone."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def time(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(asyncio, "sleep", clock.sleep)
+    return clock
+
+
+@pytest.fixture
+async def timed(clock: Clock) -> RecordLock:
     lock = RecordLock()
-    assert not await lock.paced(10, lambda: True)  # nothing was written before
-    lock.written()
-    start = time.monotonic()
-    assert await lock.paced(0.2, lambda: True)
-    assert 0.19 < time.monotonic() - start < 0.6
-    assert not await lock.paced(0.2, lambda: True)
+    lock._loop = clock  # type: ignore[assignment]
+    return lock
 
 
-async def test_waiting_ends_with_the_session() -> None:
-    lock, wanted = RecordLock(), [True]
-    lock.written()
-    asyncio.get_running_loop().call_later(0.1, wanted.clear)
-    start = time.monotonic()
-    await lock.paced(60, lambda: bool(wanted))
-    assert time.monotonic() - start < 0.6
+async def test_the_next_write_waits_for_its_interval(timed: RecordLock, clock: Clock) -> None:
+    assert not await timed.paced(10, lambda: True)  # nothing was written before
+    timed.written()
+    assert await timed.paced(0.22, lambda: True)
+    assert clock.now == pytest.approx(100.22)
+    assert not await timed.paced(0.21, lambda: True)
+
+
+async def test_waiting_ends_with_the_session(timed: RecordLock, clock: Clock) -> None:
+    timed.written()
+    await timed.paced(60, lambda: clock.now < 100.1)
+    assert clock.now < 100.2
 
 
 async def test_whoever_gives_up_waiting_has_not_got_it_and_keeps_nobody_waiting() -> None:
