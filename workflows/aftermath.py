@@ -36,7 +36,7 @@ class Aftermath(Conversation):
 
     def __init__(self) -> None:
         super().__init__()
-        self._board = StageBoard(self._state)
+        self._board = StageBoard(self._state, lambda: self._desk.state.records)
         # Until the journal was asked about it, nobody knows what was written with it.
         self._permit: Permit | None = None
         self._settled: steps.Settled | None = None

@@ -1,17 +1,19 @@
 """Where an execution stands, published where people look: details, memo, search attribute."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey
 
 from runpermit.models import (
+    DecisionRecord,
     Memo,
     PendingApproval,
     PendingRestore,
     PythonExecutionState,
     Stage,
     StageChange,
+    Verb,
 )
 from runpermit.names import STAGE_ATTRIBUTE
 from runpermit.page import (
@@ -25,14 +27,18 @@ from runpermit.text import one_line
 from workflows.steps import Deployment
 
 _WRITING = {Stage.APPLYING, Stage.RESTORING}
+_AFTERWARDS = {Verb.RESTORE, Verb.LEAVE}
 _STAGE = SearchAttributeKey.for_keyword(STAGE_ATTRIBUTE)
 
 
 class StageBoard:
     """Keeps the state's stage and everything that shows it in step."""
 
-    def __init__(self, state: PythonExecutionState) -> None:
+    def __init__(
+        self, state: PythonExecutionState, decisions: Callable[[], Sequence[DecisionRecord]]
+    ) -> None:
         self._state = state
+        self._decisions = decisions
         self._memo = Memo(stage=Stage.PREPARING)
         self._stage_is_searchable = False
 
@@ -115,14 +121,32 @@ class StageBoard:
     def _facts(self, stage: Stage) -> list[str]:
         """Who decided, and at the end where everything lies."""
         facts = []
-        answer, folder = self._state.approval_result, self._state.execution_folder
+        folder = self._state.execution_folder
+        if stage is Stage.RESTORING:
+            facts.append(
+                "While writes are inhibited it waits, and goes on when they are not: runpermit "
+                f"inhibit status on {self._memo.host} tells by whom and why."
+            )
         if stage in _WRITING:
             facts.append("To stop it: More Actions → Send a Signal → stop → Submit.")
-        if answer is not None:
-            facts.append(f"{answer.verb} of revision {answer.revision} by {answer.by}")
+        facts += self._decided()
         if stage.is_final and folder is not None and folder.notebook_attempts:
             facts.append(f"Notebook: {folder.notebook_attempts[-1].notebook_path}")
         return facts
+
+    def _decided(self) -> list[str]:
+        """Whose answer counted to the last question of approval, and to each about a restore."""
+        last = self._state.approval_result
+        answered = (last.verb, last.number, last.revision) if last is not None else None
+        told = [
+            f"{said.verb} of revision {said.revision} by {said.by}"
+            if (said.verb, said.number, said.revision) == answered
+            else f"{said.verb} by {said.by}"
+            for said in self._decisions()
+            if said.accepted
+            and ((said.verb, said.number, said.revision) == answered or said.verb in _AFTERWARDS)
+        ]
+        return list(dict.fromkeys(told))
 
     def _change(self, stage: Stage, note: str) -> None:
         self._state.current_stage = stage

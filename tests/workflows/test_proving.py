@@ -101,6 +101,9 @@ async def test_two_persons_approve_and_the_page_names_the_first(lab: Any) -> Non
     await running.result()
     (task,) = lab.script.tasks("apply")
     assert [yes.operator for yes in task.permit.approvals] == ["jd", "mk"]
+    last = html.unescape((await running.metadata()).current_details)
+    for name in ("jd", "mk"):
+        assert f"approve of revision {pending.revision} by {name} (signed)" in last
 
 
 async def test_one_of_two_approvals_is_void_where_the_plan_is_made_anew(lab: Any) -> None:

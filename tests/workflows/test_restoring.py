@@ -190,6 +190,28 @@ async def test_an_answer_that_is_none_puts_nothing_back(lab: Any, left: Any, arg
     assert lab.script.tasks("restore") == []
 
 
+async def test_the_page_of_a_restore_tells_who_wanted_it_and_what_it_may_wait_for(
+    lab: Any, left: Any
+) -> None:
+    held = lab.hold()
+    lab.script.restores = [held]
+    pending = await left.left_changed()
+    await left.signal(f"restore-{pending.revision}")
+    await asyncio.wait_for(held.entered.wait(), 5)
+    page = html.unescape((await left.metadata()).current_details)
+    assert "While writes are inhibited it waits" in page
+    assert "runpermit inhibit status on testhost" in page
+    assert "restore by an unnamed operator (not verified)" in page
+    held.open.set()
+    await left.failure()
+
+    (task,) = lab.script.tasks("restore")
+    assert task.operator == "an unnamed operator"
+    last = html.unescape((await left.metadata()).current_details)
+    assert "approve of revision" in last
+    assert "restore by an unnamed operator (not verified)" in last
+
+
 async def test_a_restore_that_came_before_its_question_puts_nothing_back(lab: Any) -> None:
     held = lab.hold(deaf=True, answer=CodeRuntimeError("division by zero", "…", 1))
     partly(lab)
