@@ -27,6 +27,7 @@ from gate.policy.inhibit_channel import InhibitChannel
 from gate.policy.watched_limits import WatchedLimits
 from gate.policy.writing import Writer
 from gate.rehearsal.description import Describer
+from gate.rehearsal.inspection import Inspector
 from gate.rehearsal.model import Model
 from gate.rehearsal.rehearsal import Facilities
 from gate.sessions.session import Shared
@@ -93,6 +94,7 @@ async def serve(settings: Settings) -> None:
             limits=limits,
             journal=journal,
             describer=Describer(directory, limits, quotas.array_bytes),
+            inspector=Inspector(directory, quotas.array_bytes),
             verifier=Verifier(
                 directory=directory, iocs=watched, journal=journal, limits=limits, quotas=quotas
             ),

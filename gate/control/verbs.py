@@ -20,6 +20,7 @@ from gate.permits.permits import Permits
 from gate.permits.signatures import SIGNATURE_CHARACTERS
 from gate.policy.inhibit import Inhibit
 from gate.rehearsal.description import Describer
+from gate.rehearsal.inspection import Inspector
 from gate.sessions.sessions import Sessions
 from runpermit.config import Settings
 from runpermit.errors import (
@@ -55,6 +56,7 @@ class Verbs:
         limits: LimitsFile,
         journal: Journal,
         describer: Describer,
+        inspector: Inspector,
         verifier: Verifier,
         restorer: Restorer,
         left: LeftMachines,
@@ -66,6 +68,7 @@ class Verbs:
         self._inhibit = inhibit
         self._limits = limits
         self._describer = describer
+        self._inspector = inspector
         self._journal = journal
         self._verifier = verifier
         self._restorer = restorer
@@ -78,6 +81,7 @@ class Verbs:
             "verdict": self._verdict,
             "records": self._records,
             "describe": self._describe,
+            "inspect": self._inspect,
             "verify": self._verify,
             "signer": self._signer,
             "restore": self._restore,
@@ -152,15 +156,20 @@ class Verbs:
 
     async def _describe(self, request: Request, peer: int) -> Answer:
         del peer
-        names = request.get("channels")
-        fit = isinstance(names, list) and len(names) <= _MOST_NAMES
-        if not fit or not all(isinstance(name, str) for name in names or ()):
-            raise ContainerConfigurationError("describe: `channels` is a list of names")
+        names = _names(request)
         try:
-            channels = await self._describer.describe(_channels(names or []))
+            channels = await self._describer.describe(_channels(names))
         except LookupError as error:
             raise CodeAnalysisError(f"{error}", [f"{error}"]) from None
         return {"channels": [channel.model_dump(mode="json") for channel in channels]}
+
+    async def _inspect(self, request: Request, peer: int) -> Answer:
+        del peer
+        try:
+            found = await self._inspector.inspect(_channels(_names(request)))
+        except LookupError as error:
+            raise ContainerConfigurationError(f"inspect: {error}") from None
+        return {"channels": [channel.model_dump(mode="json") for channel in found]}
 
     async def _verify(self, request: Request, peer: int) -> Answer:
         del peer
@@ -188,6 +197,14 @@ class Verbs:
     async def _leave(self, request: Request, peer: int) -> Answer:
         operator = one_line(_operator(request, peer), 100)
         return {"was_listed": await self._left.leave(_text(request, "execution"), operator)}
+
+
+def _names(request: Request) -> list[str]:
+    names = request.get("channels")
+    fit = isinstance(names, list) and len(names) <= _MOST_NAMES
+    if not fit or not all(isinstance(name, str) for name in names or ()):
+        raise ContainerConfigurationError(f"{request.get('do')}: `channels` is a list of names")
+    return names or []
 
 
 def _channels(names: list[str]) -> list[str]:

@@ -16,7 +16,7 @@ from runpermit.models.approval import (
     Statement,
     Verb,
 )
-from runpermit.models.gate import GateStatus, LeftMachine
+from runpermit.models.gate import FoundChannel, GateStatus, LeftMachine
 from runpermit.models.modes import (
     ApprovalMode,
     ContainerEndpointConfig,
@@ -88,6 +88,7 @@ __all__ = [
     "ExecutionMode",
     "ExecutionModeConfig",
     "FollowOutcome",
+    "FoundChannel",
     "GateStatus",
     "Isolation",
     "LeftBehind",

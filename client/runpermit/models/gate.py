@@ -29,3 +29,30 @@ class LeftMachine(Message):
     permit: str
     at: str
     channels: list[str] = []
+
+
+class FoundChannel(Message):
+    """What stands behind the channel `name` now; where that can't be told, only why: `problem`.
+
+    channel: the name by which its writes are judged: the record's own, whatever alias `name` is.
+    elements: how many it holds at most. holds_text: whether these are texts.
+    states: the names of an enum's states.
+    reads: its value, where that is one number.
+    drive_low, drive_high: beyond these the record itself stores something else, `beyond_low` and
+        `beyond_high` in words. drive_problem: why that can't be told, empty where it is.
+    """
+
+    name: str
+    problem: str = ""
+    channel: str = ""
+    record_type: str = ""
+    units: str = ""
+    elements: int = 1
+    holds_text: bool = False
+    states: list[str] = []
+    reads: float | None = None
+    drive_low: float | None = None
+    drive_high: float | None = None
+    beyond_low: str = ""
+    beyond_high: str = ""
+    drive_problem: str = ""
