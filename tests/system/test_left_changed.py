@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+import nbformat
 import pytest
 
 from runpermit.models import PlanKind, Stage
@@ -110,3 +111,5 @@ async def test_a_stop_mid_ramp_leaves_the_question_and_restore_puts_back(
     assert error.stage == Stage.STOPPED
     assert await machine.number("SR:HCM5:SP") == pytest.approx(start)
     assert (await machine.since(before))["SR:HCM5:SP"] < 15
+    code = nbformat.read(error.folder_path / "notebook.ipynb", as_version=4).cells[2]
+    assert [output.text for output in code.outputs] == ["begins\n"]
