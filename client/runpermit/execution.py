@@ -188,11 +188,19 @@ class Execution:
             await asyncio.sleep(_RECONNECT_SECONDS)
 
     async def _was_reset(self, failure: WorkflowFailureError) -> bool:
-        """Whether the run that we waited for was ended by a reset, and another one goes on."""
+        """Whether the run that we waited for was ended by a reset, as far as can be told now.
+
+        The one that follows goes on, or has come to its own end since.
+        """
         if not isinstance(failure.cause, TerminatedError):
             return False
-        described = await self._handle.describe(rpc_timeout=_CALL)
-        return described.status is WorkflowExecutionStatus.RUNNING
+        try:
+            described = await self._handle.describe(rpc_timeout=_CALL)
+        except RPCError as error:
+            if not is_outage(error):
+                raise
+            return True  # the next look tells
+        return described.status is not WorkflowExecutionStatus.TERMINATED
 
     async def _answer_restore(
         self,

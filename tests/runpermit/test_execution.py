@@ -1,11 +1,15 @@
 """One execution through its handle: answers, results, progress."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
+from temporalio.client import WorkflowFailureError
+from temporalio.exceptions import TerminatedError
+from temporalio.service import RPCError, RPCStatusCode
 
 from runpermit import (
     ContainerConfigurationError,
@@ -319,6 +323,32 @@ async def test_result_and_progress_follow_a_reset_to_the_new_run(server: Any) ->
     events = await following
     assert "reset" in "".join(e.text for e in events if e.kind is ProgressKind.NOTICE)
     assert stages(events)[-1] is Stage.SUCCEEDED
+
+
+async def test_a_reset_run_that_has_ended_before_we_look_is_the_one_that_counts(
+    server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execution = await start(server, "ask")
+    await asked(execution)
+    await reset(server, execution)
+    await execution.approve("jd", (await asked(execution)).sha256)
+    await execution.result()
+    handle = execution._handle
+    looks: list[Any] = [handle.describe, RPCError("gone", RPCStatusCode.UNAVAILABLE, b"")]
+    ends: list[Any] = [handle.result, *[WorkflowFailureError(cause=TerminatedError("reset"))] * 2]
+
+    def one_after_the_other(found: list[Any]) -> Callable[..., Awaitable[Any]]:
+        async def call(**options: Any) -> Any:
+            if len(found) == 1:
+                return await found[0](**options)
+            raise found.pop()
+
+        return call
+
+    monkeypatch.setattr(handle, "result", one_after_the_other(ends))
+    monkeypatch.setattr(handle, "describe", one_after_the_other(looks))
+    assert (await execution.result()).execution_result.results["value"] == 42
+    assert (len(looks), len(ends)) == (1, 1)
 
 
 async def test_a_terminated_execution_ends_progress_and_result(server: Any) -> None:
