@@ -47,13 +47,13 @@ def final_notebook(
     name_servers: list[str],
 ) -> str:
     """The final notebook, as text. Its code cell refuses to run where the code writes."""
+    planned = task.plan is not None and task.plan.kind is not PlanKind.READS_ONLY
+    writing = bool(task.wrote or evidence.writes or evidence.refusals or planned)
     cells = [
         v4.new_markdown_cell(told_story(task, request, evidence)),
-        v4.new_code_cell(first_cell(name_servers)),
+        v4.new_code_cell(first_cell(name_servers, refuses=writing)),
     ]
     if task.code is not None:
-        planned = task.plan is not None and task.plan.kind is not PlanKind.READS_ONLY
-        writing = task.wrote or evidence.writes or evidence.refusals or planned
         cells.append(v4.new_code_cell(guarded(task.code) if writing else task.code))
         if task.result is None:
             cells[-1].outputs = _outputs_of_the_last_run(task.folder, task.code)

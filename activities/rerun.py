@@ -52,16 +52,34 @@ def plan(channel, low, high, max_writes):
 class ChannelLimitsViolationError(Exception):
     pass  # the gate's refusal of a write; here there is no gate
 
-# The code ran in this folder.
+{foreign}# The code ran in this folder.
 if Path("work").is_dir():
     os.chdir("work")
 _context = Path("context.json")
 context = json.loads(_context.read_text()) if _context.exists() else {{}}"""
 
 
-def first_cell(name_servers: list[str]) -> str:
-    """What the code found without import, for a notebook that is run by hand."""
-    return _FIRST_CELL.format(name_servers=" ".join(name_servers), variable=RERUN_VARIABLE)
+# Jupyter itself imports some modules late, to show the refusal for one, and the folder's first.
+_FOREIGN = f"""\
+# While its code may not run, no module of its folder is loaded either.
+if os.environ.get({RERUN_VARIABLE!r}) != "1":
+    import sys
+
+    sys.path[:] = [place for place in sys.path if place]
+
+"""
+
+
+def first_cell(name_servers: list[str], *, refuses: bool) -> str:
+    """What the code found without import, for a notebook that is run by hand.
+
+    `refuses` where the cell of its code does.
+    """
+    return _FIRST_CELL.format(
+        name_servers=" ".join(name_servers),
+        variable=RERUN_VARIABLE,
+        foreign=_FOREIGN if refuses else "",
+    )
 
 
 def guarded(code: str) -> str:

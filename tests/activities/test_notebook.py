@@ -565,6 +565,20 @@ def test_the_notebook_of_a_writing_execution_refuses_to_run_again(desk: Any) -> 
     assert not list(task.folder.path.rglob("written"))
 
 
+def test_where_its_code_refuses_no_file_of_its_inputs_is_run_by_jupyter_either(desk: Any) -> None:
+    task = story(desk, code=WRITES, wrote=True)
+    # What IPython imports when it shows an error, and its own names for what lies in the folder.
+    for name in ("stack_data", "executing", "asttokens", "pure_eval"):
+        (task.folder.work / f"{name}.py").write_text("print('FOREIGN')\nraise ImportError\n")
+    text = final_notebook(task, desk.request(), NONE, [])
+    refused = rerun(task, text)
+    assert "would write without gate" in refused.stdout + refused.stderr
+    assert "FOREIGN" not in refused.stdout + refused.stderr
+    # It would have been: code that only reads may use its files.
+    reading = final_notebook(story(desk, code="1 / 0"), desk.request(), NONE, [])
+    assert "FOREIGN" in rerun(task, reading).stdout
+
+
 def test_the_notebook_of_a_writing_execution_runs_where_it_is_asked_to(desk: Any) -> None:
     task = story(desk, code=WRITES, wrote=True)
     done = rerun(task, final_notebook(task, desk.request(), NONE, []), RUNPERMIT_RERUN_WRITES="1")
