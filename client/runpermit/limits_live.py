@@ -52,8 +52,14 @@ def _told(channel: FoundChannel) -> str:
         span = f"{number_text(channel.drive_low)} to {number_text(channel.drive_high)}"
         parts.append(f"drive limits {span}")
     if channel.reads is not None:
-        parts.append(f"reads {number_text(channel.reads)} {unit_text(channel.units)}".strip())
+        parts.append(f"reads {_value(channel.reads, channel)}")
     return one_line(", ".join(parts), _WIDTH)
+
+
+def _value(reads: float, channel: FoundChannel) -> str:
+    if channel.states:
+        return channel.states[int(reads)] if reads < len(channel.states) else number_text(reads)
+    return f"{number_text(reads)} {unit_text(channel.units)}".strip()
 
 
 def _warnings(entry: ChannelLimitsConfig, name: str, found: Found) -> Iterator[str]:

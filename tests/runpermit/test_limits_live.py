@@ -45,6 +45,12 @@ def test_what_fits_is_told_without_a_warning() -> None:
     )
 
 
+@pytest.mark.parametrize(("reads", "told"), [(1.0, "reads On"), (7.0, "reads 7")])
+def test_a_state_is_told_by_its_name(reads: float, told: str) -> None:
+    here = HERE.model_copy(update={"states": ["Off", "On"], "reads": reads})
+    assert report({"allowed_values": [0]}, here).facts[-1][1].endswith(told)
+
+
 @pytest.mark.parametrize(
     ("entry", "here", "warning"),
     [

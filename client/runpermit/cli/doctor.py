@@ -1,5 +1,7 @@
 """Check an installation: each finding with its remedy."""
 
+from typing import Annotated
+
 import typer
 from rich.table import Table
 
@@ -14,14 +16,19 @@ from runpermit.text import one_line
 _STYLES = {Verdict.OK: "green", Verdict.WARN: "yellow", Verdict.FAIL: "bold red"}
 
 
-async def doctor(session: Session) -> int:
+async def doctor(
+    session: Session,
+    live: Annotated[
+        bool, typer.Option("--live", help="Also look whether the channels of the limits answer.")
+    ] = False,
+) -> int:
     """Check the installation, and say how to mend it.
 
     Settings, Temporal, worker, limits, gate, model, folders, isolation. Run it where the worker
     runs, with the same environment. Exit code 0 where nothing failed, 4 where Temporal or the
     worker does not answer, else 2. No secret is ever printed.
     """
-    house = check_house(session.config)
+    house = check_house(session.config, live=live)
     server = await check_server(session)
     checks = [*server, *house, *await _left(session)]
     if session.output.as_json:
@@ -37,7 +44,9 @@ async def doctor(session: Session) -> int:
 
 def add_to(app: typer.Typer) -> None:
     """Add this command."""
-    add_command(app, "doctor", doctor, ["doctor", "doctor --config /etc/runpermit/runpermit.toml"])
+    add_command(
+        app, "doctor", doctor, ["doctor", "doctor --live --config /etc/runpermit/runpermit.toml"]
+    )
 
 
 async def _left(session: Session) -> list[Check]:

@@ -1,12 +1,19 @@
-"""The doctor's look at the gate: reachable, limits in force, inhibited, its journal protected."""
+"""The doctor's look at the gate: reachable, limits in force, inhibited, journal, channels."""
 
 import getpass
 
 from runpermit.cli.checks import Check, Verdict
+from runpermit.cli.found import find_channels
 from runpermit.cli.gate_report import GateReport, ask_for_report
 from runpermit.config import Settings, limits_file
 from runpermit.errors import PythonExecutorException
+from runpermit.limits_live import channels_of
 from runpermit.models import Assurance
+from runpermit.text import brief
+
+# The doctor takes no longer, however many a facility has.
+_MOST_CHANNELS = 200
+_TOLD_CHANNELS = 5
 
 
 def check_gate(settings: Settings) -> list[Check]:
@@ -29,6 +36,30 @@ def check_gate(settings: Settings) -> list[Check]:
         _journal(settings, report),
         *([_approval(settings, report)] if report.writes else []),
     ]
+
+
+def check_channels(settings: Settings) -> Check:
+    """Whether the IOCs of the first channels that the limits database names answer."""
+    database = limits_file(settings.limits).validator.database
+    if database is None:
+        return Check(name="channels", verdict=Verdict.WARN, found="no limits database names any")
+    names = channels_of(database)
+    try:
+        found = find_channels(settings.gate.socket, names[:_MOST_CHANNELS])
+    except PythonExecutorException as error:
+        return Check(name="channels", verdict=Verdict.FAIL, found=error.message)
+    silent = [channel for channel in found.values() if channel.problem]
+    if not silent:
+        told = f"{len(found)} of the {len(names)} in the limits database answer"
+        return Check(name="channels", verdict=Verdict.OK, found=told)
+    told = ", ".join(brief(channel.name) for channel in silent[:_TOLD_CHANNELS])
+    return Check(
+        name="channels",
+        verdict=Verdict.FAIL,
+        found=f"{len(silent)} of {len(found)} do not answer: {told}",
+        remedy="Start their IOCs, or mend the names; `runpermit limits check FILE --live` tells "
+        "of each.",
+    )
 
 
 def _gate(settings: Settings, report: GateReport) -> Check:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from runpermit.cli.checks import Check, Verdict
-from runpermit.cli.gate_checks import check_gate
+from runpermit.cli.gate_checks import check_channels, check_gate
 from runpermit.config import (
     Settings,
     check_settings,
@@ -24,8 +24,11 @@ _HOUSE = Path(__file__).parents[3]  # where it is the worker's installation
 _PROBE_SECONDS = 60
 
 
-def check_house(config: Path | None) -> list[Check]:
-    """All checks that need no server; only the first where the settings do not load."""
+def check_house(config: Path | None, *, live: bool = False) -> list[Check]:
+    """All checks that need no server; only the first where the settings do not load.
+
+    `live`: also whether the IOCs answer.
+    """
     try:
         file = find_settings_file(config)
         settings = load_settings(config)
@@ -48,6 +51,7 @@ def check_house(config: Path | None) -> list[Check]:
         _writes(settings),
         _limits(settings),
         *check_gate(settings),
+        *([check_channels(settings)] if live else []),
         _model(settings),
         _root(settings.executions.root),
         _isolation(settings, config),

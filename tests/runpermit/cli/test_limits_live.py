@@ -1,4 +1,4 @@
-"""`runpermit limits check FILE --live` at a real gate before a real IOC."""
+"""`runpermit limits check FILE --live` and `doctor --live` at a real gate before a real IOC."""
 
 import json
 import subprocess
@@ -24,6 +24,19 @@ LIMITS = {
 def gate() -> Iterator[Gate]:
     with serving_ioc() as ioc, gate_for(ioc, limits=LIMITS) as gate:
         yield gate
+
+
+def channels(folder: Path) -> dict[str, Any]:
+    """What the doctor says of them."""
+    ran = subprocess.run(
+        [
+            *(sys.executable, "-m", "runpermit.cli", "doctor", "--live", "--json"),
+            *("--address", "127.0.0.1:1"),
+        ],
+        capture_output=True, text=True, cwd=folder, timeout=90, check=False,
+    )  # fmt: skip
+    (found,) = [one for one in json.loads(ran.stdout)["checks"] if one["name"] == "channels"]
+    return dict(found)
 
 
 def check(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -58,3 +71,33 @@ def test_without_a_gate_it_is_unreachable(tmp_path: Path) -> None:
     ran = check(tmp_path, "--live", "--socket", str(tmp_path / "none.sock"), "--json")
     assert ran.returncode == json.loads(ran.stdout)["error"]["exit_code"] == 4
     assert check(tmp_path).returncode == 0
+
+
+def test_the_doctor_names_channels_that_do_not_answer(gate: Gate) -> None:
+    found = channels(gate.folder)
+    assert found["verdict"] == "fail"
+    assert found["found"] == "1 of 3 do not answer: T:NO:SUCH"
+    assert "limits check" in found["remedy"]
+
+
+def test_the_doctor_is_content_where_all_answer(gate: Gate) -> None:
+    limits = gate.folder / "limits.json"
+    before = limits.read_text()
+    limits.write_text('{"T:CLAMP": {}, "T:AO": {"readback": {"channel": "T:AI"}}}')
+    try:
+        found = channels(gate.folder)
+    finally:
+        limits.write_text(before)
+    assert (found["verdict"], found["found"]) == (
+        "ok",
+        "3 of the 3 in the limits database answer",
+    )
+
+
+def test_the_doctor_says_that_no_gate_is_there_to_ask(gate: Gate, tmp_path: Path) -> None:
+    settings = (gate.folder / "runpermit.toml").read_text()
+    (tmp_path / "runpermit.toml").write_text(settings)
+    (tmp_path / "limits.json").write_text(json.dumps(LIMITS))
+    found = channels(tmp_path)
+    assert found["verdict"] == "fail"
+    assert "No gate runs at" in found["found"]
