@@ -110,6 +110,8 @@ class StandIn:
             raise ContainerConfigurationError("control_system.writes_enabled = false")
         if task.startswith("lose "):
             self._lose(task.removeprefix("lose "))
+        if task == "expire":
+            raise WorkflowError("Nobody answered in time.", Stage.EXPIRED)
         if task in {"ask", "ask signed", "ask newer", "forge", "incomplete"}:
             await self._ask(task)
         if task in {"leave changed", "leave changed signed"}:

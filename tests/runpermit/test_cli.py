@@ -297,6 +297,39 @@ def test_reject_and_stop_end_it_and_the_result_is_code_3(
     assert "not during injection" in ended.stderr
 
 
+ENDS = [
+    ("succeed", 0, '"value": 42'),
+    ("fail", 1, "NameError: x"),
+    ("misconfigured", 2, "control_system.writes_enabled"),
+    ("expire", 3, "Nobody answered in time."),
+]
+
+
+@pytest.mark.parametrize(("task", "code", "told"), ENDS)
+def test_each_end_has_its_code_also_for_whoever_comes_later(
+    cli: Callable[..., Ran], task: str, code: int, told: str
+) -> None:
+    assert cli("run", "--query", "q", "--task", task, "--id", f"ended-{task}").returncode == code
+    for command in (("result",), ("result", "--no-wait"), ("watch",), ("watch", "--no-wait")):
+        ran = cli(*command, f"ended-{task}")
+        assert (ran.returncode, told in ran.stdout + ran.stderr) == (code, True), command
+
+
+@pytest.mark.parametrize(("task", "code", "told"), ENDS)
+def test_show_of_an_ended_execution_asks_nothing_and_tells_its_end(
+    cli: Callable[..., Ran], task: str, code: int, told: str
+) -> None:
+    name = f"shown-{task}"
+    assert cli("run", "--query", "q", "--task", task, "--id", name).returncode == code
+    shown = cli("show", name)
+    assert shown.returncode == 0
+    assert "Nothing waits for an answer." in shown.stderr
+    assert told in shown.stdout + shown.stderr
+    assert "runpermit approve" not in shown.stdout
+    document = json.loads(cli("show", name, "--json").stdout)
+    assert document == {"id": name, "pending": None, "restore": None}
+
+
 def test_revise_asks_again(cli: Callable[..., Ran], asked: Callable[..., tuple[str, Any]]) -> None:
     name, first = asked()
     assert cli("revise", name, "--comment", "smaller").returncode == 0
