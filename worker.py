@@ -103,6 +103,7 @@ def build_workers(client: Client, house: House) -> list[Worker]:
             Execution(house).execute,
             Apply(house).apply,
             settling.settle,
+            settling.reach,
             settling.verify,
             restoring.restore,
             restoring.leave,

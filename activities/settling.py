@@ -13,7 +13,7 @@ from activities.heartbeat import heartbeating
 from activities.house import House
 from runpermit.models import Verdict, WriteReport
 from runpermit.models.wire import Message
-from workflows.steps import Executed, Settled, SettleTask, Verified, VerifyTask
+from workflows.steps import Executed, ReachTask, Settled, SettleTask, Verified, VerifyTask
 
 log = structlog.get_logger()
 
@@ -26,7 +26,7 @@ class Applied(Message):
 
 
 class Settling:
-    """Both are idempotent: the gate fences what is still open, and tells the same again."""
+    """All are idempotent: the gate fences what is still open, and tells the same again."""
 
     def __init__(self, house: House) -> None:
         self._house = house
@@ -47,6 +47,12 @@ class Settling:
             reason=told.reason,
             executed=executed,
         )
+
+    @activity.defn(name="reach")
+    async def reach(self, task: ReachTask) -> None:
+        """Nothing but an answer. Raises ServiceUnavailableError while the gate gives none."""
+        del task
+        await self._house.gate.status()
 
     @activity.defn(name="verify")
     async def verify(self, task: VerifyTask) -> Verified:

@@ -27,6 +27,8 @@ from workflows.stage_board import StageBoard
 from workflows.step_runner import run_step
 
 _Answer = TypeVar("_Answer")
+# So often a gate that answers, and has not told what was written, is waited for once more.
+_PATIENT = 10
 _TOLD = 15  # of each kind, in an error
 _TOLD_CHANNELS = 10
 
@@ -60,12 +62,7 @@ class Aftermath(Conversation):
                 host=self._deployment.host,
             )
         )
-        patience = timedelta(seconds=2 * self._deployment.timeouts.heartbeat)
-        try:
-            await workflow.wait_condition(
-                asking.done, timeout=patience, timeout_summary="until the host counts as silent"
-            )
-        except TimeoutError:
+        if not await self._told_soon(asking):
             self._board.enter(
                 Stage.HOST_UNREACHABLE,
                 f"{self._deployment.host} does not tell what was written. Look at the machine.",
@@ -84,6 +81,34 @@ class Aftermath(Conversation):
         if not settled.verdict.may_apply_again:
             self._left = settled.changes
         return settled
+
+    async def _told_soon(self, asking: asyncio.Future[steps.Settled]) -> bool:
+        """Whether the gate gives its word, however slowly, before its host counts as silent."""
+        patience = timedelta(seconds=2 * self._deployment.timeouts.heartbeat)
+        for _ in range(_PATIENT):
+            try:
+                await workflow.wait_condition(
+                    asking.done, timeout=patience, timeout_summary="what was written is looked up"
+                )
+                break
+            except TimeoutError:
+                if not await self._host_answers():
+                    break
+        return asking.done()
+
+    async def _host_answers(self) -> bool:
+        try:
+            await run_step(
+                Step.REACH,
+                steps.reach,
+                steps.ReachTask(execution=workflow.info().workflow_id),
+                timeouts=self._deployment.timeouts,
+                summary="whether the host answers",
+                host=self._deployment.host,
+            )
+        except PythonExecutorException:
+            return False
+        return True
 
     async def _verify(self) -> list[str]:
         """Whether the devices followed what was applied; a warning for each that did not."""

@@ -58,6 +58,7 @@ class Step(StrEnum):
     EXECUTE = "execute"
     APPLY = "apply"
     SETTLE = "settle"
+    REACH = "reach"
     VERIFY = "verify"
     RESTORE = "restore"
     LEAVE = "leave"
@@ -96,6 +97,7 @@ def step_limits(step: Step, timeouts: Timeouts, run_seconds: float | None = None
         Step.VERIFY: _SETTLING,
         Step.RESTORE: _RESTORE,
         Step.IDENTIFY: _IDENTIFYING,
+        Step.REACH: timedelta(seconds=timeouts.heartbeat),
     }.get(step, timedelta(seconds=60))
     if step is Step.SETTLE:
         # Whether anything was written is worth waiting for: for its host, and for its gate.
@@ -104,6 +106,14 @@ def step_limits(step: Step, timeouts: Timeouts, run_seconds: float | None = None
             schedule_to_start=None,
             schedule_to_close=timedelta(seconds=timeouts.verdict),
             heartbeat=timedelta(seconds=timeouts.heartbeat),
+            retry_policy=infrastructure,
+        )
+    if step is Step.REACH:  # a host that is there answers at once
+        return Limits(
+            start_to_close=one_try,
+            schedule_to_start=None,
+            schedule_to_close=one_try,
+            heartbeat=None,
             retry_policy=infrastructure,
         )
     if step is Step.IDENTIFY:

@@ -278,6 +278,12 @@ class Verified(Message):
     channels: list[VerifiedChannel]
 
 
+class ReachTask(Message):
+    """Whether the host of `execution` answers at all."""
+
+    execution: str
+
+
 class RestoreTask(Message):
     """Put back what the writes of `execution` left changed, or leave it, as `operator` wants it.
 
@@ -392,6 +398,12 @@ async def apply(task: ApplyTask) -> None:
 @activity.defn(name="settle")
 async def settle(task: SettleTask) -> Settled:
     """Fence an apply, wait for its writes in flight, and tell what was written. Idempotent."""
+    raise NotImplementedError
+
+
+@activity.defn(name="reach")
+async def reach(task: ReachTask) -> None:
+    """Tell that worker and gate of a host answer. Reads alone."""
     raise NotImplementedError
 
 

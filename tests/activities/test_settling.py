@@ -27,6 +27,7 @@ from workflows.steps import (
     ApplyTask,
     Executed,
     InForce,
+    ReachTask,
     RestoreTask,
     Settled,
     SettleTask,
@@ -118,6 +119,24 @@ async def test_the_gate_s_word_is_passed_on(settled: Any, task: SettleTask) -> N
     assert [change.channel for change in found.changes] == [HERE]
     assert found.reason == "The lease ran out."
     assert found.executed is None
+
+
+async def test_a_host_is_reached_where_its_gate_answers(desk: Any) -> None:
+    class Answers:
+        def __init__(self, *errors: Exception) -> None:
+            self.errors = list(errors)
+
+        async def status(self) -> None:
+            for error in self.errors:
+                raise error
+
+    def reached(gate: Answers) -> Awaitable[None]:
+        house = dataclasses.replace(desk.house(), gate=cast("Any", gate))
+        return ActivityEnvironment().run(Settling(house).reach, ReachTask(execution="e"))
+
+    await reached(Answers())
+    with pytest.raises(ServiceUnavailableError):
+        await reached(Answers(ServiceUnavailableError("gone", "gate")))
 
 
 async def test_what_an_apply_left_is_told_where_the_gate_says_that_it_completed(

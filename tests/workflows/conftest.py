@@ -81,6 +81,7 @@ from workflows.steps import (
     IdentifyTask,
     InForce,
     PrepareTask,
+    ReachTask,
     RehearseTask,
     RestoreTask,
     RunTask,
@@ -186,6 +187,7 @@ class Script:
         self.rehearsals: list[Any] = [None]
         self.applies: list[Any] = []
         self.verdicts: list[Any] = [None]
+        self.reaches: list[Any] = [None]
         self.verifications: list[Any] = [None]
         self.restores: list[Any] = [None]
         self.leaves: list[Any] = [None]
@@ -307,6 +309,10 @@ class Script:
             return told(Verdict.NOTHING_FORWARDED)
         return told(Verdict.COMPLETED, changed(), forwarded=self._planned, executed=self._applied)
 
+    @activity.defn(name="reach")
+    async def reach(self, task: ReachTask) -> None:
+        await self._next("reach", task, self.reaches)
+
     @activity.defn(name="verify")
     async def verify(self, task: VerifyTask) -> Verified:
         return await self._next("verify", task, self.verifications) or Verified(
@@ -394,6 +400,7 @@ class Script:
             self.execute,
             self.apply,
             self.settle,
+            self.reach,
             self.verify,
             self.restore,
             self.leave,

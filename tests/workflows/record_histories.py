@@ -157,15 +157,17 @@ async def cancelled_while_it_restores(lab: Any) -> Any:
 
 
 async def silent_host(lab: Any) -> Any:
-    """A gate that answers too late to be waited for quietly, and then a second permit."""
+    """A host that answers too late to be waited for quietly, and then a second permit."""
     lost = ServiceUnavailableError("the gate was lost", "gate")
+    lab.script.reaches = [lost]
     lab.script.applies = [lost, {"done": True}]
     lab.script.verdicts = [lost] * 7 + [lab.script.told(Verdict.NOTHING_FORWARDED), None]
     return await lab.approved()
 
 
 async def unknown(lab: Any) -> Any:
-    """A host that never tells."""
+    """A host that answers, never tells, and then is silent."""
+    lab.script.reaches = [None, ServiceUnavailableError("the gate is gone", "gate")]
     lab.script.applies = [ServiceUnavailableError("the gate was lost", "gate")]
     lab.script.verdicts = [ServiceUnavailableError("the gate is gone", "gate")]
     return await lab.approved()

@@ -366,11 +366,32 @@ async def test_a_gate_that_is_silent_after_an_apply_is_asked_until_it_answers(la
     assert Stage.HOST_UNREACHABLE not in await running.stages()
 
 
+async def test_a_gate_that_takes_its_time_is_no_silent_host(lab: Any) -> None:
+    lab.script.applies = [OUTAGE]
+    lab.script.verdicts = [OUTAGE] * 7 + [completed(lab)]  # two minutes
+    running = await lab.approved()
+    await running.result()
+
+    assert Stage.HOST_UNREACHABLE not in await running.stages()
+    assert len(lab.script.tasks("reach")) >= 2
+
+
+async def test_a_gate_that_answers_and_never_tells_is_shown_all_the_same(lab: Any) -> None:
+    lab.script.applies = [OUTAGE]
+    lab.script.verdicts = [OUTAGE]
+    running = await lab.approved()
+    error = await running.failure()
+
+    assert error.technical_details["verdict"] == "unknown"
+    assert Stage.HOST_UNREACHABLE in await running.stages()
+    assert len(lab.script.tasks("reach")) == 10
+
+
 @pytest.fixture
 async def silent(lab: Any) -> Any:
     """An execution whose host says nothing of what it wrote."""
     lab.script.applies = [OUTAGE]
-    lab.script.verdicts = [OUTAGE]
+    lab.script.verdicts = lab.script.reaches = [OUTAGE]
     running = await lab.approved(retries=5)
     await running.sleep(timedelta(seconds=40))
     return running
@@ -413,7 +434,7 @@ async def test_a_host_that_says_nothing_for_an_hour_ends_it_as_unknown(
 
 async def test_how_long_a_verdict_is_waited_for_is_the_deployment_s_to_say(lab: Any) -> None:
     lab.script.applies = [OUTAGE]
-    lab.script.verdicts = [OUTAGE]
+    lab.script.verdicts = lab.script.reaches = [OUTAGE]
     lab.script.deployment = {"timeouts": Timeouts(verdict=600)}
     running = await lab.approved()
     await running.failure()

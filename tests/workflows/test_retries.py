@@ -90,6 +90,12 @@ def test_the_verdict_is_waited_for_however_long_its_host_is_away() -> None:
     assert limits.retry_policy.maximum_attempts == 0
 
 
+def test_whether_a_host_answers_is_known_in_the_time_of_a_heartbeat() -> None:
+    limits = step_limits(Step.REACH, TIMEOUTS)
+
+    assert limits.start_to_close == limits.schedule_to_close == timedelta(seconds=7)
+
+
 @pytest.mark.parametrize("step", Step)
 def test_apply_has_exactly_one_attempt_and_nothing_else_has(step: Step) -> None:
     once = step_limits(step, TIMEOUTS).retry_policy.maximum_attempts == 1
