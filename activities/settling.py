@@ -13,7 +13,7 @@ from activities.heartbeat import heartbeating
 from activities.house import House
 from runpermit.models import Verdict, WriteReport
 from runpermit.models.wire import Message
-from workflows.steps import Executed, ReachTask, Settled, SettleTask, Verified, VerifyTask
+from workflows.steps import Executed, Reached, ReachTask, Settled, SettleTask, Verified, VerifyTask
 
 log = structlog.get_logger()
 
@@ -49,10 +49,10 @@ class Settling:
         )
 
     @activity.defn(name="reach")
-    async def reach(self, task: ReachTask) -> None:
-        """Nothing but an answer. Raises ServiceUnavailableError while the gate gives none."""
+    async def reach(self, task: ReachTask) -> Reached:
+        """Little more than an answer. Raises ServiceUnavailableError while the gate gives none."""
         del task
-        await self._house.gate.status()
+        return Reached(inhibited=(await self._house.gate.status()).inhibited)
 
     @activity.defn(name="verify")
     async def verify(self, task: VerifyTask) -> Verified:

@@ -92,13 +92,14 @@ class Aftermath(Conversation):
                 )
                 break
             except TimeoutError:
-                if not await self._host_answers():
+                if await self._reached() is None:
                     break
         return asking.done()
 
-    async def _host_answers(self) -> bool:
+    async def _reached(self) -> steps.Reached | None:
+        """What the gate says at once, None where it or its host does not answer."""
         try:
-            await run_step(
+            return await run_step(
                 Step.REACH,
                 steps.reach,
                 steps.ReachTask(execution=workflow.info().workflow_id),
@@ -107,8 +108,7 @@ class Aftermath(Conversation):
                 host=self._deployment.host,
             )
         except PythonExecutorException:
-            return False
-        return True
+            return None
 
     async def _verify(self) -> list[str]:
         """Whether the devices followed what was applied; a warning for each that did not."""

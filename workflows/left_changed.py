@@ -12,6 +12,7 @@ from runpermit.models import (
     LeftBehind,
     PendingRestore,
     RestorePolicy,
+    RestoreReport,
     Stage,
     Statement,
     Verb,
@@ -118,16 +119,7 @@ class LeftChanged(Aftermath):
         """Put back what can be; a stop or a cancel ends that behind the write under way."""
         self._desk.begin_aftermath()
         self._board.enter(Stage.RESTORING)
-        restoring = asyncio.ensure_future(
-            run_step(
-                Step.RESTORE,
-                steps.restore,
-                self._restore_task(answer),
-                timeouts=self._deployment.timeouts,
-                summary="put back what was left changed",
-                host=self._deployment.host,
-            )
-        )
+        restoring = asyncio.ensure_future(self._put_back(answer))
         self._desk.on_stop = restoring.cancel
         try:
             self._restored = await restoring
@@ -140,6 +132,19 @@ class LeftChanged(Aftermath):
         self._left = [change for change in self._left if change.channel not in back]
         again = [str(channel) for channel in channels if channel.outcome.may_be_tried_again]
         return f"Not all is back: {'; '.join(again[:_TOLD])}" if again else ""
+
+    async def _put_back(self, answer: DecisionRecord) -> RestoreReport:
+        now = await self._reached()
+        if now is not None and now.inhibited:
+            self._board.enter(Stage.RESTORING, f"It waits. {now.inhibited}")
+        return await run_step(
+            Step.RESTORE,
+            steps.restore,
+            self._restore_task(answer),
+            timeouts=self._deployment.timeouts,
+            summary="put back what was left changed",
+            host=self._deployment.host,
+        )
 
     async def _leave(self, answer: DecisionRecord) -> None:
         """Have the gate know that somebody decided, so that it lists the machine no more."""

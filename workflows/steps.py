@@ -284,6 +284,12 @@ class ReachTask(Message):
     execution: str
 
 
+class Reached(Message):
+    """A gate that answers: `inhibited` says why it refuses every write now."""
+
+    inhibited: str | None = None
+
+
 class RestoreTask(Message):
     """Put back what the writes of `execution` left changed, or leave it, as `operator` wants it.
 
@@ -402,8 +408,8 @@ async def settle(task: SettleTask) -> Settled:
 
 
 @activity.defn(name="reach")
-async def reach(task: ReachTask) -> None:
-    """Tell that worker and gate of a host answer. Reads alone."""
+async def reach(task: ReachTask) -> Reached:
+    """Tell that worker and gate of a host answer, and whether that writes. Reads alone."""
     raise NotImplementedError
 
 

@@ -27,6 +27,7 @@ from workflows.steps import (
     ApplyTask,
     Executed,
     InForce,
+    Reached,
     ReachTask,
     RestoreTask,
     Settled,
@@ -121,20 +122,21 @@ async def test_the_gate_s_word_is_passed_on(settled: Any, task: SettleTask) -> N
     assert found.executed is None
 
 
-async def test_a_host_is_reached_where_its_gate_answers(desk: Any) -> None:
+async def test_a_host_is_reached_where_its_gate_answers(desk: Any, task: SettleTask) -> None:
     class Answers:
         def __init__(self, *errors: Exception) -> None:
             self.errors = list(errors)
 
-        async def status(self) -> None:
+        async def status(self) -> GateStatus:
             for error in self.errors:
                 raise error
+            return executed(desk, task).in_force.gate.model_copy(update={"inhibited": "by jd"})
 
-    def reached(gate: Answers) -> Awaitable[None]:
+    def reached(gate: Answers) -> Awaitable[Reached]:
         house = dataclasses.replace(desk.house(), gate=cast("Any", gate))
         return ActivityEnvironment().run(Settling(house).reach, ReachTask(execution="e"))
 
-    await reached(Answers())
+    assert (await reached(Answers())).inhibited == "by jd"
     with pytest.raises(ServiceUnavailableError):
         await reached(Answers(ServiceUnavailableError("gone", "gate")))
 

@@ -81,6 +81,7 @@ from workflows.steps import (
     IdentifyTask,
     InForce,
     PrepareTask,
+    Reached,
     ReachTask,
     RehearseTask,
     RestoreTask,
@@ -310,8 +311,8 @@ class Script:
         return told(Verdict.COMPLETED, changed(), forwarded=self._planned, executed=self._applied)
 
     @activity.defn(name="reach")
-    async def reach(self, task: ReachTask) -> None:
-        await self._next("reach", task, self.reaches)
+    async def reach(self, task: ReachTask) -> Reached:
+        return await self._next("reach", task, self.reaches) or Reached()
 
     @activity.defn(name="verify")
     async def verify(self, task: VerifyTask) -> Verified:

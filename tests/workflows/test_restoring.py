@@ -26,6 +26,7 @@ from runpermit.models import (
     Verdict,
 )
 from runpermit.page import restore_page, restore_question
+from workflows.steps import Reached
 
 WAYS = ["plain", "sha256", "named", "update"]
 CHANGE = "SR:HCM1:SP: was 0.0, set to 0.1, reads 0.1"
@@ -201,6 +202,7 @@ async def test_the_page_of_a_restore_tells_who_wanted_it_and_what_it_may_wait_fo
     page = html.unescape((await left.metadata()).current_details)
     assert "While writes are inhibited it waits" in page
     assert "runpermit inhibit status on testhost" in page
+    assert "It waits." not in page
     assert "restore by an unnamed operator (not verified)" in page
     held.open.set()
     await left.failure()
@@ -210,6 +212,30 @@ async def test_the_page_of_a_restore_tells_who_wanted_it_and_what_it_may_wait_fo
     last = html.unescape((await left.metadata()).current_details)
     assert "approve of revision" in last
     assert "restore by an unnamed operator (not verified)" in last
+
+
+async def test_the_page_of_a_restore_that_is_inhibited_says_so(lab: Any, left: Any) -> None:
+    held = lab.hold()
+    lab.script.restores = [held]
+    lab.script.reaches = [Reached(inhibited="All writes of this host are inhibited by mk.")]
+    await answer(left, "restore", "plain")
+    await asyncio.wait_for(held.entered.wait(), 5)
+    page = html.unescape((await left.metadata()).current_details)
+    assert "It waits. All writes of this host are inhibited by mk." in page
+    held.open.set()
+    await left.failure()
+
+
+async def test_a_stop_before_the_first_write_of_a_restore_ends_it(lab: Any, left: Any) -> None:
+    held = lab.hold(deaf=True)
+    lab.script.reaches = [held]
+    await answer(left, "restore", "plain")
+    await asyncio.wait_for(held.entered.wait(), 5)
+    await left.signal("stop", {"operator": "jd"})
+    await asyncio.sleep(0.1)
+    held.open.set()
+    await left.left_changed(number=2)
+    assert lab.script.tasks("restore") == []
 
 
 async def test_a_restore_that_came_before_its_question_puts_nothing_back(lab: Any) -> None:
