@@ -114,5 +114,5 @@ def _refuse_changes(task: ApplyTask, now: Stock) -> None:
         raise PlanOutdatedError(
             f"Not run: since the approval of revision {approved.sha256[:6]} these changed: "
             f"{', '.join(changed)}.",
-            [f"{name} changed since the last revision" for name in changed],
+            [f"The {name} are others now" for name in changed],
         )

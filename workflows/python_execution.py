@@ -100,7 +100,8 @@ class PythonExecution(Work):
                 refused_before = True
                 refuse_writes(self._deployment, workflow.info())
                 changed = [refused_in_reading(refused)]
-            plan = await self._rehearse(code, "; ".join(changed))
+            now = await self._rehearse(code, "; ".join(changed))
+            changed, plan = [*changed, *(changes(plan, now) if writes else [])], now
         raise WorkflowError(
             f"{MAX_REVISIONS} plans of this code did not last until they could be applied. The "
             f"last one changed: {'; '.join(changed)}. Start again when the machine stands still.",

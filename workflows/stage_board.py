@@ -55,7 +55,7 @@ class StageBoard:
     def enter(
         self, stage: Stage, note: str = "", machine: Sequence[str] = (), unknown: str = ""
     ) -> None:
-        """Come to `stage`; `machine` tells how it was left, in words.
+        """Come to `stage`; `machine` tells what is written, or how it was left, in words.
 
         `unknown` is for lists: whose state nobody can tell, where that is so.
         """
@@ -128,7 +128,8 @@ class StageBoard:
                 f"inhibit status on {self._memo.host} tells by whom and why."
             )
         if stage in _WRITING:
-            facts.append("To stop it: More Actions → Send a Signal → stop → Submit.")
+            click = "" if stage is Stage.RESTORING else "Request Cancellation, or "
+            facts.append(f"To stop it: {click}More Actions → Send a Signal → stop → Submit.")
         facts += self._decided()
         if stage.is_final and folder is not None and folder.notebook_attempts:
             facts.append(f"Notebook: {folder.notebook_attempts[-1].notebook_path}")

@@ -28,6 +28,7 @@ from runpermit.models import (
 )
 from runpermit.models.permit import ISSUES, Yes
 from runpermit.models.wire import MAX_REVISIONS
+from runpermit.page import question
 from workflows import steps
 from workflows.aftermath import undisturbed
 from workflows.approval import Question
@@ -267,8 +268,9 @@ class Work(Ending):
         Whatever the activity says of itself, the gate's journal is asked what was written: somebody
         may have completed it by hand.
         """
+        told = [f"It writes: {question(self._plan)}"] if self._plan is not None else []
         for issue in ISSUES:
-            self._board.enter(Stage.APPLYING)
+            self._board.enter(Stage.APPLYING, machine=told)
             self._state.execution_failed = True  # until it has not
             self._permit = permit = approval.permit(issue)
             failure: PythonExecutorException | None = None

@@ -94,8 +94,9 @@ class Execution:
     def progress(self) -> AsyncIterator[ProgressEvent]:
         """What happens, as it happens, from the beginning of the execution to its end.
 
-        Every stage once, attempts, growing stdout, questions. Goes on through outages of Temporal
-        and of the workers. Raises InvalidRequestError where there is no such execution.
+        Every stage once, attempts, growing stdout, writes as they are confirmed, questions. Goes on
+        through outages of Temporal and of the workers. Raises InvalidRequestError where there is no
+        such execution.
         """
         return follow(self)
 
@@ -287,9 +288,10 @@ class Execution:
                 if isinstance(unanswered.__cause__, asyncio.CancelledError):
                     raise unanswered.__cause__ from None
                 raise ServiceUnavailableError(
-                    f"{verb} was sent to execution {self.id}, and no worker answered in "
-                    f"{_DECISION.seconds} s. It may or may not have arrived: look at the state "
-                    "before sending it again.",
+                    f"{verb} was sent to execution {self.id}, and was not answered in "
+                    f"{_DECISION.seconds} s: its worker is down, or the gate that verifies "
+                    "signatures. It may have arrived, and count later: look at the state before "
+                    "sending it again.",
                     "worker",
                 ) from unanswered
             except RPCError as error:
@@ -329,7 +331,9 @@ def _decision(
 
 def _receipt(verb: Verb, record: DecisionRecord) -> DecisionReceipt:
     if not record.accepted:
-        raise DecisionRefusedError(f"The decision did not count: {record.reason}.", record.reason)
+        raise DecisionRefusedError(
+            f"The decision did not count: {record.reason.rstrip('.')}.", record.reason
+        )
     return DecisionReceipt.of(verb, record)
 
 

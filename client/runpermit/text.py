@@ -46,8 +46,9 @@ def one_line(text: str, width: int) -> str:
 
 
 def brief(value: object) -> str:
-    """Whatever a channel holds, on one line of at most 60 characters."""
-    return one_line(str(value), 60)
+    """Whatever a channel holds, on one line of at most 60 characters; of numbers ten digits."""
+    told = float(f"{value:.10g}") if isinstance(value, float) else value
+    return one_line(str(told), 60)
 
 
 def cells(text: str) -> int:

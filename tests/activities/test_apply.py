@@ -198,9 +198,7 @@ async def test_what_is_not_as_it_was_approved_does_not_run(
         await apply(task)
 
     assert binds.sha256[:6] in raised.value.message
-    assert raised.value.changed == [
-        f"{name} changed since the last revision" for name in named.split(", ")
-    ]
+    assert raised.value.changed == [f"The {name} are others now" for name in named.split(", ")]
     assert raised.value.technical_details["verdict"] == "not_opened"
     assert not ran(task)
     # The gate was not even asked, so that it says so itself.

@@ -123,6 +123,7 @@ def test_a_few_digits_do_not_stand_for_what_is_signed(cli: Cli, server: Any) -> 
     assert few.returncode == 2
     assert "write_channel('SR:HCM1', 0.2)" in few.stderr
     assert "There is no terminal to ask on" in few.stderr
+    assert "all 64 digits" in " ".join(few.stderr.split())
     all_of_them = cli("approve", name, "--sha256", question.sha256)
     assert all_of_them.returncode == 0
     assert "write_channel" not in all_of_them.stderr

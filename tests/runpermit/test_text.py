@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from runpermit.text import bounded, fenced, markdown, one_line, preformatted, visible
+from runpermit.text import bounded, brief, fenced, markdown, one_line, preformatted, visible
 
 HOSTILE = [
     "</pre><script>alert(1)</script>",
@@ -72,6 +72,16 @@ def shows_no_control(text: str, keep: str) -> bool:
         char in keep or unicodedata.category(char) not in {"Cc", "Cf", "Cs", "Zl", "Zp"}
         for char in text
     )
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [(0.27 + 0.02, "0.29"), (0.0, "0.0"), (1e-07, "1e-07"), (3, "3"), ("a\nb", "a b")],
+)
+def test_of_numbers_in_brief_the_computer_s_last_digits_are_left_away(
+    value: object, told: str
+) -> None:
+    assert brief(value) == told
 
 
 @given(texts)

@@ -41,7 +41,8 @@ def test_the_details_of_an_error_tell_the_first_writes_in_words() -> None:
     details = WriteReport.of(writes, 50, JOURNAL).details()
     assert details["forwarded"] == 50
     assert details["writes"][0] == "C0: 0.0 → 0.1, confirmed"
-    assert len(details["writes"]) == 10
+    assert len(details["writes"]) == 11
+    assert details["writes"][-1] == f"and 40 more: {JOURNAL}"
     assert details["journal"] == str(JOURNAL)
 
 

@@ -81,7 +81,9 @@ _NOTEBOOK = "Notebook: /srv/executions/2026-11/orbit_12/notebook.ipynb"
 _LEFT = "Left changed: SR:HCM1:SP: was 0.1, set to 0.3, reads 0.3"
 _YES = "approve of revision 4c0d30 by jd (not verified)"
 _ENDS: tuple[tuple[str, Stage, str, list[str]], ...] = (
-    ("applying", Stage.APPLYING, "", ["To stop it: More Actions → … → stop → Submit.", _YES]),
+    ("applying", Stage.APPLYING, "",
+     ["It writes: 1 setpoint, 25 writes, 9.7 s. SR:HCM4:SP +0.500 A. Plan COMPLETE",
+      "To stop it: Request Cancellation, or More Actions → Send a Signal → stop → Submit.", _YES]),
     ("restoring", Stage.RESTORING, "", [_YES]),
     ("succeeded", Stage.SUCCEEDED, "", ["Written: 2 values.", _YES, _NOTEBOOK]),
     ("rejected", Stage.REJECTED, "Rejected by jd: not now.", [_NOTEBOOK]),

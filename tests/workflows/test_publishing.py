@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from temporalio.api.sdk.v1 import WorkflowMetadata
 
-from runpermit.errors import CodeGenerationError, CodeRuntimeError
+from runpermit.errors import CodeGenerationError, CodeRuntimeError, PlanOutdatedError
 from runpermit.models import Memo, PendingApproval, Stage
 from runpermit.models.wire import canonical_sha256
 from runpermit.page import approval_page, question
@@ -95,6 +95,33 @@ async def test_the_details_tell_after_a_success_who_approved_and_where_the_noteb
     assert f"approve of revision {pending.revision} by jd" in page
     assert f"Notebook: {result.execution_result.notebook_path}" in page
     assert "Approve?" not in page
+
+
+async def test_the_details_tell_while_it_writes_what_and_how_to_stop_it(lab: Any) -> None:
+    gate = lab.hold(answer={"done": True})
+    lab.script.applies = [gate]
+    running = await lab.approved()
+    await asyncio.wait_for(gate.entered.wait(), 5)
+
+    page = await words(running)
+    assert page.startswith("## applying")
+    assert f"It writes: {question(lab.script.planned(0.1))}" in page
+    assert "To stop it: Request Cancellation, or More Actions" in page
+    gate.open.set()
+    await running.result()
+
+
+async def test_a_question_asked_anew_tells_what_is_others_in_its_plan_too(lab: Any) -> None:
+    lab.script.applies = [PlanOutdatedError("not run", ["The limits are others now"])]
+    lab.script.rehearsals = [None, lab.script.planned(0.6, live=0.5)]
+    running = await lab.approved()
+    second = await running.until_number(2)
+
+    assert second.changed == [
+        "The limits are others now",
+        "SR:HCM1:SP now reads 0.5 A, was 0 A",
+        "SR:HCM1:SP, write 1: now 0.6 A, was 0.1 A",
+    ]
 
 
 async def test_the_details_tell_after_a_rejection_who_and_why(asking: Any) -> None:

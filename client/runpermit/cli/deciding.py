@@ -70,8 +70,8 @@ def confirmed(question: str) -> bool:
     """Whether the person at the terminal says yes."""
     if not sys.stdin.isatty():
         raise InvalidRequestError(
-            "There is no terminal to ask on: name what you saw with --sha256, or answer what is "
-            "shown with --yes.",
+            "There is no terminal to ask on: name what you saw with --sha256 (all 64 digits where "
+            "it is signed), or answer what is shown with --yes.",
             "sha256",
         )
     # While this waits for a key the event loop stands still, and its Ctrl-C with it.

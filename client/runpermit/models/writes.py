@@ -80,9 +80,12 @@ class WriteReport(Message):
 
     def details(self) -> dict[str, Any]:
         """What an error tells of them: the count, and the first ones in words."""
+        told = [str(record) for record in self.writes[:_TOLD_WRITES]]
+        if (more := self.forwarded - len(told)) > 0:
+            told.append(f"and {more} more: {self.where}")
         return {
             "forwarded": self.forwarded,
-            "writes": [str(record) for record in self.writes[:_TOLD_WRITES]],
+            "writes": told,
             "journal": self.where,
         }
 
