@@ -5,6 +5,8 @@ import contextlib
 import json
 from typing import Any
 
+from pydantic import ValidationError
+
 from gate.messages import Refusal, SessionReport, WritesSoFar
 from runpermit.errors import ServiceUnavailableError
 
@@ -88,7 +90,9 @@ class GateSession:
         if "refused" in said and not self.refused.done():
             self.refused.set_result(Refusal.model_validate(said["refused"]))
         if "wrote" in said:
-            self.wrote = WritesSoFar.model_validate(said["wrote"])
+            # A gate of another version must end no program that writes by what it only tells.
+            with contextlib.suppress(ValidationError):
+                self.wrote = WritesSoFar.model_validate(said["wrote"])
         if "closed" in said and not self._report.done():
             report = SessionReport.model_validate(said["closed"])
             self._report.set_result(report)
