@@ -121,7 +121,7 @@ async def test_lost_tells_when_the_gate_is_gone(path: Path, listener: socket.soc
         FakeGate(path, b'{"session": "s"}\n'),
         GateClient(path).session(OPENING, listener) as session,
     ):
-        await asyncio.wait_for(asyncio.shield(session.lost), 2)
+        await asyncio.wait_for(asyncio.shield(session.lost), 30)
         assert not session.refused.done()
 
 

@@ -26,7 +26,7 @@ async def test_when_told_to_end_it_fences_its_sessions_and_tells_so(
             client = await kernel.circuit()
             assert (await client.put_number(await client.open("T:AO"), 1)).status == 1
             gate.running.signal(signal.SIGTERM)
-            await asyncio.wait_for(asyncio.shield(kernel.session.lost), 3)
+            await asyncio.wait_for(asyncio.shield(kernel.session.lost), 30)
             assert await client.ended()
         assert await asyncio.to_thread(gate.running.process.wait, 5) == 0
         events = [record["event"] for record in gate.journal()]
@@ -50,7 +50,7 @@ async def test_a_killed_gate_leaves_kernels_without_channel_access(
                 assert (await client.put_number(channel, 1)).status == 1
                 before = await machine.value("T:AO:PUTS")
                 gate.running.kill()
-                await asyncio.wait_for(asyncio.shield(kernel.session.lost), 2)
+                await asyncio.wait_for(asyncio.shield(kernel.session.lost), 30)
                 with pytest.raises(EndedError):
                     await client.put_number(channel, 2)
                 kernel.listener.close()

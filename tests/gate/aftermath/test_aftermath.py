@@ -24,6 +24,7 @@ pytestmark = pytest.mark.parts
 CHANGE_SECONDS = 3 * 0.1
 FREEZE_SECONDS = 3 * 1.5
 MOVING_SECONDS = 60
+STEP_SECONDS = 2
 GUARD = """
 [[gate.guards]]
 channel = "G:PERMIT"
@@ -309,15 +310,16 @@ async def test_a_restore_ends_with_its_connection_and_goes_on_when_asked_again(
     await machine.set("T:AO", 1)
     enforcing.set_limits({"T:AO": {}})
     await applied(enforcing, "in steps", T_AO=2.0)
-    enforcing.set_limits({"T:AO": {"max_step": 0.1, "min_interval": 0.2}})
+    enforcing.set_limits({"T:AO": {"max_step": 0.1, "min_interval": STEP_SECONDS}})
     puts = await machine.value("T:AO:PUTS")
     restoring = asyncio.create_task(enforcing.client.restore("in steps", "jd"))
-    await reads(machine, "T:AO", lambda value: value <= 1.8)
+    await reads(machine, "T:AO", lambda value: value < 2)
     restoring.cancel()
     await asyncio.gather(restoring, return_exceptions=True)
     await enforcing.journalled("restore_ended", execution="in steps", complete=False)
     reached = await machine.value("T:AO")
     assert reached > 1.5
+    enforcing.set_limits({"T:AO": {"max_step": 0.1}})
     assert (await enforcing.client.restore("in steps", "jd")).complete
     assert await machine.value("T:AO") == 1
     assert await machine.value("T:AO:PUTS") == puts + 10
@@ -331,13 +333,14 @@ async def test_a_gate_that_is_killed_on_the_way_goes_on_after_its_restart(
     with start_gate(machine, serve=False, enforced=True) as gate:
         with gate.serving():
             await applied(gate, "killed", T_AO=2.0)
-            gate.set_limits({"T:AO": {"max_step": 0.1, "min_interval": 0.1}})
+            gate.set_limits({"T:AO": {"max_step": 0.1, "min_interval": STEP_SECONDS}})
             puts = await machine.value("T:AO:PUTS")
             restoring = asyncio.create_task(gate.client.restore("killed", "jd"))
-            await reads(machine, "T:AO", lambda value: value <= 1.7)
+            await reads(machine, "T:AO", lambda value: value < 2)
             gate.running.kill()
             with pytest.raises(ServiceUnavailableError):
                 await restoring
+        gate.set_limits({"T:AO": {"max_step": 0.1}})
         with gate.serving():
             assert (await gate.client.restore("killed", "jd")).complete
             assert await machine.value("T:AO") == 1
@@ -349,9 +352,9 @@ async def test_a_stop_stops_a_restore(enforcing: Any, machine: Any) -> None:
     await machine.set("T:AO", 1)
     enforcing.set_limits({"T:AO": {}})
     await applied(enforcing, "stopped", T_AO=2.0)
-    enforcing.set_limits({"T:AO": {"max_step": 0.1, "min_interval": 0.2}})
+    enforcing.set_limits({"T:AO": {"max_step": 0.1, "min_interval": STEP_SECONDS}})
     restoring = asyncio.create_task(enforcing.client.restore("stopped", "jd"))
-    await reads(machine, "T:AO", lambda value: value <= 1.8)
+    await reads(machine, "T:AO", lambda value: value < 2)
     (name,) = await enforcing.client.stop("stopped", "jd", "smoke")
     assert name.startswith("restore-")
     (channel,) = (await restoring).channels
@@ -359,5 +362,6 @@ async def test_a_stop_stops_a_restore(enforcing: Any, machine: Any) -> None:
         "failed", "the restore was stopped before: stopped by jd: smoke",
     )  # fmt: skip
     assert await machine.value("T:AO") > 1.5
+    enforcing.set_limits({"T:AO": {}})
     # Its permits are void, and what it left can still be put back.
     assert (await enforcing.client.restore("stopped", "jd")).complete

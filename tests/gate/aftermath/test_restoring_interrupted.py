@@ -1,7 +1,7 @@
 """A restore that waits, is stopped, loses its IOC or its gate: it goes on where it stood."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ import pytest
 
 from demo.stack import free_port
 from gate.channel_access import ioc_circuit
+from gate.policy.locks import RecordLock
 from runpermit.errors import ServiceUnavailableError
 from runpermit.limits import Condition
 from tests.gate.aftermath_bench import Bench, bench_for, until
@@ -41,7 +42,7 @@ async def test_inhibited_on_the_way_it_stands_still_and_then_goes_on(
     bench: Bench, machine: Any
 ) -> None:
     await bench.apply(("T:AO", 2.0))
-    bench.set_limits({"T:AO": {"max_step": 0.5, "min_interval": 0.3}})
+    bench.set_limits({"T:AO": {"max_step": 0.5, "min_interval": 2}})
     restoring = asyncio.create_task(bench.only())
     await until(lambda: bench.steps() == [1.5])
     # The last step waits for its pace by now, and is refused when its turn comes.
@@ -73,15 +74,35 @@ async def test_where_a_guard_does_not_hold_nothing_is_put_back(
         assert (await bench.only()).outcome == "restored"
 
 
-async def test_a_guard_that_is_violated_on_the_way_ends_it(machine: Any, tmp_path: Path) -> None:
+def paces(monkeypatch: pytest.MonkeyPatch, steps: int) -> asyncio.Event:
+    """Steps need not wait for their pace until so many were written; told when one waits for ever.
+
+    Without limits that pace them nothing waits.
+    """
+    waiting, real, left = asyncio.Event(), RecordLock.paced, iter(range(steps))
+
+    async def paced(lock: RecordLock, _: float, wanted: Callable[[], bool]) -> bool:
+        if next(left, None) is not None:
+            return False
+        waiting.set()
+        return await real(lock, 3600, wanted)
+
+    monkeypatch.setattr(RecordLock, "paced", paced)
+    return waiting
+
+
+async def test_a_guard_that_is_violated_on_the_way_ends_it(
+    machine: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await machine.set("T:AO", 1)
     async with bench_for(tmp_path, machine.port, guards=[GUARD]) as bench:
         await bench.apply(("T:AO", 2.0))
         bench.set_limits({"T:AO": {"max_step": 0.1, "min_interval": 0.2}})
+        waiting = paces(monkeypatch, 2)
         restoring = asyncio.create_task(bench.only())
-        await until(lambda: len(bench.steps()) == 2)
-        await machine.set("T:PERMIT", 0)
-        async with asyncio.timeout(0.3):
+        async with asyncio.timeout(30):
+            await waiting.wait()
+            await machine.set("T:PERMIT", 0)
             channel = await restoring
         await machine.set("T:PERMIT", 1)
         assert channel.outcome == "failed"
@@ -90,16 +111,18 @@ async def test_a_guard_that_is_violated_on_the_way_ends_it(machine: Any, tmp_pat
 
 
 async def test_cancelled_it_ends_behind_the_write_under_way_and_goes_on_when_asked_again(
-    bench: Bench, machine: Any
+    bench: Bench, machine: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await bench.apply(("T:AO", 2.0), ("T:AO2", 2.0))
     bench.set_limits({"T:AO": {"max_step": 0.25, "min_interval": 0.1}})
     puts = await machine.value("T:AO:PUTS"), await machine.value("T:AO2:PUTS")
-    restoring = asyncio.create_task(bench.restore())
-    await until(lambda: len(bench.steps()) == 3)
-    restoring.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await restoring
+    with monkeypatch.context() as patched:
+        paces(patched, 3)
+        restoring = asyncio.create_task(bench.restore())
+        await until(lambda: len(bench.steps()) == 3)
+        restoring.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await restoring
     reached = await machine.value("T:AO")
     assert reached > 1
     await until(lambda: bench.journalled("restore_ended") != [])
@@ -113,17 +136,20 @@ async def test_cancelled_it_ends_behind_the_write_under_way_and_goes_on_when_ask
 
 
 async def test_it_can_be_stopped_and_says_of_each_channel_where_it_stands(
-    bench: Bench, machine: Any
+    bench: Bench, machine: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await bench.apply(("T:AO", 2.0), ("T:AO2", 2.0))
     bench.set_limits({"T:AO2": {"max_step": 0.1, "min_interval": 0.2}})
-    restoring = asyncio.create_task(bench.restore())
-    await until(lambda: len(bench.steps()) == 2)
-    assert bench.restorer.stop("other", "by jd") == []
-    (name,) = bench.restorer.stop("e", "by jd")
-    assert name.startswith("restore-")
-    async with asyncio.timeout(0.15):
-        one, other = (await restoring).channels
+    with monkeypatch.context() as patched:
+        waiting = paces(patched, 2)
+        restoring = asyncio.create_task(bench.restore())
+        async with asyncio.timeout(30):
+            await waiting.wait()
+            assert bench.restorer.stop("other", "by jd") == []
+            (name,) = bench.restorer.stop("e", "by jd")
+            assert name.startswith("restore-")
+            one, other = (await restoring).channels
+    assert len(bench.steps()) == 2
     assert (one.outcome, other.outcome) == ("failed", "failed")
     assert one.reason == other.reason == "the restore was stopped before: by jd"
     assert await machine.value("T:AO") == 2

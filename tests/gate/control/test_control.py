@@ -79,7 +79,7 @@ def test_a_session_needs_one_listening_socket_and_leaves_nothing_behind_without(
         answer = say(gate, OPEN, descriptors[name])
         assert "socket" in answer.get("error", "socket")
         assert "session" not in answer
-    deadline = time.monotonic() + 2
+    deadline = time.monotonic() + 30
     while gate.running.descriptors() > before and time.monotonic() < deadline:
         time.sleep(0.02)
     assert gate.running.descriptors() <= before
@@ -128,13 +128,14 @@ def test_a_line_without_end_is_cut_off(gate: Any) -> None:
 
 def test_who_says_nothing_keeps_nobody_waiting(gate: Any) -> None:
     with ExitStack() as stack:
-        for _ in range(60):
-            silent = stack.enter_context(socket.socket(socket.AF_UNIX))
+        many = [stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(60)]
+        for silent in many:
             silent.connect(str(gate.control))
             silent.send(b'{"do"')
-        start = time.monotonic()
         ask(gate.control, {"do": "status"})
-        assert time.monotonic() - start < 0.5
+        many[-1].setblocking(False)  # noqa: FBT003  (its only argument)
+        with pytest.raises(BlockingIOError):
+            many[-1].recv(1)  # the gate waits for it still
 
 
 @pytest.mark.slow
@@ -189,7 +190,7 @@ async def test_a_stop_is_carried_out_also_where_nobody_waits_for_the_answer(gate
         with socket.socket(socket.AF_UNIX) as connection:
             connection.connect(str(gate.control))
             connection.sendall(b'{"do": "stop", "execution": "hung up"}\n')
-        await asyncio.wait_for(kernel.session.closed_by_gate, 2)
+        await asyncio.wait_for(kernel.session.closed_by_gate, 30)
     await gate.journalled("stopped", execution="hung up")
 
 

@@ -23,6 +23,7 @@ from gate.journal.journal import Journal, JournalError
 from gate.journal.reading import records, verify
 from runpermit.errors import ContainerConfigurationError
 from runpermit.serialization import strict_json_loads
+from tests.gate.punctual import Span, in_time
 
 
 @pytest.fixture
@@ -161,15 +162,21 @@ async def test_one_sync_serves_all_that_wait(
     assert verify(folder).last == 500
 
 
+@pytest.mark.alone
 async def test_notes_are_durable_within_a_second_or_so_even_if_more_of_them_come(
     folder: Path, journal: Journal, syncs: list[int]
 ) -> None:
-    journal.note("note")
-    end = time.monotonic() + 1.6
-    while not syncs and time.monotonic() < end:
-        await asyncio.sleep(0.05)
+    async def synced() -> Span:
+        before = len(syncs)
         journal.note("note")
-    assert syncs
+        start = time.monotonic()
+        async with asyncio.timeout(30):
+            while len(syncs) == before:
+                await asyncio.sleep(0.05)
+                journal.note("note")
+        return start, time.monotonic()
+
+    await in_time(synced, 1.6)
     assert 0 < syncs[0] <= size(folder)
 
 
@@ -195,7 +202,7 @@ async def test_a_busy_event_loop_does_not_starve_the_writer(folder: Path) -> Non
     done = True
     await work
     await journal.close()
-    assert took < 5
+    assert took < 20
 
 
 async def test_what_was_queued_behind_a_failure_is_refused_too(

@@ -39,7 +39,7 @@ async def test_it_waits_until_all_are_free_and_holds_none_meanwhile() -> None:
         await asyncio.sleep(0.02)
         async with claims.hold("c", ["Z"], 0):
             assert not held.is_set()
-    await asyncio.wait_for(waiting, 1)
+    await asyncio.wait_for(waiting, 30)
 
 
 async def test_who_gives_up_waiting_holds_nothing() -> None:

@@ -12,6 +12,7 @@ from gate.permits.enforcement import Enforcement
 from runpermit.limits import Condition, LimitsDatabase, LimitsValidator, ViolationType
 from runpermit.models import Plan, PlanKind, PlannedChannel, PlannedWrite
 from tests.gate.giving_permits import declared, planned
+from tests.gate.punctual import Span, in_time
 
 OUTSIDE, LATCHED = ViolationType.OUTSIDE_PLAN, ViolationType.NOT_ALLOWED
 RAMP = planned([("T:AO", 1.0), ("T:AO2", 5.0), ("T:AO", 2.0)])
@@ -261,20 +262,28 @@ async def test_after_the_first_write_old_and_new_limits_bind(
 
 
 @pytest.mark.parts
+@pytest.mark.alone
 @pytest.mark.usefixtures("at_rest")
 async def test_a_guard_ends_the_session_also_where_it_only_waits(
     enforcing: Any, machine: Any
 ) -> None:
     guards = [Condition.model_validate({"channel": "T:AI", "op": "<", "value": 5})]
-    async with enforcing.session(plan=RAMP, guards=guards) as kernel:
-        program = Program(kernel)
-        assert await program.put("T:AO", 1.0) is None
-        begun = time.monotonic()
-        await machine.set("T:AI", 6)
-        report = await asyncio.wait_for(kernel.session.closed_by_gate, 2)
-        assert time.monotonic() - begun < 0.5
-    assert "guard T:AI < 5 does not hold" in report.ended
-    assert (report.forwarded, report.refused) == (1, 0)
+
+    async def ending() -> Span:
+        for name in ("T:AI", "T:AO"):
+            await machine.set(name, 0)
+        async with enforcing.session(plan=RAMP, guards=guards) as kernel:
+            program = Program(kernel)
+            assert await program.put("T:AO", 1.0) is None
+            begun = time.monotonic()
+            await machine.set("T:AI", 6)
+            report = await asyncio.wait_for(kernel.session.closed_by_gate, 30)
+            ended = time.monotonic()
+        assert "guard T:AI < 5 does not hold" in report.ended
+        assert (report.forwarded, report.refused) == (1, 0)
+        return begun, ended
+
+    await in_time(ending, 0.5)
 
 
 def limits(text: str) -> LimitsValidator:

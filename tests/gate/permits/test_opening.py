@@ -296,7 +296,7 @@ async def test_the_next_one_waits_its_turn(machine: Any, start_gate: Any) -> Non
             assert not waiting.done()
             assert gate.journal("permit_consumed")[-1]["execution"] == "first"
             await first.session.close()
-        assert await asyncio.wait_for(waiting, 2)
+        assert await asyncio.wait_for(waiting, 30)
 
 
 @pytest.mark.parametrize("change", ["stopped", "limits", "inhibited", "void"])
@@ -317,7 +317,7 @@ async def test_what_changes_while_it_waits_counts(
             else:
                 await gate.client.verdict(permit.id, "second")
         with pytest.raises((WorkflowError, PlanOutdatedError)):
-            await asyncio.wait_for(waiting, 2)
+            await asyncio.wait_for(waiting, 30)
         assert len(gate.journal("permit_consumed")) == 1
 
 

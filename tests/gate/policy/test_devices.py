@@ -81,7 +81,7 @@ async def test_one_that_is_not_there_in_its_time_has_not_followed(
 ) -> None:
     devices = await watch(device, settle_time=0.5)
     (watched,) = devices._devices.values()
-    await asyncio.wait_for(watched._channel.told.wait(), 10)
+    await asyncio.wait_for(watched._channel.told.wait(), 30)
     devices.wrote("T:AO", 2.0)
     await until(lambda: watched._outcome is not None)
     assert ended(devices) == {outcome: 1}

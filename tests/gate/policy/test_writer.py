@@ -88,7 +88,7 @@ def judged(bench: Bench, tmp_path: Path, limits: Any = None) -> Any:
 
 
 async def on_its_way(bench: Bench) -> None:
-    await asyncio.wait_for(bench.asked.wait(), 2)
+    await asyncio.wait_for(bench.asked.wait(), 30)
     assert bench.story == ["write is on its way to the disk"]
 
 

@@ -114,7 +114,7 @@ async def test_a_put_callback_is_answered_by_the_model(modelled: Any) -> None:
         channel = await client.open("T:SLOW.A")
         start = time.monotonic()
         assert (await client.put_number(channel, 3)).status == 1
-        assert 0.5 < time.monotonic() - start < 3
+        assert time.monotonic() - start > 0.5
     modelled.set_limits(LIMITS)
 
 

@@ -17,6 +17,7 @@ from gate.messages import REPORT_BYTES
 from runpermit.gate_control import ask
 from runpermit.limits import Condition
 from runpermit.models.plan import MAX_PLANNED_WRITES
+from tests.gate.punctual import Span, in_time
 
 pytestmark = pytest.mark.parts
 MASK = b"\0" * 12 + b"\0\5\0\0"
@@ -217,7 +218,7 @@ async def test_inhibit_and_pacing_are_not_asked_and_conditions_are_told(
 
 async def test_a_loop_that_waits_for_a_readback_ends_at_once(gate: Any, machine: Any) -> None:
     gate.set_limits(
-        {"T:AO": {"readback": {"channel": "T:AI.VAL", "scale": 2, "offset": 1, "settle_time": 60}}}
+        {"T:AO": {"readback": {"channel": "T:AI.VAL", "scale": 2, "offset": 1, "settle_time": 90}}}
     )
     code = """
     setpoint, readback = PV("T:AO"), PV("T:AI")
@@ -225,15 +226,14 @@ async def test_a_loop_that_waits_for_a_readback_ends_at_once(gate: Any, machine:
     readback.get()
     start = time.monotonic()
     setpoint.put(3.5, wait=True)
-    while readback.get() != 8 and time.monotonic() < start + 10:
+    while readback.get() != 8 and time.monotonic() < start + 20:
         time.sleep(0.01)
-    answer = readback.get(), caget("T:AI.VAL"), time.monotonic() - start
+    answer = readback.get(), caget("T:AI.VAL")
     """
     async with untouched(machine), gate.session("rehearse") as kernel:
-        value, again, took = await kernel.epics("\n".join(line[4:] for line in code.splitlines()))
+        value, again = await kernel.epics("\n".join(line[4:] for line in code.splitlines()))
         told = await rehearsed(kernel)
     assert (value, again) == (8, 8)
-    assert took < 1
     assert told.unknown == []
     assert told.channels[0].follows == ["T:AI.VAL"]
     assert await machine.value("T:AI") == 0
@@ -430,6 +430,7 @@ async def test_what_nothing_models_is_read_live_and_told_as_unknown(
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 async def test_what_a_later_write_affects_is_no_longer_known(gate: Any) -> None:
     gate.set_limits({"T:F": {"affects": ["T:AO2", "T:NO:SUCH"]}})
     async with gate.session("rehearse") as kernel:
@@ -439,10 +440,14 @@ async def test_what_a_later_write_affects_is_no_longer_known(gate: Any) -> None:
         await client.value(written)
         assert (await client.put_number(channel, 1, within=5)).status == 1
         assert await client.value(written) == 7
-        await asyncio.sleep(MISSED_SECONDS)  # so long the search remembers it by itself
-        start = time.monotonic()
-        assert (await client.put_number(channel, 2)).status == 1
-        assert time.monotonic() - start < 0.5, "a channel that nobody has is searched once"
+
+        async def again() -> Span:
+            await asyncio.sleep(MISSED_SECONDS)  # so long the search remembers it by itself
+            start = time.monotonic()
+            assert (await client.put_number(channel, 2)).status == 1
+            return start, time.monotonic()
+
+        await in_time(again, 0.5)  # a channel that nobody has is searched once
         report = await kernel.session.close()
         assert report.rehearsed.unknown == ["T:AO2"]
         assert any("T:NO:SUCH, can't be looked at" in note for note in report.notes)

@@ -5,12 +5,16 @@ import os
 import signal
 import sys
 import time
+from functools import partial
 from typing import Any
 
+import pytest
+
 from tests.gate.giving_permits import of_its_own
+from tests.gate.punctual import Span, in_time
 from tests.gate.raw_client import RawClient
 
-LEASE = 1.0
+LEASE = 2.0
 WORKER = """
 import asyncio, socket, sys
 from pathlib import Path
@@ -31,10 +35,11 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.alone
 async def test_a_frozen_worker_loses_its_session_and_a_running_one_keeps_it(
     machine: Any, start_gate: Any
 ) -> None:
-    with start_gate(machine, gate={"lease": LEASE}) as gate:
+    async def losing(gate: Any) -> Span:
         permit = (await gate.permit(of_its_own(), "f")).model_dump_json()
         worker = await asyncio.create_subprocess_exec(
             *(sys.executable, "-c", WORKER, str(gate.control), permit),
@@ -44,14 +49,19 @@ async def test_a_frozen_worker_loses_its_session_and_a_running_one_keeps_it(
             assert worker.stdout is not None
             client = await RawClient.connect(int(await worker.stdout.readline()))
             channel = await client.open("T:AO")
-            await asyncio.sleep(3 * LEASE)
+            await asyncio.sleep(2 * LEASE)
             assert (await client.put_number(channel, 1)).status == 1
             os.kill(worker.pid, signal.SIGSTOP)
             start = time.monotonic()
-            record = await gate.journalled("session_closed", execution="f")
-            assert time.monotonic() - start < 3 * LEASE
+            session = (await gate.journalled("session_opened", execution="f"))["session"]
+            record = await gate.journalled("session_closed", session=session)
+            at = time.monotonic()
             assert "gate.lease" in record["ended"]
             await client.close()
         finally:
             worker.kill()
             await worker.wait()
+        return start, at
+
+    with start_gate(machine, gate={"lease": LEASE}) as gate:
+        await in_time(partial(losing, gate), 3 * LEASE)

@@ -19,6 +19,7 @@ from gate.channel_access.values import Dbr, encode
 from gate.control.talking import hung_up
 from gate.messages import MAX_NOTES, MAX_WRITES
 from gate.sessions.client_circuit import ClientCircuit
+from gate.sessions.session import FLIGHT_SECONDS
 from runpermit.config import GateSettings
 from runpermit.errors import ContainerConfigurationError, ServiceUnavailableError
 from runpermit.models import Isolation
@@ -106,7 +107,7 @@ async def test_nothing_is_forwarded_once_closing_has_returned(gate: Any, machine
 async def test_closing_waits_neither_for_paces_nor_for_other_sessions_writes(
     gate: Any, machine: Any
 ) -> None:
-    gate.set_limits({"T:CLAMP": {"min_interval": 30}})
+    gate.set_limits({"T:CLAMP": {"min_interval": 120}})
     await machine.set("T:CLAMP", 0)
     async with gate.session(execution="a") as one, gate.session(execution="b") as other:
         first, second = await one.circuit(), await other.circuit()
@@ -119,7 +120,7 @@ async def test_closing_waits_neither_for_paces_nor_for_other_sessions_writes(
         for session in (other.session, one.session):
             start = time.monotonic()
             report = await session.close()
-            assert time.monotonic() - start < 1
+            assert time.monotonic() - start < FLIGHT_SECONDS / 2
             assert report.refused == 1
     assert await machine.value("T:CLAMP") == 1
 
@@ -128,6 +129,7 @@ async def test_a_write_that_the_ioc_has_not_taken_at_closing_is_told_as_uncertai
     gate: Any, machine: Any
 ) -> None:
     gate.set_limits({"T:SLOW.A": {}})
+    await machine.set("T:SLOW.ODLY", 4)
     async with gate.session(execution="a") as one, gate.session(execution="b") as other:
         first, second = await one.circuit(), await other.circuit()
         mine, theirs = await first.open("T:SLOW.A"), await second.open("T:SLOW.A")
@@ -135,11 +137,12 @@ async def test_a_write_that_the_ioc_has_not_taken_at_closing_is_told_as_uncertai
             one_value = encode(Dbr.DOUBLE, (number,))
             client.send(pack(Command.WRITE_NOTIFY, 6, 1, channel.sid, 1, one_value))
             await asyncio.sleep(0.1)
-        start = time.monotonic()
         report = await other.session.close()
-        assert time.monotonic() - start < 1
     assert [(write.new, write.outcome) for write in report.writes] == [(6.0, "uncertain")]
-    await asyncio.sleep(1.2)
+    async with asyncio.timeout(30):
+        while await machine.value("T:SLOW.DLYA"):  # noqa: ASYNC110  (nothing tells)
+            await asyncio.sleep(0.1)
+    await asyncio.sleep(0.2)
     assert await machine.value("T:SLOW.A") == 5  # the IOC dropped it with its circuit
 
 
@@ -191,7 +194,7 @@ async def test_a_worker_that_dies_closes_its_session(gate: Any) -> None:
     assert (await client.put_number(channel, 1)).status == 1
     worker.send_signal(signal.SIGKILL)
     await worker.wait()
-    assert await client.ended(within=1)
+    assert await client.ended()
     await client.close()
     closed = await gate.journalled("session_closed", execution="dies")
     assert closed["forwarded"] == 1
@@ -279,4 +282,4 @@ async def test_what_is_still_said_does_not_cost_whoever_says_it_the_last_word() 
         assert await loop.sock_recv(theirs, 100) == b""
         assert not closing.done()
         theirs.close()
-        await asyncio.wait_for(closing, 1)
+        await asyncio.wait_for(closing, 30)

@@ -38,7 +38,7 @@ async def test_a_worker_hears_of_writes_while_the_session_is_open(gate: Any, mac
         last = [(write.channel, write.old, write.new, write.outcome) for write in wrote.last]
         assert last == [("T:AO", 0.0, 1.0, "confirmed"), ("T:AO", 1.0, 2.0, "confirmed")]
         await client.put_number(channel, 11)
-        await asyncio.wait_for(asyncio.shield(kernel.session.refused), 20)
+        await asyncio.wait_for(asyncio.shield(kernel.session.refused), 30)
         await client.put_number(channel, 3)
         assert (await told(kernel.session, 3)).last[-1].new == 3.0
         assert not kernel.session.lost.done()
@@ -93,7 +93,7 @@ async def test_ten_thousand_writes_at_once_are_one_line(
         record = WriteRecord(channel="A", new=number, outcome=WriteOutcome.CONFIRMED)
         reporting.wrote(record)
         telling.wrote(lambda: reporting.so_far(10_000, 0))
-    said = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(theirs, 65536), 20)
+    said = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(theirs, 65536), 30)
     [line] = said.splitlines()
     assert json.loads(line)["wrote"]["outcomes"] == {"confirmed": 10_000}
     await telling.end()
@@ -113,7 +113,7 @@ async def test_a_worker_that_did_not_listen_finds_whole_lines_in_order_and_no_he
     telling.say({"closed": {}})
     ending = asyncio.create_task(telling.end())
     reading = asyncio.create_task(until_closed(theirs))
-    await asyncio.wait_for(ending, 20)
+    await asyncio.wait_for(ending, 30)
     ours.close()
     assert [list(said) for said in await reading] == [["session"], ["refused"], ["closed"]]
 
@@ -126,4 +126,4 @@ async def test_what_is_told_ends_with_a_worker_that_is_gone(
     telling.say({"session": "x" * 100_000})
     telling.say({"closed": {}})
     theirs.close()
-    await asyncio.wait_for(telling.end(), 20)
+    await asyncio.wait_for(telling.end(), 30)
