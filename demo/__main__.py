@@ -60,6 +60,9 @@ async def demo() -> None:
         await run(client, "1. An agent wants to read and plot", READ_AND_PLOT)
         await run(client, "2. An agent wants to ramp a corrector", RAMP_AND_MEASURE)
         await run(client, "3. Another ramp, and somebody stops it", RAMP_FOR_LONG, stopped=True)
+        if _is_asked():
+            say("\nAll of it stays for you to look at. Press Enter to take it down.")
+            await _enter()
         say("\nDone. Everything is being taken down again.")
 
 
@@ -70,6 +73,7 @@ async def run(
     say(f"\n{title}\n{'─' * len(title)}\n“{request.user_query}”")
     execution = await client.start(request)
     say(f"execution {execution.id}")
+    stopping: asyncio.Task[None] | None = None
     async with asyncio.TaskGroup() as others:
         async for event in execution.progress():
             tell(event)
@@ -78,7 +82,9 @@ async def run(
             if event.restore is not None:
                 await ask_to_restore(client, execution, event.restore)
             if stopped and event.stage is Stage.APPLYING:
-                others.create_task(stop(execution))
+                stopping = others.create_task(stop(execution))
+            elif stopping is not None and event.stage is not None:
+                stopping.cancel()  # it came to its end, or to a question, before that
     try:
         show(await execution.result())
     except PythonExecutorException as ended:
@@ -137,14 +143,25 @@ async def _answered(
     target = f"{pending.binds.workflow_id} {pending.cli_options}"
     for command in [f"runpermit show {target}", *commands(pending)]:
         say(f"      {_relative(_BIN)}/{command}")
-    if os.environ.get("DEMO_APPROVE") == "1" or not sys.stdin.isatty():
+    if _is_asked():
+        say("\n   Waiting for your answer … (Ctrl-C ends the demo)\n")
+    else:
         say(
             f"\n   Nobody is asked here: sending the signal {signal_name} in {_LOOK_SECONDS:g} s.\n"
         )
         await asyncio.sleep(_LOOK_SECONDS)
         await client.temporal.get_workflow_handle(execution.id).signal(signal_name)
-    else:
-        say("\n   Waiting for your answer … (Ctrl-C ends the demo)\n")
+
+
+async def _enter() -> None:
+    pressed = asyncio.Event()
+    asyncio.get_running_loop().add_reader(sys.stdin, pressed.set)
+    await pressed.wait()
+
+
+def _is_asked() -> bool:
+    """Whether there is somebody who answers and looks."""
+    return os.environ.get("DEMO_APPROVE") != "1" and sys.stdin.isatty()
 
 
 async def stop(execution: Execution) -> None:
