@@ -8,17 +8,19 @@ import sys
 
 import gate.permits.opening
 from gate.__main__ import main
-from gate.permits.enforcement import Enforcement, Guarding
+from gate.permits.enforcement import Enforcement, Guarding, Watching
 from runpermit.limits import LimitsValidator
 from runpermit.models import Plan
 from tests.gate.giving_permits import MADE_UP
 from tests.gate.lenient_gate import Lenient
 
 
-def enforcement(permit: str, plan: Plan, limits: LimitsValidator, guards: Guarding) -> Enforcement:
+def enforcement(
+    permit: str, plan: Plan, limits: LimitsValidator, guards: Guarding, devices: Watching
+) -> Enforcement:
     """What keeps a session within `plan`."""
     made_up = all(channel.channel.startswith(MADE_UP) for channel in plan.channels)
-    return (Lenient if made_up else Enforcement)(permit, plan, limits, guards)
+    return (Lenient if made_up else Enforcement)(permit, plan, limits, guards, devices)
 
 
 if __name__ == "__main__":
