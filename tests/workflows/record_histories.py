@@ -1,6 +1,16 @@
 """Records the histories that `test_replay.py` replays.
 
 Run it (`make histories`) after every change of the workflow that is meant to change its commands.
+
+What lies under `histories/released/` is of a release, whose executions may wait for weeks: it is
+never recorded again, and the workflow of today must replay it. So what changes the commands of a
+run (another step, timer or memo, or another order of them) goes behind
+`if workflow.patched("what changed"):` with the old way as its `else`; an answer of a step may get
+new fields only with defaults. Once no execution of before the patch is open or kept for queries
+(see the namespace's retention), `workflow.deprecate_patch` replaces `patched` and the old way goes,
+and only then may the histories of that release be deleted; once those patched are gone, so may it.
+
+A release adds its own: copies of those that show most of the lifecycle, and their SHA256SUMS.
 """
 
 import asyncio

@@ -1,5 +1,6 @@
 """Executions that wait for weeks survive a new version of the workflow: old histories replay."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,31 @@ from temporalio.worker import Replayer
 from runpermit.payloads import data_converter
 from workflows.python_execution import PythonExecution
 
-HISTORIES = sorted((Path(__file__).parent / "histories").glob("*.json"))
+HERE = Path(__file__).parent / "histories"
+OF_TODAY = sorted(HERE.glob("*.json"))
+RELEASED = sorted((HERE / "released").glob("*/*.json"))
+HISTORIES = pytest.mark.parametrize(
+    "path", OF_TODAY + RELEASED, ids=lambda path: str(path.relative_to(HERE).with_suffix(""))
+)
 
 
 def test_histories_are_recorded() -> None:
-    assert len(HISTORIES) >= 18
+    assert len(OF_TODAY) >= 18
+    assert len(RELEASED) >= 5
 
 
-@pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)
+def test_histories_of_a_release_are_as_they_were_recorded_then() -> None:
+    sums = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in RELEASED}
+    told = {
+        listed.parent / name: digest
+        for listed in (HERE / "released").glob("*/SHA256SUMS")
+        for digest, name in map(str.split, listed.read_text().splitlines())
+    }
+
+    assert sums == told
+
+
+@HISTORIES
 async def test_a_recorded_history_replays(path: Path, without_the_test_servers_own: Any) -> None:
     replayer = Replayer(
         workflows=[PythonExecution],
@@ -30,7 +48,7 @@ async def test_a_recorded_history_replays(path: Path, without_the_test_servers_o
     await replayer.replay_workflow(WorkflowHistory.from_json("execution-1", text))
 
 
-@pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)
+@HISTORIES
 def test_a_recorded_history_tells_nothing_of_the_machine(path: Path) -> None:
     text = path.read_text()
 
