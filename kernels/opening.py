@@ -7,6 +7,7 @@ from pathlib import Path
 import structlog
 
 from kernels.environment import Environment, find_environment
+from kernels.inside.limits import raise_open_files
 from kernels.launcher import Launcher
 from kernels.plain import PlainLauncher
 from kernels.pool import KernelPool
@@ -25,6 +26,7 @@ async def open_kernels(settings: KernelsSettings) -> AsyncIterator[KernelPool]:
 
     Raises ContainerConfigurationError where they can't be isolated as `settings` want it.
     """
+    raise_open_files()  # this process sends kernels their files, and the gate their listeners
     environment = find_environment(settings.environment)
     with scratch_folder() as scratch:
         launcher = await _launcher(settings, environment, scratch)

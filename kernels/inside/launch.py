@@ -49,8 +49,10 @@ def main() -> None:
     orders = handover.orders()
     if orders["in_advance"]:
         priority.step_back()
-    importlib.import_module("runpermit_inside.limits").apply(orders["limits"])
+    limits = importlib.import_module("runpermit_inside.limits")
+    limits.raise_open_files()
     handover.give(_listen(orders["port"]), str(Path.cwd()), orders["runtime"])
+    limits.apply(orders["limits"])
     kernel = importlib.import_module("runpermit_inside.kernel")
     app = kernel.prepare(
         _write_connection_file(orders),

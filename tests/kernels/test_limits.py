@@ -1,6 +1,8 @@
 """What a program may use at most, and what it is told where it wanted more."""
 
+import asyncio
 import os
+import resource
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from kernels.cgroup import Cgroups, find_cgroups
 from kernels.interface import RunOutcome
 from runpermit.config import KernelsSettings
 from runpermit.errors import CodeRuntimeError
+from tests.kernels.conftest import OpenKernels
 
 RunProgram = Callable[..., Awaitable[RunOutcome]]
 WITHOUT_CGROUP = pytest.mark.skipif(find_cgroups() is None, reason="this host gives no cgroup")
@@ -41,6 +44,59 @@ async def test_a_fork_bomb_ends_itself(run_program: RunProgram) -> None:
     assert outcome.error is None, outcome.error
     assert outcome.results is not None
     assert 10 < outcome.results["count"] < 64
+
+
+FILES_ON_THEIR_WAY = """\
+import array, os, socket, time
+sent = array.array("i", [os.open("/dev/null", os.O_RDONLY)] * 250)
+kept = []
+try:
+    while True:
+        kept.append(socket.socketpair())
+        for _ in range(40):
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, sent)]
+            kept[-1][0].sendmsg([b"x"], rights, socket.MSG_DONTWAIT)
+except OSError as error:
+    print(error.strerror, flush=True)
+while not os.path.exists("end"):
+    time.sleep(0.02)
+results = {}
+"""
+
+
+async def test_open_files_on_their_way_keep_no_other_kernel_from_starting(
+    kernels: OpenKernels, work: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "input").write_text("1")
+    full = asyncio.Event()
+    async with kernels() as pool, pool.session(work) as rogue:
+        running = asyncio.create_task(
+            rogue.run(FILES_ON_THEIR_WAY, timeout=60, attempt=1, on_stdout=lambda _: full.set())
+        )
+        async with asyncio.timeout(50):
+            await full.wait()
+        async with pool.session(other) as kernel:
+            code = "results = {'x': open('input').read()}"
+            ended = await kernel.run(code, timeout=30, attempt=1, on_stdout=lambda _: None)
+            outcome = await asyncio.to_thread(ended.collect, keep_files=False)
+        running.cancel()
+        await asyncio.wait({running})
+    assert outcome.results == {"x": "1"}
+
+
+async def test_whoever_opens_kernels_may_have_as_many_open_files_as_the_host_allows(
+    kernels: OpenKernels,
+) -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, before[1]))
+    try:
+        async with kernels():
+            soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+            assert soft == hard == before[1]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 @pytest.mark.parametrize("isolation", ["full", "none"])
