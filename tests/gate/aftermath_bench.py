@@ -2,11 +2,13 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from gate.aftermath.left_machines import LeftMachines
 from gate.aftermath.restoring import Restorer
@@ -26,6 +28,7 @@ from gate.permits.index import PermitIndex
 from gate.permits.yes import KnownYes
 from gate.policy.conditions import ConditionReader
 from gate.policy.inhibit import Inhibit
+from gate.policy.locks import RecordLock
 from gate.policy.writing import Writer
 from runpermit.config import ControlSystemSettings, GateSettings, Settings
 from runpermit.limits import Condition, LimitsFile
@@ -158,6 +161,38 @@ async def bench_for(
         yield bench
     finally:
         await bench.close()
+
+
+class Pace:
+    """Steps wait for no pace until so many were written; the next one then waits till it may go on.
+
+    As everywhere, what no limits pace waits for nothing.
+    """
+
+    def __init__(self, steps: int) -> None:
+        self.waiting, self.go_on = asyncio.Event(), asyncio.Event()
+        self._left = steps
+
+    async def paced(self, _: float, wanted: Callable[[], bool]) -> bool:
+        """Stands in the place of RecordLock.paced."""
+        self._left -= 1
+        if self._left >= 0:
+            return False
+        self.waiting.set()
+        while wanted() and not self.go_on.is_set():  # noqa: ASYNC110  (two ends)
+            await asyncio.sleep(0.005)
+        return True
+
+
+def paces(monkeypatch: pytest.MonkeyPatch, steps: int) -> Pace:
+    """How steps are paced from now on."""
+    pace = Pace(steps)
+
+    def paced(_: RecordLock, interval: float, wanted: Callable[[], bool]) -> Awaitable[bool]:
+        return pace.paced(interval, wanted)
+
+    monkeypatch.setattr(RecordLock, "paced", paced)
+    return pace
 
 
 async def until(condition: Callable[[], bool]) -> None:

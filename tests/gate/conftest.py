@@ -158,17 +158,24 @@ class Kernel:
         self.clients.append(client)
         return client
 
-    async def epics(self, code: str, within: float = 30) -> Any:
+    async def epics(self, code: str, within: float = 60) -> Any:
         """Run pyepics code that leaves an `answer` in a process behind the gate; returns it."""
         return await run_epics(self.port, code, within)
 
 
-async def run_epics(port: int, code: str, within: float = 30) -> Any:
-    whole = f"import json, time\nimport epics\nfrom epics import PV, caget, caput, ca\n{code}\n"
+_EPICS = """
+import json, time
+import epics
+from epics import PV, caget, caput, ca
+ca.DEFAULT_CONNECTION_TIMEOUT = 10
+"""
+
+
+async def run_epics(port: int, code: str, within: float = 60) -> Any:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",
-        whole + "print(json.dumps(answer))",
+        f"{_EPICS}{code}\nprint(json.dumps(answer))",
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         env=os.environ

@@ -9,7 +9,7 @@ import pytest
 
 from gate.channel_access.values import Value
 from runpermit.errors import ContainerConfigurationError, ServiceUnavailableError
-from tests.gate.aftermath_bench import Bench, bench_for, until
+from tests.gate.aftermath_bench import Bench, bench_for, paces, until
 
 
 @pytest.fixture
@@ -104,15 +104,16 @@ async def test_another_hand_is_respected_and_the_others_go_on(bench: Bench, mach
 
 @pytest.mark.parametrize("set_to", [1.42, 1.75])
 async def test_another_hand_between_two_steps_is_respected(
-    bench: Bench, machine: Any, set_to: float
+    bench: Bench, machine: Any, monkeypatch: pytest.MonkeyPatch, set_to: float
 ) -> None:
     await bench.apply(("T:AO", 2.0))
     bench.set_limits({"T:AO": {"max_step": 0.1, "min_interval": 0.2}})
+    pace = paces(monkeypatch, 2)
     restoring = asyncio.create_task(bench.only())
-    await until(lambda: len(bench.steps()) == 2)
-    # The next step waits for its pace by now.
-    await asyncio.sleep(0.05)
+    await until(pace.waiting.is_set)
+    assert len(bench.steps()) == 2
     await machine.set("T:AO", set_to)
+    pace.go_on.set()
     channel = await restoring
     assert (channel.outcome, channel.reads) == ("another_hand", set_to)
     assert await machine.value("T:AO") == set_to

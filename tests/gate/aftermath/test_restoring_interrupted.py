@@ -1,7 +1,7 @@
 """A restore that waits, is stopped, loses its IOC or its gate: it goes on where it stood."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,9 @@ import pytest
 
 from demo.stack import free_port
 from gate.channel_access import ioc_circuit
-from gate.policy.locks import RecordLock
 from runpermit.errors import ServiceUnavailableError
 from runpermit.limits import Condition
-from tests.gate.aftermath_bench import Bench, bench_for, until
+from tests.gate.aftermath_bench import Bench, bench_for, paces, until
 
 
 @pytest.fixture
@@ -39,15 +38,17 @@ async def test_while_writes_are_inhibited_it_waits_and_then_goes_on(
 
 
 async def test_inhibited_on_the_way_it_stands_still_and_then_goes_on(
-    bench: Bench, machine: Any
+    bench: Bench, machine: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await bench.apply(("T:AO", 2.0))
-    bench.set_limits({"T:AO": {"max_step": 0.5, "min_interval": 2}})
+    bench.set_limits({"T:AO": {"max_step": 0.5, "min_interval": 0.2}})
+    pace = paces(monkeypatch, 1)
     restoring = asyncio.create_task(bench.only())
-    await until(lambda: bench.steps() == [1.5])
-    # The last step waits for its pace by now, and is refused when its turn comes.
-    await asyncio.sleep(0.1)
+    # The last step waits for its pace, and is refused when its turn comes.
+    await until(pace.waiting.is_set)
+    assert bench.steps() == [1.5]
     await bench.inhibit.turn(on=True, operator="o", reason="a test")
+    pace.go_on.set()
     await until(lambda: bench.journalled("refused") != [])
     assert await machine.value("T:AO") == 1.5
     await bench.inhibit.turn(on=False, operator="o", reason="over")
@@ -74,23 +75,6 @@ async def test_where_a_guard_does_not_hold_nothing_is_put_back(
         assert (await bench.only()).outcome == "restored"
 
 
-def paces(monkeypatch: pytest.MonkeyPatch, steps: int) -> asyncio.Event:
-    """Steps need not wait for their pace until so many were written; told when one waits for ever.
-
-    Without limits that pace them nothing waits.
-    """
-    waiting, real, left = asyncio.Event(), RecordLock.paced, iter(range(steps))
-
-    async def paced(lock: RecordLock, _: float, wanted: Callable[[], bool]) -> bool:
-        if next(left, None) is not None:
-            return False
-        waiting.set()
-        return await real(lock, 3600, wanted)
-
-    monkeypatch.setattr(RecordLock, "paced", paced)
-    return waiting
-
-
 async def test_a_guard_that_is_violated_on_the_way_ends_it(
     machine: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -98,10 +82,10 @@ async def test_a_guard_that_is_violated_on_the_way_ends_it(
     async with bench_for(tmp_path, machine.port, guards=[GUARD]) as bench:
         await bench.apply(("T:AO", 2.0))
         bench.set_limits({"T:AO": {"max_step": 0.1, "min_interval": 0.2}})
-        waiting = paces(monkeypatch, 2)
+        pace = paces(monkeypatch, 2)
         restoring = asyncio.create_task(bench.only())
         async with asyncio.timeout(30):
-            await waiting.wait()
+            await pace.waiting.wait()
             await machine.set("T:PERMIT", 0)
             channel = await restoring
         await machine.set("T:PERMIT", 1)
@@ -141,10 +125,10 @@ async def test_it_can_be_stopped_and_says_of_each_channel_where_it_stands(
     await bench.apply(("T:AO", 2.0), ("T:AO2", 2.0))
     bench.set_limits({"T:AO2": {"max_step": 0.1, "min_interval": 0.2}})
     with monkeypatch.context() as patched:
-        waiting = paces(patched, 2)
+        pace = paces(patched, 2)
         restoring = asyncio.create_task(bench.restore())
         async with asyncio.timeout(30):
-            await waiting.wait()
+            await pace.waiting.wait()
             assert bench.restorer.stop("other", "by jd") == []
             (name,) = bench.restorer.stop("e", "by jd")
             assert name.startswith("restore-")

@@ -89,8 +89,9 @@ async def test_many_who_ask_at_once_are_one_search(directory: Directory, server:
 
 
 async def test_what_is_not_there_is_not_asked_for_again_at_once(
-    directory: Directory, server: Server
+    directory: Directory, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(directory_module, "MISSED_SECONDS", 60)
     assert await directory.find("missing") is None
     asked = len(server.asked)
     assert asked > 1

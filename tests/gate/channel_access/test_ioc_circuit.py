@@ -34,7 +34,7 @@ def changed(pvname, value, **_):
     events.setdefault(pvname, []).append(plain(value))
 monitors = [PV(name, callback=changed) for name in names]
 for (name, form), pv in pvs.items():
-    assert pv.wait_for_connection(5), name
+    assert pv.wait_for_connection(30), name
     one = [pv.type, pv.count, pv.access, plain(pv.get()), plain(pv.get(as_string=True))]
     if form == "ctrl":
         one.append({key: str(value) for key, value in sorted((pv.get_ctrlvars() or {}).items())})
@@ -90,7 +90,7 @@ async def test_arrays_pass_up_to_array_bytes(start_ioc: Any, start_gate: Any) ->
         async with gate.session() as kernel:
             code = """
 import numpy
-pv = PV("T:BIG"); pv.wait_for_connection(5)
+pv = PV("T:BIG"); pv.wait_for_connection(30)
 wave = numpy.arange(1_000_000) / 7
 done = pv.put(wave, wait=True, timeout=20)
 answer = [done, bool((pv.get(use_monitor=False, timeout=20) == wave).all())]

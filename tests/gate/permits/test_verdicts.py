@@ -181,6 +181,7 @@ async def test_a_write_whose_ioc_was_lost_is_uncertain_and_can_not_be_read(
     """The record is busy with a put callback: its IOC has the next one, and has not taken it."""
     limits = {"C:SLOW.A": {}}
     with start_ioc("--prefix", "C:") as ioc, start_gate(ioc, limits=limits, enforced=True) as gate:
+        await ioc.set("C:SLOW.ODLY", 60)
         permit = await gate.permit(planned([("C:SLOW.A", 1.0), ("C:SLOW.A", 2.0)]))
         async with gate.session(permit=permit) as kernel:
             for number in (1.0, 2.0):
@@ -207,15 +208,15 @@ async def test_a_write_whose_ioc_was_lost_is_uncertain_and_can_not_be_read(
 async def test_a_worker_that_does_not_renew_loses_its_session(
     machine: Any, start_gate: Any
 ) -> None:
-    with start_gate(machine, enforced=True, gate={"lease": 1}) as gate:
+    with start_gate(machine, enforced=True, gate={"lease": 2}) as gate:
         permit = await gate.permit(TWO)
         async with gate.session(permit=permit, self_renewing=False) as kernel:
-            for _ in range(4):
+            for _ in range(5):
                 await asyncio.sleep(0.5)
                 kernel.session.renew()
             await puts(kernel, ("T:AO", 1.0))
             report = await asyncio.wait_for(kernel.session.closed_by_gate, 30)
-            assert report.ended == "its worker was silent for 1 s (gate.lease)"
+            assert report.ended == "its worker was silent for 2 s (gate.lease)"
             assert report.forwarded == 1
             assert await kernel.session.close(completed=True) == report
             kernel.session.renew()
@@ -297,6 +298,7 @@ async def test_what_was_on_its_way_when_it_was_stopped_is_stopped_as_the_limits_
     await machine.set("T:LO", 0)
     await machine.set("T:SLOW.A", 0)
     await asyncio.sleep(1.2)  # its delay
+    await machine.set("T:SLOW.ODLY", 60)
     async with enforcing.session(execution="moves", plan=planned([("T:SLOW.A", 1.0)])) as kernel:
         client = await kernel.circuit()
         channel = await client.open("T:SLOW.A")

@@ -98,7 +98,7 @@ async def test_it_is_told_when_it_is_verified(enforcing: Any, machine: Any) -> N
         client = await kernel.circuit()
         channel = await client.open("T:AO")
         assert (await client.put_number(channel, 1.0)).status == 1
-        await asyncio.sleep(2.5)
+        await asyncio.sleep(4)
         assert (await client.put_number(channel, 2.0)).status == 1
         assert (await client.put_number(channel, 3.0)).status == 1
         await machine.set("T:AO2", 3)

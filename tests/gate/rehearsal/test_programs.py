@@ -25,7 +25,7 @@ RESPONSE = """
 setpoints = [PV(f"SR:HCM{n}:SP", auto_monitor=False) for n in (1, 2)]
 bpms = [PV(f"SR:BPM{n}:X", auto_monitor=False) for n in (1, 2, 3, 4)]
 for pv in (*setpoints, *bpms):
-    assert pv.wait_for_connection(5)
+    assert pv.wait_for_connection(30)
 answer = []
 for setpoint in setpoints:
     orbit = {}

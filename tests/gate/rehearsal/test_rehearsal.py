@@ -222,7 +222,7 @@ async def test_a_loop_that_waits_for_a_readback_ends_at_once(gate: Any, machine:
     )
     code = """
     setpoint, readback = PV("T:AO"), PV("T:AI")
-    assert setpoint.wait_for_connection(5) and readback.wait_for_connection(5)
+    assert setpoint.wait_for_connection(30) and readback.wait_for_connection(5)
     readback.get()
     start = time.monotonic()
     setpoint.put(3.5, wait=True)

@@ -22,6 +22,7 @@ from gate.sessions.client_circuit import ClientCircuit
 from gate.sessions.session import FLIGHT_SECONDS
 from runpermit.config import GateSettings
 from runpermit.errors import ContainerConfigurationError, ServiceUnavailableError
+from runpermit.gate_control import ask
 from runpermit.models import Isolation
 from tests.gate.conftest import ROOT
 from tests.gate.fuzz_circuit import Transport
@@ -113,10 +114,10 @@ async def test_closing_waits_neither_for_paces_nor_for_other_sessions_writes(
         first, second = await one.circuit(), await other.circuit()
         mine, theirs = await first.open("T:CLAMP"), await second.open("T:CLAMP")
         await first.put_number(mine, 1)
-        first.send(pack(Command.WRITE, 6, 1, mine.sid, 1, encode(Dbr.DOUBLE, (2.0,))))
-        await asyncio.sleep(0.05)
-        second.send(pack(Command.WRITE, 6, 1, theirs.sid, 1, encode(Dbr.DOUBLE, (3.0,))))
-        await asyncio.sleep(0.05)
+        for client, channel, number in ((first, mine, 2.0), (second, theirs, 3.0)):
+            value = encode(Dbr.DOUBLE, (number,))
+            client.send(pack(Command.WRITE, 6, 1, channel.sid, 1, value))
+            await asyncio.sleep(1)  # nothing tells that it waits there
         for session in (other.session, one.session):
             start = time.monotonic()
             report = await session.close()
@@ -227,7 +228,9 @@ async def test_sessions_are_bounded(start_gate: Any) -> None:
             with pytest.raises(ServiceUnavailableError, match=r"gate\.sessions = 1"):
                 async with gate.session("read_only"):
                     pass
-        await asyncio.sleep(0.1)
+        async with asyncio.timeout(30):
+            while ask(gate.control, {"do": "status"})["sessions"]:  # noqa: ASYNC110  (nothing tells)
+                await asyncio.sleep(0.02)
         async with gate.session("read_only"):
             pass
 
