@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -18,10 +19,10 @@ CLOSED_PORT = "127.0.0.1:1"
 LINE = "MACHINE LEFT CHANGED (execution ended): gone, T:AO, since 20"
 
 
-async def _wrote(gate: Gate) -> None:
+async def _wrote(gate: Gate, execution: str = "gone") -> None:
     """As a gate's journal has it that saw 1 written to T:AO by an execution that is gone."""
     journal = Journal.open(gate.folder / "journal")
-    identity = {"execution": "gone", "permit": "ab" * 32, "session": "apply-1", "attempt": 1}
+    identity = {"execution": execution, "permit": "ab" * 32, "session": "apply-1", "attempt": 1}
     await journal.write("permit_consumed", **identity, first_run_id="r", channels={"T:AO": ""})
     seq = await journal.write("write", **identity, channel="T:AO", old=0, new=1)
     journal.note("confirmed", permit="ab" * 32, of=seq, outcome="confirmed", read_back=1)
@@ -86,6 +87,21 @@ def test_restore_goes_to_the_gate_and_says_so(cli: Command, machine: Ioc) -> Non
     again = cli("restore", "gone", "--yes", "--json")
     assert again.returncode == 1
     assert "lists nothing" in json.loads(again.stdout)["error"]["message"]
+
+
+def test_who_may_lift_an_inhibit_is_told_what_moves_the_machine_then(
+    cli: Command, machine: Ioc
+) -> None:
+    assert "RESTORE" not in cli("inhibit", "on", "--reason", "a test").stdout
+    with ThreadPoolExecutor() as beside:
+        restoring = beside.submit(cli, "restore", "gone", "--yes")
+        while "RESTORE WAITS: gone. It moves the machine" not in cli("inhibit", "status").stdout:
+            assert not restoring.done(), restoring.result().stderr
+        assert asyncio.run(machine.value("T:AO")) == 1
+        cli("inhibit", "off")
+        assert restoring.result().returncode == 0
+    assert asyncio.run(machine.value("T:AO")) == 0
+    assert "RESTORE" not in cli("inhibit", "status").stdout
 
 
 def test_what_is_not_all_back_is_code_1_and_stays_listed(cli: Command, machine: Ioc) -> None:
@@ -155,3 +171,13 @@ def test_it_is_listed_until_its_gate_tells_or_somebody_leaves_it(
     assert ran.returncode == 0, ran.stderr
     assert f"MACHINE STATE UNKNOWN: {lost}" in ran.stderr
     assert lost not in _pending(cli)
+
+
+def test_what_the_journal_of_its_gate_tells_is_listed_as_what_it_is(
+    cli: Command, gate: Gate, lost: str
+) -> None:
+    asyncio.run(_wrote(gate, lost))
+    gate.start(SETTINGS + HOST.format("demo"))
+    told = json.loads(cli("pending", "--json").stdout)
+    assert lost not in [one["id"] for one in told["pending"]]
+    assert [one["execution"] for one in told["left"]] == [lost]
