@@ -62,6 +62,11 @@ class Restorer:
         self._is_applying = is_applying
         self._running: dict[str, RestoreSession] = {}
 
+    @property
+    def running(self) -> list[str]:
+        """The executions that are being put back, those that wait for it included."""
+        return list(self._running)
+
     def stop(self, execution: str | None, why: str) -> list[str]:
         """End the restore of `execution`, or all, behind the write under way; their sessions."""
         stopped = [

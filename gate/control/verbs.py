@@ -110,6 +110,7 @@ class Verbs:
             },
             "sessions": self._sessions.count,
             "writing": self._sessions.writing,
+            "restoring": self._restorer.running,
             "left": [left.model_dump(mode="json") for left in self._left.listed],
         }
 

@@ -44,6 +44,7 @@ class GateReport(BaseModel):
     approval: ApprovalReport
     sessions: int
     left: list[LeftMachine] = []
+    restoring: list[str] = []
 
 
 def ask_for_report(socket_path: Path, request: dict[str, Any]) -> GateReport:

@@ -111,4 +111,13 @@ def _tell(session: Session, report: GateReport) -> int:
     )
     channel = inhibit.channel and one_line(inhibit.channel, 100)
     session.output.answer(f"Inhibit channel: {channel or 'none is set (gate.inhibit_channel)'}")
+    for execution in report.restoring:
+        name = one_line(execution, 200)
+        told = (
+            f"RESTORE WAITS: {name}. It moves the machine as soon as writes pass; "
+            f"runpermit stop {name} ends it."
+            if inhibit.refusal is not None
+            else f"RESTORE GOES ON: {name}. It moves the machine now."
+        )
+        session.output.answer(told, style="bold red")
     return ExitCode.DONE
