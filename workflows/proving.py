@@ -1,5 +1,7 @@
 """Who said it: proven outside of the workflow before a yes counts, within bounds."""
 
+from collections import Counter
+
 from temporalio import workflow
 
 from runpermit.errors import PythonExecutorException
@@ -9,7 +11,8 @@ from workflows.approval import Author, Claim
 from workflows.retries import Step
 from workflows.step_runner import run_step
 
-# Each is an activity: nobody fills a history with signatures that were made up.
+# Each is an activity: nobody fills a history with signatures that were made up. What is asked anew
+# begins anew, or strangers could keep everybody from ever approving.
 MOST_AT_ONCE = 20
 MOST = 100
 
@@ -20,7 +23,7 @@ class Prover:
     def __init__(self) -> None:
         self._deployment: steps.Deployment | None = None
         self._under_way = 0
-        self._begun = 0
+        self._begun: Counter[str] = Counter()
 
     def know(self, deployment: steps.Deployment) -> None:
         """From now on it can ask."""
@@ -28,11 +31,14 @@ class Prover:
 
     async def prove(self, claim: Claim, signal: steps.SignalReceived | None) -> Author | str:
         """Who made `claim`, or why nobody is proven to; `signal` is how it came, if by one."""
-        if self._deployment is None or self._begun >= MOST:
-            return f"more than {MOST} claims were looked at in this execution: no more are"
+        if self._deployment is None or self._begun[claim.sha256] >= MOST:
+            return (
+                f"{MOST} claims to have answered it were looked at, and no more are. Say revise, "
+                "and it is asked anew; what was left changed, the gate's host can put back"
+            )
         if self._under_way >= MOST_AT_ONCE:
             return f"{MOST_AT_ONCE} others are being looked at: send it again"
-        self._begun += 1
+        self._begun[claim.sha256] += 1
         self._under_way += 1
         try:
             return await self._prove(self._deployment, claim, signal)

@@ -186,7 +186,7 @@ class PermitIndex:
         for line in _lines(files):
             if sought in line:
                 _tell(story, permit, json.loads(line))
-            elif story.consumed is not None and b'"event": "gate_started"' in line:
+            elif story.consumed is not None and _starts_a_gate(line):
                 break  # the gate that used it has ended, however it did
             if story.ended:
                 break
@@ -202,6 +202,11 @@ class PermitIndex:
                     self.take(json.loads(line))
                 except (ValueError, KeyError, TypeError, AttributeError) as error:
                     raise ValueError(f"{file}, line {number}: {error!r}") from None
+
+
+def _starts_a_gate(line: bytes) -> bool:
+    """By the record itself: a channel that a plan names may hold any text."""
+    return b'"gate_started"' in line and json.loads(line)["event"] == "gate_started"
 
 
 def _tell(story: PermitStory, permit: str, record: Mapping[str, Any]) -> None:

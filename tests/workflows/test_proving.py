@@ -167,17 +167,19 @@ async def test_a_flood_of_signatures_is_bounded_and_blocks_nobody(lab: Any) -> N
     assert len(lab.script.tasks("identify")) <= MOST_AT_ONCE
 
 
-async def test_no_more_are_looked_at_in_one_execution_and_a_no_still_counts(lab: Any) -> None:
+async def test_no_more_are_looked_at_for_one_question_and_what_is_asked_anew_can_be_approved(lab: Any) -> None:
     running, pending = await waiting(lab)
     forged = {"sha256": pending.sha256, "signature": "forged"}
     for _ in range(MOST // MOST_AT_ONCE):
         updates = (refused(running, decision="approve", **forged) for _ in range(MOST_AT_ONCE))
         assert all("nobody" in why for why in await asyncio.gather(*updates))
     genuine = {"sha256": pending.sha256, "signature": "by jd"}
-    assert f"more than {MOST}" in await refused(running, decision="approve", **genuine)
+    assert "Say revise" in await refused(running, decision="approve", **genuine)
     assert len(lab.script.tasks("identify")) == MOST
-    await running.signal("reject")
-    assert (await running.failure()).stage == Stage.REJECTED
+    await running.signal("revise", {"comment": "once more"})
+    again = await running.until_number(2)
+    await decided(running, decision="approve", sha256=again.sha256, signature="by jd")
+    await running.result()
 
 
 @pytest.mark.slow

@@ -448,6 +448,12 @@ def test_an_older_gate_that_was_killed_ends_a_story_where_the_next_one_begins(
     assert (found.forwarded, list(found.channels)) == (1, ["A"])
 
 
+def test_a_channel_that_is_named_as_a_record_ends_no_story(tmp_path: Path) -> None:
+    other = CONSUMED | {"permit": "q", "channels": {"event": "gate_started"}}
+    found = index(tmp_path, CONSUMED, WRITE, other, WRITE | {"channel": "B"}).story("p")
+    assert found.forwarded == 2
+
+
 def test_a_session_that_was_refused_the_permit_does_not_end_its_story(tmp_path: Path) -> None:
     other = {"event": "session_closed", "permit": "p", "session": "other", "completed": True}
     found = index(tmp_path, CONSUMED, other, WRITE).story("p")
