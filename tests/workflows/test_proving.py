@@ -167,7 +167,9 @@ async def test_a_flood_of_signatures_is_bounded_and_blocks_nobody(lab: Any) -> N
     assert len(lab.script.tasks("identify")) <= MOST_AT_ONCE
 
 
-async def test_no_more_are_looked_at_for_one_question_and_what_is_asked_anew_can_be_approved(lab: Any) -> None:
+async def test_no_more_are_looked_at_for_one_question_and_what_is_asked_anew_can_be_approved(
+    lab: Any,
+) -> None:
     running, pending = await waiting(lab)
     forged = {"sha256": pending.sha256, "signature": "forged"}
     for _ in range(MOST // MOST_AT_ONCE):
