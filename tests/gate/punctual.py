@@ -23,7 +23,7 @@ async def in_time(trial: Callable[[], Awaitable[Span]], within: float) -> None:
     """
     told = []
     for _ in range(TRIALS):
-        async with ticking() as ticks:
+        async with _ticking() as ticks:
             since, until = await trial()
         stall = longest_stall(ticks, since, until)
         if until - since < within + stall:
@@ -43,7 +43,7 @@ def longest_stall(ticks: list[float], since: float, until: float) -> float:
 
 
 @asynccontextmanager
-async def ticking() -> AsyncIterator[list[float]]:
+async def _ticking() -> AsyncIterator[list[float]]:
     """When this event loop came round, every few milliseconds as long as nothing holds it up."""
     ticks = [time.monotonic()]
 
