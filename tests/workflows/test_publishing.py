@@ -275,7 +275,7 @@ async def test_each_step_and_the_wait_have_a_summary_in_the_history(lab: Any) ->
     }
     assert timers == [
         f"revision {pending.revision} waits for approval",
-        "until the host counts as silent",
+        "what was written is looked up",
     ]
 
 
