@@ -70,6 +70,7 @@ class GateClient:
         return GateStatus(
             inhibited=inhibit.get("refusal") if isinstance(inhibit, dict) else "unknown",
             writes=answer.get("writes") is True,
+            no_writes=str(why) if (why := answer.get("no_writes")) else None,
             limits_error=limits.error,
             limits_enabled=limits.enabled,
             limits_sha256=limits.binds,

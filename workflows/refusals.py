@@ -64,6 +64,8 @@ def _why_no_write(deployment: Deployment, info: workflow.Info) -> str | None:
             'code without a sandbox only reads: kernels.isolation = "none" in runpermit.toml. '
             'Set it to "full".'
         )
+    if gate.no_writes:
+        return f"the gate lets none pass: {gate.no_writes}."
     if not gate.writes:
         return "the gate lets none pass: control_system.writes_enabled = false in its own settings."
     if limits.enabled and limits.error is not None:

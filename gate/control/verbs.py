@@ -21,7 +21,7 @@ from gate.permits.signatures import SIGNATURE_CHARACTERS
 from gate.policy.inhibit import Inhibit
 from gate.rehearsal.description import Describer
 from gate.rehearsal.inspection import Inspector
-from gate.sessions.sessions import Sessions
+from gate.sessions.sessions import Sessions, why_no_writes
 from runpermit.config import Settings
 from runpermit.errors import (
     CodeAnalysisError,
@@ -102,6 +102,7 @@ class Verbs:
             },
             "limits": self._limits.status().model_dump(mode="json"),
             "writes": settings.control_system.writes_enabled,
+            "no_writes": why_no_writes(settings, peer),
             "isolation": settings.kernels.isolation,
             "journal_protected": peer not in {0, os.getuid()},
             "approval": {

@@ -25,6 +25,8 @@ from runpermit.models import Isolation
 
 log = structlog.get_logger()
 
+_NO_SANDBOX = 'kernels.isolation = "none": code without a sandbox never writes'
+
 
 class Sessions:
     """Opens sessions, and keeps them until they end."""
@@ -165,21 +167,26 @@ class Sessions:
         """Raise ContainerConfigurationError where this gate's own settings allow no writing."""
         if opening.mode is not SessionMode.APPLY:
             return
-        settings = self._settings
-        if not settings.control_system.writes_enabled:
-            raise ContainerConfigurationError(
-                "control_system.writes_enabled = false in the gate's settings: no session may write"
-            )
-        if Isolation.NONE in {opening.isolation, settings.kernels.isolation}:
-            raise ContainerConfigurationError(
-                'kernels.isolation = "none": code without a sandbox never writes'
-            )
-        protected = peer not in {0, os.getuid()}
-        if settings.control_system.type == "epics" and not (protected or settings.gate.shared_user):
-            raise ContainerConfigurationError(
-                "the journal is not protected from the worker, which runs as the same user or as "
-                "root. Run the gate as a user of its own, or allow it: gate.shared_user = true"
-            )
+        why = why_no_writes(self._settings, peer)
+        if why is None and opening.isolation is Isolation.NONE:
+            why = _NO_SANDBOX
+        if why is not None:
+            raise ContainerConfigurationError(why)
+
+
+def why_no_writes(settings: Settings, peer: int) -> str | None:
+    """Why this gate's own settings let no session of the user `peer` write; None where they do."""
+    if not settings.control_system.writes_enabled:
+        return "control_system.writes_enabled = false in the gate's settings: no session may write"
+    if settings.kernels.isolation is Isolation.NONE:
+        return _NO_SANDBOX
+    protected = peer not in {0, os.getuid()}
+    if settings.control_system.type == "epics" and not (protected or settings.gate.shared_user):
+        return (
+            "the journal is not protected from the worker, which runs as the same user or as "
+            "root. Run the gate as a user of its own, or allow it: gate.shared_user = true"
+        )
+    return None
 
 
 @dataclass

@@ -143,9 +143,13 @@ def test_on_a_real_machine_an_unprotected_journal_fails_as_its_writes_would(
     gate: Gate, runpermit: Command
 ) -> None:
     gate.start(SETTINGS.replace('"mock"', '"epics"'))
-    assert doctors(runpermit)["journal"]["verdict"] == "fail"
+    check = doctors(runpermit)["journal"]
+    assert check["verdict"] == "fail"
+    assert "gate.shared_user = true" in check["found"]
     gate.stop()
     gate.start(SETTINGS.replace('"mock"', '"epics"') + "shared_user = true\n")
+    # It is the gate's own settings that count.
+    gate.settings.write_text(SETTINGS.replace('"mock"', '"epics"'))
     assert doctors(runpermit)["journal"]["verdict"] == "warn"
 
 

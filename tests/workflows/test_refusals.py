@@ -65,6 +65,7 @@ def test_a_workflow_id_that_forges_lines_is_refused() -> None:
         ({"isolation": Isolation.NONE}, "kernels.isolation"),
         ({"limits": SimpleNamespace(enabled=True, error="line 3: comma")}, "line 3: comma"),
         ({"gate": OPEN.model_copy(update={"writes": False})}, "writes_enabled.*its own settings"),
+        ({"gate": OPEN.model_copy(update={"no_writes": "gate.shared_user"})}, "gate.shared_user"),
         ({"gate": OPEN.model_copy(update={"limits_error": "gone"})}, "gate.*limits: gone"),
     ],
 )

@@ -33,7 +33,7 @@ def check_gate(settings: Settings) -> list[Check]:
         _gate(settings, report),
         _limits(settings, report),
         _inhibit(report),
-        _journal(settings, report),
+        _journal(report),
         *([_approval(settings, report)] if report.writes else []),
     ]
 
@@ -102,16 +102,17 @@ def _limits(settings: Settings, report: GateReport) -> Check:
     return Check(name="gate's limits", verdict=Verdict.OK, found=found)
 
 
-def _journal(settings: Settings, report: GateReport) -> Check:
+def _journal(report: GateReport) -> Check:
     """Whether whoever asks could change the journal; asked as the worker's user, the worker."""
     who = getpass.getuser()
     if report.journal_protected:
         return Check(name="journal", verdict=Verdict.OK, found=f"protected from the user {who}")
-    refused = settings.control_system.type == "epics" and not settings.gate.shared_user
+    refused = report.writes and report.no_writes
+    told = f": {report.no_writes}" if refused else ""
     return Check(
         name="journal",
-        verdict=Verdict.FAIL if refused and report.writes else Verdict.WARN,
-        found=f"journal not protected from the worker, if that is the user {who}",
+        verdict=Verdict.FAIL if refused else Verdict.WARN,
+        found=f"journal not protected from the worker, if that is the user {who}{told}",
         remedy="Run gate and worker as two users, neither of them root.",
     )
 

@@ -40,6 +40,7 @@ class GateReport(BaseModel):
     inhibit: InhibitReport
     limits: LimitsStatus
     writes: bool
+    no_writes: str | None = None
     journal_protected: bool
     approval: ApprovalReport
     sessions: int

@@ -6,11 +6,14 @@ from runpermit.models.wire import Message
 class GateStatus(Message):
     """What is in force at the gate now: `inhibited` says why every write is refused.
 
+    `no_writes` says why its settings let no session of whoever asked write.
+
     `limits_sha256` is what an approval binds of the limits that it enforces: `LimitsStatus.binds`.
     """
 
     inhibited: str | None
     writes: bool
+    no_writes: str | None = None
     limits_error: str | None
     limits_enabled: bool
     limits_sha256: str

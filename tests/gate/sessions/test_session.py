@@ -219,6 +219,8 @@ async def test_the_gates_own_settings_forbid_a_session_that_writes(
                 pass
         async with gate.session("read_only", isolation=Isolation(isolation)):
             pass
+        if sections:  # what whoever asks can know before anybody approves
+            assert message in (await gate.client.status()).no_writes
 
 
 async def test_sessions_are_bounded(start_gate: Any) -> None:
