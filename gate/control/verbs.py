@@ -107,6 +107,8 @@ class Verbs:
             "journal_protected": peer not in {0, os.getuid()},
             "approval": {
                 "assurance": settings.approval.rule.assurance,
+                "persons": settings.approval.persons,
+                "approvers": settings.approval.approvers,
                 "problem": await self._approvals.problem(),
             },
             "sessions": self._sessions.count,

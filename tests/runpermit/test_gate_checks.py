@@ -39,6 +39,18 @@ def test_gate_and_worker_that_ask_for_different_things(approval: Callable[..., C
     assert "needs claimed approvals, this worker asks for signed ones" in found.found
 
 
+def test_gate_and_worker_that_need_different_persons(
+    gate: Gate, approval: Callable[..., Check]
+) -> None:
+    file = gate.folder / "allowed_signers"
+    file.write_text("")
+    file.chmod(0o600)
+    two = SIGNED.replace('"signed"', '"signed"\npersons = 2')
+    found = approval(two, SIGNED)
+    assert found.verdict == "fail"
+    assert "approval.persons" in found.remedy
+
+
 def test_where_nobody_can_sign_it_says_why(approval: Callable[..., Check]) -> None:
     found = approval(SIGNED)
     assert found.verdict == "fail"

@@ -122,13 +122,23 @@ def _approval(settings: Settings, report: GateReport) -> Check:
     assurance = report.approval.assurance
     if report.approval.problem is not None:
         return Check(name="approval", verdict=Verdict.FAIL, found=report.approval.problem)
-    ours = settings.approval.rule.assurance
-    if assurance is not ours and settings.control_system.writes_enabled:
+    ours = settings.approval.rule
+    if assurance is not ours.assurance and settings.control_system.writes_enabled:
         return Check(
             name="approval",
             verdict=Verdict.FAIL,
-            found=f"the gate needs {assurance} approvals, this worker asks for {ours} ones",
+            found=(
+                f"the gate needs {assurance} approvals, this worker asks for {ours.assurance} ones"
+            ),
             remedy="Set the same approval.assurance in the settings of both.",
+        )
+    needed = (report.approval.persons, sorted(report.approval.approvers))
+    if needed != (ours.persons, sorted(ours.approvers)) and settings.control_system.writes_enabled:
+        return Check(
+            name="approval",
+            verdict=Verdict.FAIL,
+            found="the gate needs other persons, or more of them, than this worker asks",
+            remedy="Set the same approval.persons and approval.approvers in the settings of both.",
         )
     if assurance is not Assurance.SIGNED:
         return Check(

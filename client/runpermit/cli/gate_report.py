@@ -24,11 +24,13 @@ class InhibitReport(BaseModel):
 
 
 class ApprovalReport(BaseModel):
-    """How well an approver must be known, and why nobody can be, if so."""
+    """How well an approver must be known, how many, and who; why nobody can be, if so."""
 
     model_config = ConfigDict(frozen=True)
 
     assurance: Assurance
+    persons: int = 1
+    approvers: list[str] = []
     problem: str | None
 
 

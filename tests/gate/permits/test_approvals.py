@@ -143,7 +143,9 @@ async def test_the_file_counts_as_it_is_now(gate: Any, machine: Any, keys: Keys)
     assert await machine.value("T:AO:PUTS") == puts
     allow(gate, keys.line("ann"))
     status = await asyncio.to_thread(ask, gate.control, {"do": "status"})
-    assert status["approval"] == {"assurance": "signed", "problem": None}
+    assert status["approval"] == {
+        "assurance": "signed", "persons": 1, "approvers": [], "problem": None
+    }  # fmt: skip
     assert await opens(gate, permit)
 
 
