@@ -28,14 +28,15 @@ _REAL_PARTS = {
     "serve",
     "serve_bytes",
 }
-_TOOLS = {"chromium": "the Web UI tests", "ssh-keygen": "signed decisions, not there yet,"}
+_TOOLS = {
+    "chromium": "the Web UI tests are skipped; apt-get install chromium",
+    "ssh-keygen": "the tests of signed decisions fail; apt-get install openssh-client",
+}
 
 
 def pytest_report_header() -> list[str]:
     return [
-        f"missing: {tool} ({what} are skipped; apt-get install it)"
-        for tool, what in _TOOLS.items()
-        if shutil.which(tool) is None
+        f"missing: {tool} ({what})" for tool, what in _TOOLS.items() if shutil.which(tool) is None
     ]
 
 
