@@ -11,7 +11,7 @@ demo: $(VENV)/.demo  ## the main job in front of your eyes
 	@$(BIN)/python -m demo
 
 test: $(VENV)/.dev  ## all tests
-	$(BIN)/pytest -n 3 $(PARALLEL)
+	$(BIN)/pytest -n 4 $(PARALLEL)
 
 test-fast: $(VENV)/.dev  ## the inner loop, under a minute
 	$(BIN)/pytest -n 2 $(PARALLEL) -m "not slow and not system and not parts"

@@ -121,7 +121,7 @@ async def test_pending_lists_what_waits_without_a_worker(server: Any) -> None:
     assert mine.first_writes == ["SR:HCM1"]
     assert len(mine.revision) == 6
     assert done.id not in [one.id for one in waiting]
-    approvals = [one for one in waiting if not one.left_changed]
+    approvals = [one for one in waiting if one.stage is Stage.AWAITING_APPROVAL]
     assert approvals == sorted(approvals, key=lambda one: one.started_at)
 
 

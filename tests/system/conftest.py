@@ -43,7 +43,7 @@ from runpermit.models import (
 )
 from runpermit.payloads import data_converter
 from tests.system.browser import CHROMIUM, new_page, running_browser
-from tests.system.machine import Machine
+from tests.system.machine import Machine, to_its_start
 
 CANARY = "sk-canary-5e1f0c7a9d"  # the model key of every worker; it must turn up nowhere
 
@@ -457,6 +457,12 @@ def program(name: str) -> str:
 def fresh(request: pytest.FixtureRequest) -> str:
     """A workflow id, and a folder name, of this test's own."""
     return re.sub(r"[^A-Za-z0-9]+", "-", request.node.name).strip("-")[:50]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session", autouse=True)
+async def ring_at_its_start(stack: Stack) -> None:
+    """Each file finds the ring as it began: from there the steps that it takes are allowed."""
+    await to_its_start(Machine(stack.ring_port))
 
 
 @pytest.fixture

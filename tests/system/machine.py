@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from demo.optics import CORRECTOR_START
 from demo.stack import Gate, Stack, running_gate
 from gate.channel_access.values import Value
 from gate.journal.reading import records
@@ -65,6 +66,12 @@ class Machine:
         """How many puts came since `before`, where any came."""
         now = await self.counts()
         return {name: now[name] - before[name] for name in now if now[name] != before[name]}
+
+
+async def to_its_start(machine: Machine) -> None:
+    """Set the correctors as the ring began."""
+    for number, current in enumerate(CORRECTOR_START, 1):
+        await machine.set(f"SR:HCM{number}:SP", float(current))
 
 
 def forwarded(journal: Path, execution: str) -> Counts:

@@ -15,7 +15,7 @@ from runpermit.models import FollowOutcome, PlanKind, Stage, WriteOutcome
 from runpermit.page import plan_warnings
 from runpermit.plans import groups
 from tests.system.asking import applied, approve, next_question, program, rehearsed
-from tests.system.machine import COUNTERS, Machine, own_gate
+from tests.system.machine import COUNTERS, Machine, own_gate, to_its_start
 
 pytestmark = pytest.mark.slow
 
@@ -64,8 +64,7 @@ async def test_an_orbit_response_that_goes_and_comes_back_is_complete(
 
 async def _at_its_start(machine: Machine) -> None:
     """The correctors as the ring began, and an orbit that has followed them."""
-    for number, current in enumerate(optics.CORRECTOR_START, 1):
-        await machine.set(f"SR:HCM{number}:SP", float(current))
+    await to_its_start(machine)
     await asyncio.sleep(1)
 
 

@@ -263,7 +263,7 @@ async def test_while_it_goes_on_nobody_else_claims_its_channels(bench: Bench) ->
     await bench.apply(("T:AO", 2.0))
     bench.set_limits({"T:AO": {"max_step": 0.25, "min_interval": 0.1}})
     restoring = asyncio.create_task(bench.only())
-    await until(lambda: len(bench.steps()) == 1)
+    await until(lambda: len(bench.steps()) >= 1)
     with pytest.raises(ServiceUnavailableError):
         async with bench.claims.hold("other", ["T:AO"], 0):
             pass

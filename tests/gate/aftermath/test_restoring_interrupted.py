@@ -101,9 +101,9 @@ async def test_cancelled_it_ends_behind_the_write_under_way_and_goes_on_when_ask
     bench.set_limits({"T:AO": {"max_step": 0.25, "min_interval": 0.1}})
     puts = await machine.value("T:AO:PUTS"), await machine.value("T:AO2:PUTS")
     with monkeypatch.context() as patched:
-        paces(patched, 3)
+        pace = paces(patched, 2)
         restoring = asyncio.create_task(bench.restore())
-        await until(lambda: len(bench.steps()) == 3)
+        await asyncio.wait_for(pace.waiting.wait(), 30)
         restoring.cancel()
         with pytest.raises(asyncio.CancelledError):
             await restoring
@@ -185,7 +185,7 @@ async def test_an_ioc_that_freezes_on_the_way_fails_its_channel_and_can_be_gone_
             await bench.apply(("R:AO", 1.0))
             bench.set_limits({"R:AO": {"max_step": 0.1, "min_interval": 0.1}})
             restoring = asyncio.create_task(bench.only())
-            await until(lambda: len(bench.steps()) == 2)
+            await until(lambda: len(bench.steps()) >= 2)
             ioc.freeze()
             async with asyncio.timeout(30):
                 channel = await restoring
@@ -226,7 +226,7 @@ async def test_what_a_stopped_restore_set_going_is_stopped(bench: Bench, machine
     bench.set_limits({"T:SLOW.A": {"restore": True, "stop": stop}})
     await bench.apply(("T:SLOW.A", 5.0))
     restoring = asyncio.create_task(bench.only())
-    await until(lambda: len(bench.steps()) == 1)
+    await until(lambda: len(bench.steps()) >= 1)
     bench.restorer.stop("e", "by jd")
     await restoring
     assert await machine.value("T:LO") == 5
@@ -239,7 +239,7 @@ async def test_a_second_restore_of_an_execution_does_not_begin(bench: Bench) -> 
     await bench.apply(("T:AO", 2.0))
     bench.set_limits({"T:AO": {"max_step": 0.25, "min_interval": 0.1}})
     restoring = asyncio.create_task(bench.only())
-    await until(lambda: len(bench.steps()) == 1)
+    await until(lambda: len(bench.steps()) >= 1)
     with pytest.raises(ServiceUnavailableError, match="is being put back already"):
         await bench.restore()
     assert (await restoring).outcome == "restored"
