@@ -133,7 +133,7 @@ async def test_nor_by_words_that_no_client_of_ours_says(
     assert await puts(machine) == {CHANNEL: 0, "T:AO2": 0}
     assert gate.journal("permit_consumed") == []
     status = await asyncio.to_thread(ask, gate.control, {"do": "status"})
-    assert status["approval"] == {"assurance": "signed", "problem": None}
+    assert (status["approval"]["assurance"], status["approval"]["problem"]) == ("signed", None)
 
 
 async def _says(gate: Gate, request: dict[str, Any]) -> None:

@@ -78,6 +78,11 @@ def _leads_there(now: float, target: float, max_step: float | None, relative: fl
     # A fraction of what it is leads neither from zero nor through it, and to it never quite.
     if now == 0 or target == 0 or (now > 0) is not (target > 0):
         return False
+    if isinstance(now, int) and isinstance(target, int):
+        # No whole step is a small fraction of a small number.
+        smallest = abs(now) if abs(target) > abs(now) else abs(target) + 1
+        if relative * smallest < 1:
+            return False
     by_fraction = abs(math.log(abs(target)) - math.log(abs(now))) / math.log1p(relative / 2)
     by_step = 0.0 if max_step is None else 2 * distance / max_step
     return by_fraction + by_step <= MAX_STEPS

@@ -101,6 +101,8 @@ def test_what_is_known_by_its_sha256_alone_or_is_no_value_is_not_written(target:
 @unhurried
 @given(NUMBERS, NUMBERS, STEPS, RELATIVE)
 @example(0.1, 0.7, 0.1, None)
+@example(4, 1, None, 0.25)
+@example(8, 3, None, 0.25)
 @example(3.0, -3.0, 1.0, 2.0)
 @example(100.0, 1e-4, 0.1, 0.5)
 @example(1e-300, 1e-4, None, 0.01)
