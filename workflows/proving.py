@@ -21,7 +21,8 @@ class Prover:
     """Proves claims on the host of an execution, whose gate and Temporal's history know."""
 
     def __init__(self) -> None:
-        self._deployment: steps.Deployment | None = None
+        # Set before any question waits, and with it the first claim.
+        self._deployment: steps.Deployment
         self._under_way = 0
         self._begun: Counter[str] = Counter()
 
@@ -31,7 +32,7 @@ class Prover:
 
     async def prove(self, claim: Claim, signal: steps.SignalReceived | None) -> Author | str:
         """Who made `claim`, or why nobody is proven to; `signal` is how it came, if by one."""
-        if self._deployment is None or self._begun[claim.sha256] >= MOST:
+        if self._begun[claim.sha256] >= MOST:
             return (
                 f"{MOST} claims to have answered it were looked at, and no more are. Say revise, "
                 "and it is asked anew; what was left changed, the gate's host can put back"
@@ -41,15 +42,13 @@ class Prover:
         self._begun[claim.sha256] += 1
         self._under_way += 1
         try:
-            return await self._prove(self._deployment, claim, signal)
+            return await self._prove(claim, signal)
         except PythonExecutorException as error:
             return f"nobody could verify whose it is: {error.message}"
         finally:
             self._under_way -= 1
 
-    async def _prove(
-        self, deployment: steps.Deployment, claim: Claim, signal: steps.SignalReceived | None
-    ) -> Author | str:
+    async def _prove(self, claim: Claim, signal: steps.SignalReceived | None) -> Author | str:
         if claim.signature is None and signal is None:
             return UNAUTHORED
         info = workflow.info()
@@ -68,9 +67,9 @@ class Prover:
                 run_id=info.run_id,
                 signal=signal,
             ),
-            timeouts=deployment.timeouts,
+            timeouts=self._deployment.timeouts,
             summary=f"who said {claim.verb}",
-            host=deployment.host,
+            host=self._deployment.host,
         )
         if proven.name is None:
             return proven.problem or "nobody is known to have said it"

@@ -30,26 +30,35 @@ class DriveLimits:
 
     def stored(self, old: Value, value: Value) -> Value:
         """What a record that holds `old` holds once it was set to `value`."""
-        # No number is beyond a limit that is NaN, nor is NaN beyond any.
-        if isinstance(value, str | tuple) or not (value < self.low or value > self.high):
+        passed = self._passed(value)
+        if passed is None or isinstance(value, str | tuple):
             return value
-        end = self.low if value < self.low else self.high
-        return old if self.stays else type(value)(end)
+        return old if self.stays else type(value)(passed[1])
 
     def told(self, value: Value) -> str:
         """In words what becomes of `value`; empty where it is not beyond.
 
         The same words for all of them, so that two rehearsals of one program tell the same.
         """
-        if isinstance(value, str | tuple) or not (value < self.low or value > self.high):
+        passed = self._passed(value)
+        if passed is None:
             return ""
-        if value < self.low:
-            field, end, beyond = self.low_field, f"{self.low:.10g}", "less"
-        else:
-            field, end, beyond = self.high_field, f"{self.high:.10g}", "more"
+        field, limit, beyond = passed
+        end = f"{limit:.10g}"
         if self.stays:
             return f"stays where it is for {beyond} than {field} = {end}"
         return f"clamps at {field} = {end}: {beyond} is stored as {end}"
+
+    def _passed(self, value: Value) -> tuple[str, float, str] | None:
+        """The field of the limit that `value` is beyond, that limit, and on which side it is."""
+        # No number is beyond a limit that is NaN, nor is NaN beyond any.
+        if isinstance(value, str | tuple):
+            return None
+        if value < self.low:
+            return self.low_field, self.low, "less"
+        if value > self.high:
+            return self.high_field, self.high, "more"
+        return None
 
 
 async def drive_limits(circuit: IocCircuit, record: Record) -> DriveLimits | None:

@@ -1,7 +1,6 @@
 """What an execution left changed is put back, or it is said why not: seen at the IOC."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +9,6 @@ import pytest
 from gate.channel_access.values import Value
 from runpermit.errors import ContainerConfigurationError, ServiceUnavailableError
 from tests.gate.aftermath_bench import Bench, bench_for, paces, until
-
-
-@pytest.fixture
-async def bench(machine: Any, tmp_path: Path) -> AsyncIterator[Bench]:
-    for channel in ("T:AO", "T:AO2", "T:CLAMP", "T:LO"):
-        await machine.set(channel, 1)
-    async with bench_for(tmp_path, machine.port) as bench:
-        yield bench
 
 
 async def test_every_channel_reads_what_it_read_before_the_last_change_first(

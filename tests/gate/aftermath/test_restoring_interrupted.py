@@ -1,7 +1,6 @@
 """A restore that waits, is stopped, loses its IOC or its gate: it goes on where it stood."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,14 +12,6 @@ from gate.channel_access import ioc_circuit
 from runpermit.errors import ServiceUnavailableError
 from runpermit.limits import Condition
 from tests.gate.aftermath_bench import Bench, bench_for, paces, until
-
-
-@pytest.fixture
-async def bench(machine: Any, tmp_path: Path) -> AsyncIterator[Bench]:
-    for channel in ("T:AO", "T:AO2", "T:CLAMP", "T:LO"):
-        await machine.set(channel, 1)
-    async with bench_for(tmp_path, machine.port) as bench:
-        yield bench
 
 
 async def test_while_writes_are_inhibited_it_waits_and_then_goes_on(
