@@ -118,7 +118,7 @@ class RehearsedChannels(ClientChannels):
     ) -> None:
         model = self._read_by(channel)
         if model is not None:
-            model.subscribe(channel, number, wanted)
+            await model.subscribed(channel, number, wanted)
             return
         shadow = self._rehearsal.shadow(channel)
         if shadow is None or not wanted.of_values:

@@ -66,6 +66,18 @@ class ModelCircuit:
             command, mask = Command.EVENT_ADD, wanted.mask
             self._send(channel, command, wanted.dtype, wanted.count, number, mask)
 
+    async def subscribed(self, channel: Channel, number: int, wanted: Subscription) -> None:
+        """Subscribe, and wait until no write to the model from now on is missed.
+
+        An IOC sends a subscription's first value before it takes it in, and a write of another
+        circuit that comes between is told to nobody. The answer to a read comes behind both.
+        """
+        self.subscribe(channel, number, wanted)
+        try:
+            await self._ioc.ask_read(self._sids[channel], wanted.dtype, 1)
+        except IocLostError:
+            self._lost()
+
     def unsubscribe(self, channel: Channel, frame: Frame) -> None:
         """End a subscription that the model has heard of."""
         if (channel, frame.p2) in self._subscribed:
