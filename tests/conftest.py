@@ -1,6 +1,8 @@
 """What holds for all tests: missing tools are told by name, and CI allows no skip.
 
 `make test` runs several processes, each with whole files, so that a file's tests share its servers.
+A test that drives real parts and fails is run once more, and the summary says so (RERUN): a stalled
+machine fails it once, a broken product each time. Look at what it tells, it may be a race.
 All must collect the same: parametrize over no set, for its order changes from process to process.
 """
 
@@ -28,6 +30,8 @@ _REAL_PARTS = {
     "serve",
     "serve_bytes",
 }
+# So long a test that failed waits before it is run again.
+_REST_SECONDS = 5
 _TOOLS = {
     "chromium": "the Web UI tests are skipped; apt-get install chromium",
     "ssh-keygen": "the tests of signed decisions fail; apt-get install openssh-client",
@@ -45,6 +49,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         fixtures = set(getattr(item, "fixturenames", ()))
         if "kernels" in item.path.parts or fixtures & _REAL_PARTS:
             item.add_marker("parts")
+        if any(item.get_closest_marker(mark) for mark in ("parts", "system")):
+            item.add_marker(pytest.mark.flaky(reruns=1, reruns_delay=_REST_SECONDS))
     if not os.environ.get("SOAK"):
         items[:] = [item for item in items if item.get_closest_marker("soak") is None]
     if shutil.which("chromium") is None:
