@@ -176,7 +176,7 @@ while 1.0 not in seen and time.time() < deadline:
 caput("T:AO2", 5)
 while %r not in seen and time.time() < deadline:
     time.sleep(0.05)
-answer = [seen, caput("T:AO", 8, wait=True), caget("T:AO")]
+answer = [seen, caput("T:AO", 8, wait=True), caget("T:AO", use_monitor=False)]
 """
 
 
