@@ -1,4 +1,4 @@
-"""The desk at which an execution asks: keeps the pure state, offers the signals of a question."""
+"""The desk at which an execution asks: keeps the pure state, takes the signals of a question."""
 
 import asyncio
 import contextlib
@@ -16,6 +16,14 @@ from workflows.approval import YES, Author, Desk, Incoming, Question, claim_in, 
 from workflows.proving import Prover
 from workflows.steps import SignalReceived
 
+_DOES = {
+    Verb.APPROVE: "Run it, once, within its plan and the limits.",
+    Verb.REJECT: "End it. Nothing is written.",
+    Verb.REVISE: 'Send it back to the model, with your words: {"comment": "…"}',
+    Verb.RESTORE: "Put back what can be put back.",
+    Verb.LEAVE: "Leave the machine as it is now.",
+}
+
 
 class ApprovalDesk:
     """Takes every message, whatever its payload, and gives it to `workflows.approval.decide`."""
@@ -24,9 +32,9 @@ class ApprovalDesk:
         self.state = Desk()
         self.on_stop: Callable[[], object] = lambda: None
         self.on_approval: Callable[[tuple[DecisionRecord, ...]], object] = lambda _: None
+        self.on_refusal: Callable[[DecisionRecord], object] = lambda _: None
         self.approvals: tuple[DecisionRecord, ...] = ()
         self.prover = Prover()
-        self._offered: list[str] = []
         self._signals: Counter[str] = Counter()
 
     async def receive(
@@ -55,11 +63,26 @@ class ApprovalDesk:
         workflow.logger.info(
             "decision received: %s, %s", verb, "counted" if record.accepted else record.reason
         )
-        if record.accepted and verb is Verb.STOP:
+        if not record.accepted:
+            self.on_refusal(record)
+        elif verb is Verb.STOP:
             self.on_stop()
         if self.state.approvals != approvals:
             self.on_approval(self.state.approvals)
         return record
+
+    @property
+    def offered(self) -> dict[str, str]:
+        """The signals that answer what waits, and what each does; no yes that can't count so."""
+        question = self.state.question
+        if question is None:
+            return {}
+        by_click = question.rule.assurance is not Assurance.SIGNED and not question.problem
+        return {
+            f"{verb}-{question.revision}": does
+            for verb, does in _DOES.items()
+            if verb in question.verbs and (by_click or verb not in YES)
+        }
 
     def _counted(self, message: Incoming) -> SignalReceived | None:
         """Which of the run's signals it is: Temporal's history tells by that who sent it."""
@@ -75,7 +98,7 @@ class ApprovalDesk:
         """The decision on `question`, or None where it expired; `expiry` in seconds."""
         # Signals that came before the question wait in Temporal: they are no answer to it, and are
         # recorded as such before it stands.
-        self._offer(question)
+        self._listen_to(question)
         await asyncio.sleep(0)
         self.state = Desk(question=question, stop=self.state.stop, records=self.state.records)
         with contextlib.suppress(TimeoutError):  # an answer in the same task still counts
@@ -84,8 +107,6 @@ class ApprovalDesk:
                 timeout=timedelta(seconds=expiry) if expiry else None,
                 timeout_summary=summary,
             )
-        # Not in a `finally`: that would also run as an evicted workflow is thrown away.
-        self._withdraw()
         answer, self.approvals = self.state.answer, self.state.approvals
         self.state = Desk(stop=self.state.stop, records=self.state.records)
         return answer
@@ -97,32 +118,19 @@ class ApprovalDesk:
         return stop
 
     async def close(self) -> None:
-        """Record from now on, change nothing; what came for earlier questions is recorded too."""
+        """Record from now on, change nothing."""
         self.state = Desk(ended=True, stop=self.state.stop, records=self.state.records)
-        # Temporal keeps signals that have no handler; offering their names again delivers them.
-        for name in self._offered:
-            verb, _, revision = name.partition("-")
-            workflow.set_signal_handler(name, partial(self._signalled, Verb(verb), revision))
-        await asyncio.sleep(0)
         # A claim that is still looked at is answered: by then that the execution has ended.
         await workflow.wait_condition(workflow.all_handlers_finished)
-        for name in self._offered:
-            workflow.set_signal_handler(name, None)
 
-    def _offer(self, question: Question) -> None:
+    def _listen_to(self, question: Question) -> None:
+        """Take the question's own signals, from now to the end of the execution.
+
+        Who clicks on a page that is no longer true is told that it did not count.
+        """
         for verb in sorted(question.verbs):
             name = f"{verb}-{question.revision}"
-            # What is sent to it all the same is recorded at the end.
-            self._offered.append(name)
-            if verb is Verb.APPROVE and question.problem:
-                continue
-            if verb in YES and question.rule.assurance is Assurance.SIGNED:  # a click signs nothing
-                continue
             workflow.set_signal_handler(name, partial(self._signalled, verb, question.revision))
-
-    def _withdraw(self) -> None:
-        for name in self._offered:
-            workflow.set_signal_handler(name, None)
 
     async def _signalled(self, verb: Verb, revision: str, *arguments: Any) -> None:  # noqa: ANN401
         await self.receive(verb, arguments, DecisionWay.SIGNAL, revision)

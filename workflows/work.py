@@ -2,7 +2,6 @@
 
 import asyncio
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from temporalio import workflow
@@ -203,7 +202,7 @@ class Work(Ending):
             asked_at=workflow.now(),
         )
         self._show(pending)
-        self._desk.on_approval = partial(self._show_approved, pending)
+        self._desk.on_approval = self._show_approved
         first_run = draft.run_id == workflow.info().first_execution_run_id
         answer = await self._desk.ask(
             Question(
@@ -230,12 +229,11 @@ class Work(Ending):
         self._state.approval_interrupt_data = pending
         self._board.ask(pending)
 
-    def _show_approved(
-        self, pending: PendingApproval, approvals: tuple[DecisionRecord, ...]
-    ) -> None:
+    def _show_approved(self, approvals: tuple[DecisionRecord, ...]) -> None:
         """The same question, once one of two persons has approved it."""
         names = [said.operator or "" for said in approvals]
-        if len(names) < pending.rule.persons:
+        pending = self._state.approval_interrupt_data
+        if pending is not None and len(names) < pending.rule.persons:
             self._show(pending.model_copy(update={"approved_by": names}))
 
     def _is_old(self, plan: Plan) -> bool:

@@ -173,7 +173,10 @@ async def test_a_click_on_a_stale_page_does_not_approve_what_it_did_not_show(
     while second.revision == first.revision:
         second = await house.question(handle)
     await choose(page, f"approve-{first.revision}")
-    # The server takes the signal; the second revision still waits.
+    # The server takes the signal; the second revision still waits, and its page tells of it.
+    shown = await open_question(page, execution_address(house.stack.web_ui, fresh))
+    await expect(shown).to_contain_text("Did not count: approve by an unnamed operator")
+    await expect(shown).to_contain_text(f"for revision {first.revision}, but {second.revision}")
     state = await house.state(handle)
     assert state.approval_interrupt_data.revision == second.revision
     assert ring.puts() == before

@@ -11,6 +11,7 @@ from temporalio.client import WorkflowUpdateFailedError
 from runpermit.errors import DecisionRefusedError, WorkflowError
 from runpermit.failures import unwrap
 from runpermit.models import DecisionReceipt, DecisionWay, Stage, Verb
+from runpermit.page import approval_page
 
 
 @pytest.fixture
@@ -144,9 +145,29 @@ async def test_revise_gives_the_comment_to_the_next_generation_and_asks_again(
     assert not plain
     assert f"approve-{second.revision}" in why
     assert [accepted for _, accepted, _ in late].count(True) == 1
-    # The click on the old page came to no handler; it is recorded at the latest at the end.
     old = [r for r in (await asking.state()).decisions if r.revision == first.revision]
     assert [(r.verb, r.accepted) for r in old] == [(Verb.REVISE, True), (Verb.APPROVE, False)]
+
+
+async def test_a_click_on_an_old_page_is_told_on_the_new_one_and_its_signal_is_offered_no_more(
+    asking: Any,
+) -> None:
+    first = await asking.pending()
+    await asking.signal(f"revise-{first.revision}", {"comment": "use half the kick"})
+    second = await asking.until_number(2)
+    await asking.signal(f"approve-{first.revision}", {"operator": "jd"})
+
+    while (told := await asking.pending()).not_counted is None:  # noqa: ASYNC110
+        await asyncio.sleep(0.02)
+    metadata = await asking.metadata()
+    assert told.not_counted.operator == "jd"
+    assert told.not_counted.revision == first.revision
+    assert told.sha256 == second.sha256
+    assert metadata.current_details == approval_page(told)
+    names = [signal.name for signal in metadata.definition.signal_definitions]
+    assert names[0] == f"approve-{second.revision}"
+    assert f"approve-{first.revision}" not in names
+    assert await asking.failed_tasks() == 0
 
 
 async def test_revise_starts_generation_for_approved_code(lab: Any) -> None:

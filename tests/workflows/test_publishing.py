@@ -237,6 +237,17 @@ async def test_the_signals_of_a_question_are_offered_only_while_it_waits(
     assert await signals(asking) == OF_EVERY_EXECUTION
 
 
+async def test_what_answers_the_page_is_offered_first_each_with_what_it_does(asking: Any) -> None:
+    revision = (await asking.pending()).revision
+    offered = (await shown(asking)).definition.signal_definitions
+
+    verbs = ["approve", "reject", "revise"]
+    assert [signal.name for signal in offered[:3]] == [f"{verb}-{revision}" for verb in verbs]
+    assert all(signal.description for signal in offered)
+    [plain] = [signal for signal in offered if signal.name == "approve"]
+    assert plain.description.startswith("Not from the page: choose approve-…")
+
+
 async def test_the_signals_of_a_question_go_with_a_stop(asking: Any) -> None:
     await asking.signal("stop")
     await asking.failure()

@@ -4,6 +4,7 @@ from runpermit.models import PendingApproval, PendingRestore
 from runpermit.page import change_lines, commands, restore_question, write_lines
 from runpermit.page.answers import rule_words
 from runpermit.page.approval import all_warnings, ending_words, facts_line, reads_words, title
+from runpermit.page.restore import all_notes
 from runpermit.page.writes import machine_lines
 from runpermit.text import one_line, visible
 
@@ -53,7 +54,7 @@ def restore_text(pending: PendingRestore, options: str) -> str:
         f"Question {pending.revision}, asked {pending.asked_at:%Y-%m-%d %H:%M:%S} UTC, does not "
         "expire; nothing is put back by itself",
         f"Why it ended: {one_line(pending.reason, 600)}",
-        "\n".join(one_line(f"! {note}", 300) for note in pending.notes),
+        "\n".join(one_line(f"! {note}", 300) for note in all_notes(pending)),
         _indented(change_lines(pending, _SHOWN)),
         rule_words(pending),
         _answers(pending, options),

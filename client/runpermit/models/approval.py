@@ -90,17 +90,58 @@ class Revision(Message):
         return canonical_sha256(self)
 
 
+class DecisionWay(StrEnum):
+    """The way by which a decision came."""
+
+    SIGNAL = "signal"
+    UPDATE = "update"
+
+
+class DecisionRecord(Message):
+    """One decision as it was received: counted or not, and why not.
+
+    `verb` is None where the message named none. `operator` is a verified name where `assurance` is
+    more than claimed. `signature` is kept where it is part of a permit.
+    """
+
+    verb: Verb | None
+    at: datetime
+    via: DecisionWay
+    accepted: bool
+    reason: str
+    operator: str | None = None
+    comment: str | None = None
+    sha256: str | None = None
+    revision: str | None = None
+    number: int | None = None
+    assurance: Assurance = Assurance.CLAIMED
+    signature: str | None = None
+
+    @property
+    def who(self) -> str:
+        """Its author, as it is told to people."""
+        return self.operator or "an unnamed operator"
+
+    @property
+    def by(self) -> str:
+        """Its author, and how well that is known."""
+        verified = "not verified" if self.assurance is Assurance.CLAIMED else self.assurance
+        return f"{self.who} ({verified})"
+
+
 class PendingApproval(Message):
     """The question that waits: `binds` is what its sha256 covers, the rest explains.
 
     `changed` says, in words, what is no longer as in the revision that was asked about before.
     `rule` says whose yes counts; `approved_by` names those who said it already, of two.
+    `not_counted` is the last decision that did not count while this waited.
     """
 
     binds: Revision
     changed: list[str] = []
     rule: ApprovalRule = ApprovalRule()
     approved_by: list[str] = []
+    not_counted: DecisionRecord | None = None
     warnings: list[str]
     execution_mode: ExecutionMode
     user_query: str
@@ -154,12 +195,14 @@ class LeftBehind(Message):
 class PendingRestore(Message):
     """The question whether to put back what an execution left changed; it does not expire.
 
-    `reason` tells why the execution ended; `notes` what else is known, one sentence each.
+    `reason` tells why the execution ended; `notes` what else is known, one sentence each;
+    `not_counted` is the last decision that did not count while this waited.
     """
 
     binds: LeftBehind
     reason: str
     notes: list[str] = []
+    not_counted: DecisionRecord | None = None
     rule: ApprovalRule = ApprovalRule()
     asked_at: datetime
     page_link: str = ""
@@ -198,45 +241,6 @@ class Decision(Message):
             msg = "an empty object decides nothing: send no input at all, or a field"
             raise ValueError(msg)
         return self
-
-
-class DecisionWay(StrEnum):
-    """The way by which a decision came."""
-
-    SIGNAL = "signal"
-    UPDATE = "update"
-
-
-class DecisionRecord(Message):
-    """One decision as it was received: counted or not, and why not.
-
-    `verb` is None where the message named none. `operator` is a verified name where `assurance` is
-    more than claimed. `signature` is kept where it is part of a permit.
-    """
-
-    verb: Verb | None
-    at: datetime
-    via: DecisionWay
-    accepted: bool
-    reason: str
-    operator: str | None = None
-    comment: str | None = None
-    sha256: str | None = None
-    revision: str | None = None
-    number: int | None = None
-    assurance: Assurance = Assurance.CLAIMED
-    signature: str | None = None
-
-    @property
-    def who(self) -> str:
-        """Its author, as it is told to people."""
-        return self.operator or "an unnamed operator"
-
-    @property
-    def by(self) -> str:
-        """Its author, and how well that is known."""
-        verified = "not verified" if self.assurance is Assurance.CLAIMED else self.assurance
-        return f"{self.who} ({verified})"
 
 
 class DecisionReceipt(Message):

@@ -49,6 +49,19 @@ def rule_words(pending: PendingApproval | PendingRestore) -> str:
     return f"{said[0][:1].upper()}{'; '.join(said)[1:]}." if said else ""
 
 
+def not_counted(pending: PendingApproval | PendingRestore) -> list[str]:
+    """The last decision that did not count while this waited, and why, in one line of plain text.
+
+    Whoever clicked on an old page was told nothing.
+    """
+    said = pending.not_counted
+    if said is None:
+        return []
+    what = said.verb or "a decision"
+    who, why = one_line(said.who, 40), one_line(said.reason, 160)
+    return [f"Did not count: {what} by {who} at {said.at:%H:%M:%S} UTC: {why}."]
+
+
 def clicks(pending: PendingApproval | PendingRestore) -> str:
     """Which signals to send in the Web UI, without input; where a yes is signed, the command."""
     yes, *rest = verbs(pending)

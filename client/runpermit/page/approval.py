@@ -7,7 +7,7 @@ the model come last, cut and labelled.
 from dataclasses import dataclass
 
 from runpermit.models import PendingApproval, Plan, PlanKind
-from runpermit.page.answers import clicks, command_block
+from runpermit.page.answers import clicks, command_block, not_counted
 from runpermit.page.sizing import fitting
 from runpermit.page.warnings import names, plan_warnings
 from runpermit.page.writes import machine_lines, write_lines
@@ -90,12 +90,17 @@ def facts_line(pending: PendingApproval) -> str:
 
 
 def all_warnings(pending: PendingApproval) -> list[str]:
-    """What is true of the plan, and what the question itself says."""
+    """What did not count, what is true of the plan, and what the question itself says."""
     changes = [f"Changed since the revision before: {change}" for change in pending.changed]
     more = len(changes) - _SHOWN_CHANGES
     if more > 0:
         changes[_SHOWN_CHANGES:] = [f"Changed: {more} more, see `runpermit show`."]
-    return [*plan_warnings(pending.plan), *changes, *pending.warnings]
+    return [
+        *not_counted(pending),
+        *plan_warnings(pending.plan),
+        *changes,
+        *pending.warnings,
+    ]
 
 
 def ending_words(plan: Plan) -> str:

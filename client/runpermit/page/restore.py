@@ -3,7 +3,7 @@
 import math
 
 from runpermit.models import LeftChange, PendingRestore
-from runpermit.page.answers import clicks, command_block
+from runpermit.page.answers import clicks, command_block, not_counted
 from runpermit.page.layout import cut, wrapped
 from runpermit.page.sizing import fitting
 from runpermit.plans.values import is_number
@@ -32,6 +32,11 @@ def restore_page(pending: PendingRestore) -> str:
     return fitting(lambda size: _page(pending, *size), _SIZES)
 
 
+def all_notes(pending: PendingRestore) -> list[str]:
+    """What did not count, and what else is known."""
+    return [*not_counted(pending), *pending.notes]
+
+
 def change_lines(pending: PendingRestore, shown: int = _SIZES[0][0]) -> list[str]:
     """What was left changed as plain text, at most 54 characters a line."""
     lines = [line for change in pending.changes[:shown] for line in _lines(change)]
@@ -44,7 +49,7 @@ def _page(pending: PendingRestore, shown: int, words: int, answers: int) -> str:
     parts = [
         f"### ⚠️ {markdown(restore_question(pending), min(300, 5 * words))}",
         f"{clicks(pending)}\nWhy it ended: {markdown(pending.reason, words)}",
-        "\n".join(f"⚠️ {markdown(note, words)}" for note in pending.notes[:10]),
+        "\n".join(f"⚠️ {markdown(note, words)}" for note in all_notes(pending)[:10]),
         fenced("\n".join(change_lines(pending, shown))),
         "*restore* puts back what can be put back, the last write first, "
         "within limits and steps. A channel that no longer reads what was written is another "

@@ -7,6 +7,8 @@ from typing import Any
 from markdown_it import MarkdownIt
 
 from runpermit.models import (
+    DecisionRecord,
+    DecisionWay,
     Declaration,
     ExecutionMode,
     LeftBehind,
@@ -19,6 +21,7 @@ from runpermit.models import (
     PlannedChannel,
     PlannedWrite,
     Revision,
+    Verb,
 )
 
 PAGE_BYTES = 8 * 1024
@@ -115,6 +118,14 @@ def pending(
     return PendingApproval(binds=binds, **(plain | fields))
 
 
+def refused(**fields: Any) -> DecisionRecord:
+    plain: dict[str, Any] = {
+        "verb": Verb.APPROVE, "at": AT, "via": DecisionWay.SIGNAL, "accepted": False,
+        "reason": "it is for revision 3f2a1c, but 7f3a9c waits",
+    }  # fmt: skip
+    return DecisionRecord(**(plain | fields))
+
+
 def hostile_plan(text: str, **fields: Any) -> Plan:
     bad = channel(
         text, description=text, units=text, state=text, alarm=text, moved_by=text, live=text,
@@ -141,6 +152,7 @@ def hostile(text: str, **fields: Any) -> PendingApproval:
         workflow=text[:255],
         warnings=[text] * 40,
         changed=[text] * 40,
+        not_counted=refused(operator=text, reason=text),
         user_query=text,
         task_objective=text,
         requester=text[:128],

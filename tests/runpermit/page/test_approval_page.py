@@ -21,6 +21,7 @@ from tests.runpermit.page.conftest import (
     pending,
     plan,
     ramp,
+    refused,
     tags,
     write,
 )
@@ -90,6 +91,16 @@ def test_what_changed_since_the_revision_before_is_told() -> None:
 
     assert page.count("SR:HCM1:SP reads 0.2, not 0.1") == 5
     assert "4 more" in page
+
+
+def test_the_decision_that_did_not_count_is_told_first_with_the_reason() -> None:
+    page = shown(approval_page(pending(not_counted=refused(operator="jd\n# ok"))))
+
+    assert (
+        "without input. ⚠️ Did not count: approve by jd # ok at 03:12:05 UTC: it is for revision "
+        "3f2a1c, but 7f3a9c waits."
+    ) in page
+    assert "Did not count" not in approval_page(pending())
 
 
 def test_nothing_is_warned_of_that_is_not_true() -> None:

@@ -13,6 +13,7 @@ from tests.runpermit.page.conftest import (
     PAGE_BYTES,
     change,
     pending_restore,
+    refused,
     tags,
 )
 
@@ -28,7 +29,16 @@ def test_the_page_tells_what_was_what_is_and_how_to_answer() -> None:
     assert f"`restore-{asked.revision}`" in page
     assert f"`leave-{asked.revision}`" in page
     assert "approve" not in page
+    assert "Did not count" not in page
     assert f"restore orbit-1 --sha256 {asked.revision}" in page
+
+
+def test_the_decision_that_did_not_count_is_told_with_the_reason() -> None:
+    asked = pending_restore(not_counted=refused(verb=None, reason="it names no decision"))
+
+    assert (
+        "⚠️ Did not count: a decision by an unnamed operator at 03:12:05 UTC: it names no decision."
+    ) in html.unescape(restore_page(asked))
 
 
 def test_a_name_that_anybody_can_type_is_said_to_be_that() -> None:
@@ -76,7 +86,12 @@ def test_channels_that_are_not_shown_are_counted_and_the_page_says_where_all_are
 def test_nothing_foreign_takes_effect_and_the_page_stays_small(text: str) -> None:
     bad = change(text, before=text, written=text, reads=text, restorable=False, why_not=text)
     asked = pending_restore(
-        [bad] * 100, workflow=text[:255], reason=text, notes=[text] * 40, cli_options=text[:100]
+        [bad] * 100,
+        workflow=text[:255],
+        reason=text,
+        notes=[text] * 40,
+        cli_options=text[:100],
+        not_counted=refused(operator=text, reason=text),
     )
     page = restore_page(asked)
     found = tags(page)
