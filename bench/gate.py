@@ -40,6 +40,9 @@ LIMITS = {
 }
 # What a get, a put and so on may cost of the direct one (design.md, Budgets).
 BUDGETS = {"get": 2.2, "put": 2.5, "put with step": 2.7}
+# A put of ours has round trips and a sync that a direct one has not: what it may cost of a program
+# that looks, notes, writes and reads back by itself.
+CAREFUL, CAREFUL_BUDGET = "careful put", 1.5
 MEASURED = """
 import json, sys, time
 import epics
@@ -67,6 +70,17 @@ def medians(count):
 """
 DIRECT = (
     MEASURED
+    + f"""
+import os
+notes = open("notes", "ab", buffering=0)
+def careful(n):
+    plain.get(use_monitor=False)
+    notes.write(b"x" * 300)
+    os.fdatasync(notes.fileno())
+    plain.put(n % 7, wait=True)
+    plain.get(use_monitor=False)
+calls["{CAREFUL}"] = careful
+"""
     + """
 for line in sys.stdin:
     print(json.dumps(medians(int(line))), flush=True)
@@ -116,12 +130,15 @@ async def place(directory: Path) -> AsyncIterator[Place]:
 
 
 @contextlib.asynccontextmanager
-async def direct_client(name_server: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    """The measuring program as a plain process, beside the IOC."""
+async def direct_client(
+    name_server: str, directory: Path
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """The measuring program as a plain process in `directory`, beside the IOC."""
     caller = await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",
         DIRECT,
+        cwd=directory,
         env=os.environ
         | client_environment(name_server)
         | {"PATH": f"{INSIDE / 'bin'}:{os.environ['PATH']}"},
@@ -178,7 +195,7 @@ async def measure() -> list[Row]:
         async with (
             place(directory) as there,
             open_kernels(KernelsSettings(pool=1)) as kernels,
-            direct_client(there.ioc) as caller,
+            direct_client(there.ioc, directory) as caller,
         ):
             rounds = []
             for _ in range(ROUNDS):
@@ -190,7 +207,8 @@ async def measure() -> list[Row]:
                         fdatasync_seconds(directory),
                     )
                 )
-    return [
+    careful = median(direct[CAREFUL] for _, direct, _ in rounds)
+    rows = [
         Row(
             f"gate: {kind}",
             median(ours[kind] for ours, _, _ in rounds),
@@ -200,3 +218,5 @@ async def measure() -> list[Row]:
         )
         for kind in rounds[0][0]
     ]
+    put = median(ours["put"] for ours, _, _ in rounds)
+    return [*rows, Row("gate: put beside a careful one", put, careful, budget=CAREFUL_BUDGET)]
