@@ -66,7 +66,7 @@ class Aftermath(Conversation):
             self._board.enter(
                 Stage.HOST_UNREACHABLE,
                 f"{self._deployment.host} does not tell what was written. Look at the machine.",
-                unknown=unknown_words(self._deployment.host, self._plan),
+                listed=unknown_words(self._deployment.host, self._plan),
             )
         try:
             settled = await asking

@@ -136,7 +136,12 @@ class LeftChanged(Aftermath):
     async def _put_back(self, answer: DecisionRecord) -> RestoreReport:
         now = await self._reached()
         if now is not None and now.inhibited:
-            self._board.enter(Stage.RESTORING, f"It waits. {now.inhibited}")
+            names = ", ".join(change.channel for change in self._left if change.restorable)
+            self._board.enter(
+                Stage.RESTORING,
+                f"It waits. {now.inhibited}",
+                listed=f"RESTORE WAITS while writes are inhibited: {names}",
+            )
         return await run_step(
             Step.RESTORE,
             steps.restore,

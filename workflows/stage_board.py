@@ -53,11 +53,12 @@ class StageBoard:
         self._publish(self._memo.model_copy(update={"request_sha256": request_sha256}))
 
     def enter(
-        self, stage: Stage, note: str = "", machine: Sequence[str] = (), unknown: str = ""
+        self, stage: Stage, note: str = "", machine: Sequence[str] = (), listed: str = ""
     ) -> None:
         """Come to `stage`; `machine` tells what is written, or how it was left, in words.
 
-        `unknown` is for lists: whose state nobody can tell, where that is so.
+        `listed` is for lists, where nothing is asked and somebody has to know all the same: that a
+        restore waits, or that nobody can tell what was written.
         """
         self._change(stage, note)
         failures = [error.error_message for error in self._state.error_chain]
@@ -69,11 +70,11 @@ class StageBoard:
             Memo(
                 stage=stage,
                 attempt=attempt,
-                question=one_line(unknown, 200),
+                question=one_line(listed, 200),
                 host=self._memo.host,
                 request_sha256=self._memo.request_sha256,
-                asked_at=workflow.now() if unknown else None,
-                state_unknown=bool(unknown),
+                asked_at=workflow.now() if listed else None,
+                state_unknown=bool(listed) and stage is not Stage.RESTORING,
             )
         )
         self._search()
@@ -94,6 +95,8 @@ class StageBoard:
                     "sha256": pending.sha256,
                     "requester": one_line(pending.requester or "", 60),
                     "asked_at": pending.asked_at,
+                    "approvals": len(pending.approved_by),
+                    "persons": pending.rule.persons,
                 }
             )
         )

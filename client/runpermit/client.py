@@ -16,7 +16,7 @@ from runpermit.execution import Execution
 from runpermit.models import PythonExecutionRequest, PythonServiceResult, accept_request
 from runpermit.names import TASK_QUEUE, WORKFLOW
 from runpermit.text import visible
-from runpermit.waiting import WAITING_STAGES, WaitingExecution, memo_of
+from runpermit.waiting import WaitingExecution, memo_of, waits
 
 _ID_BYTES = 200
 _RUNNING = f"WorkflowType = '{WORKFLOW}' AND ExecutionStatus = 'Running'"
@@ -130,7 +130,7 @@ class RunpermitClient:
         async for listed in self.temporal.list_workflows(query):
             memo = memo_of(await listed.memo())
             runs = listed.status is WorkflowExecutionStatus.RUNNING
-            if memo and (memo.state_unknown or (runs and memo.stage in WAITING_STAGES)):
+            if memo and (memo.state_unknown or (runs and waits(memo))):
                 found.append(
                     WaitingExecution(
                         id=listed.id,
@@ -144,6 +144,8 @@ class RunpermitClient:
                         host=memo.host,
                         requester=memo.requester,
                         asked_at=memo.asked_at,
+                        approvals=memo.approvals,
+                        persons=memo.persons,
                         state_unknown=memo.state_unknown,
                     )
                 )

@@ -16,9 +16,10 @@ WAITING_STAGES = frozenset({Stage.AWAITING_APPROVAL, Stage.AWAITING_RESTORE})
 class WaitingExecution(Message):
     """An execution that waits for an operator, as visibility and memo tell of it.
 
-    `stage` tells for what: an approval, or an answer to MACHINE LEFT CHANGED. With `state_unknown`
-    it waits for nothing, and may have ended: nobody could ask what it wrote. The texts come from
-    the worker's host through Temporal: show them as foreign text.
+    `stage` tells for what: an approval, of which `approvals` of `persons` were given, an answer to
+    MACHINE LEFT CHANGED, or, where it is restoring, that writes pass. With `state_unknown` it waits
+    for nothing, and may have ended: nobody could ask what it wrote. The texts come from the
+    worker's host through Temporal: show them as foreign text.
     """
 
     id: str
@@ -32,6 +33,8 @@ class WaitingExecution(Message):
     host: str
     requester: str = ""
     asked_at: datetime | None = None
+    approvals: int = 0
+    persons: int = 1
     state_unknown: bool = False
 
     @property
@@ -47,12 +50,17 @@ class WaitingExecution(Message):
     @property
     def left_changed(self) -> bool:
         """Whether it has ended and left the machine changed."""
-        return self.stage is Stage.AWAITING_RESTORE
+        return self.stage in {Stage.AWAITING_RESTORE, Stage.RESTORING}
 
     @property
     def is_urgent(self) -> bool:
         """Whether the machine may not be as anybody wants it."""
         return self.left_changed or self.state_unknown
+
+
+def waits(memo: Memo) -> bool:
+    """Whether an execution that runs waits for somebody; a restore does where its memo says so."""
+    return memo.stage in WAITING_STAGES or (memo.stage is Stage.RESTORING and bool(memo.question))
 
 
 def memo_of(raw: Mapping[str, Any]) -> Memo | None:

@@ -97,6 +97,7 @@ def test_who_may_lift_an_inhibit_is_told_what_moves_the_machine_then(
         restoring = beside.submit(cli, "restore", "gone", "--yes")
         while "RESTORE WAITS: gone. It moves the machine" not in cli("inhibit", "status").stdout:
             assert not restoring.done(), restoring.result().stderr
+        assert cli("pending").stdout.startswith("RESTORE WAITS: gone. It moves the machine")
         assert asyncio.run(machine.value("T:AO")) == 1
         cli("inhibit", "off")
         assert restoring.result().returncode == 0

@@ -93,6 +93,8 @@ async def test_two_persons_approve_and_the_page_names_the_first(lab: Any) -> Non
     receipt = await decided(running, decision="approve", sha256=pending.sha256, signature="by jd")
     assert "1 of 2" in receipt.reason
     assert (await running.pending()).approved_by == ["jd"]
+    memo = await running.memo()
+    assert (memo.approvals, memo.persons, memo.sha256) == (1, 2, pending.sha256)
     details = html.unescape((await running.metadata()).current_details)
     assert "2 persons must approve it; jd approved it: 1 more must" in details
     why = await refused(running, decision="approve", sha256=pending.sha256, signature="by jd")
@@ -112,6 +114,8 @@ async def test_one_of_two_approvals_is_void_where_the_plan_is_made_anew(lab: Any
     await running.signal("revise", {"comment": "less"})
     second = await running.until_number(2)
     assert second.approved_by == []
+    memo = await running.memo()
+    assert (memo.approvals, memo.persons) == (0, 2)
     why = await refused(running, decision="approve", sha256=pending.sha256, signature="by mk")
     assert "sha256" in why
     receipt = await decided(running, decision="approve", sha256=second.sha256, signature="by mk")

@@ -26,6 +26,7 @@ from runpermit.models import (
     Verdict,
 )
 from runpermit.page import restore_page, restore_question
+from runpermit.waiting import waits
 from workflows.steps import Reached
 
 WAYS = ["plain", "sha256", "named", "update"]
@@ -203,6 +204,7 @@ async def test_the_page_of_a_restore_tells_who_wanted_it_and_what_it_may_wait_fo
     assert "While writes are inhibited it waits" in page
     assert "runpermit inhibit status on testhost" in page
     assert "It waits." not in page
+    assert not waits(await left.memo())
     assert "restore by an unnamed operator (not verified)" in page
     held.open.set()
     await left.failure()
@@ -222,6 +224,10 @@ async def test_the_page_of_a_restore_that_is_inhibited_says_so(lab: Any, left: A
     await asyncio.wait_for(held.entered.wait(), 5)
     page = html.unescape((await left.metadata()).current_details)
     assert "It waits. All writes of this host are inhibited by mk." in page
+    memo = await left.memo()
+    assert waits(memo)
+    assert memo.question == "RESTORE WAITS while writes are inhibited: SR:HCM1:SP"
+    assert not memo.state_unknown
     held.open.set()
     await left.failure()
 

@@ -1,13 +1,17 @@
 """What the gate of this host says is in force, for the commands that ask it."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from runpermit.cli.gate_asking import ask_gate, other_version
+from runpermit.cli.gate_asking import ask_gate, control_socket, other_version
+from runpermit.cli.session import Session
+from runpermit.errors import PythonExecutorException
 from runpermit.limits.file import LimitsStatus
 from runpermit.models import Assurance, LeftMachine
+from runpermit.text import one_line
 
 
 class InhibitReport(BaseModel):
@@ -48,6 +52,30 @@ class GateReport(BaseModel):
     sessions: int
     left: list[LeftMachine] = []
     restoring: list[str] = []
+
+
+def restore_lines(report: GateReport, told_already: Collection[str] = ()) -> list[str]:
+    """Each restore that goes on at this gate, or waits: it moves the machine."""
+    told = []
+    for execution in report.restoring:
+        if execution in told_already:
+            continue
+        name = one_line(execution, 200)
+        told.append(
+            f"RESTORE WAITS: {name}. It moves the machine as soon as writes pass; "
+            f"runpermit stop {name} ends it."
+            if report.inhibit.refusal is not None
+            else f"RESTORE GOES ON: {name}. It moves the machine now."
+        )
+    return told
+
+
+def report_here(session: Session) -> GateReport | None:
+    """That of this host's gate; None where there is none, or it can't be asked."""
+    try:
+        return ask_for_report(control_socket(session, None), {"do": "status"})
+    except PythonExecutorException:
+        return None
 
 
 def ask_for_report(socket_path: Path, request: dict[str, Any]) -> GateReport:

@@ -9,7 +9,7 @@ import typer
 from runpermit.cli.deciding import Operator, name_of
 from runpermit.cli.exits import ExitCode
 from runpermit.cli.gate_asking import Socket, control_socket
-from runpermit.cli.gate_report import GateReport, ask_for_report
+from runpermit.cli.gate_report import GateReport, ask_for_report, restore_lines
 from runpermit.cli.left import left_line, nobody_waits_for
 from runpermit.cli.session import Session, add_command
 from runpermit.errors import ServiceUnavailableError
@@ -111,13 +111,6 @@ def _tell(session: Session, report: GateReport) -> int:
     )
     channel = inhibit.channel and one_line(inhibit.channel, 100)
     session.output.answer(f"Inhibit channel: {channel or 'none is set (gate.inhibit_channel)'}")
-    for execution in report.restoring:
-        name = one_line(execution, 200)
-        told = (
-            f"RESTORE WAITS: {name}. It moves the machine as soon as writes pass; "
-            f"runpermit stop {name} ends it."
-            if inhibit.refusal is not None
-            else f"RESTORE GOES ON: {name}. It moves the machine now."
-        )
+    for told in restore_lines(report):
         session.output.answer(told, style="bold red")
     return ExitCode.DONE

@@ -11,7 +11,7 @@ from temporalio.client import WorkflowExecutionStatus
 from runpermit.cli.deciding import confirmed, name_of
 from runpermit.cli.exits import ExitCode
 from runpermit.cli.gate_asking import ask_gate, control_socket, other_version
-from runpermit.cli.gate_report import ask_for_report
+from runpermit.cli.gate_report import ask_for_report, report_here
 from runpermit.cli.question import restore_text
 from runpermit.cli.session import Session
 from runpermit.cli.signed import Signing, statement_of
@@ -49,13 +49,10 @@ def left_line(left: LeftMachine) -> str:
     )
 
 
-def left_here(session: Session, socket: Path | None = None) -> list[LeftMachine]:
+def left_here(session: Session) -> list[LeftMachine]:
     """Those of this host's gate; none where it can't be asked."""
-    try:
-        path = control_socket(session, socket)
-        return ask_for_report(path, {"do": "status"}).left
-    except PythonExecutorException:
-        return []
+    report = report_here(session)
+    return report.left if report is not None else []
 
 
 async def nobody_waits_for(session: Session, left: list[LeftMachine]) -> list[LeftMachine]:

@@ -6,7 +6,8 @@ from typing import Any
 import typer
 
 from runpermit.cli.exits import ExitCode
-from runpermit.cli.left import left_here, left_line, nobody_waits_for
+from runpermit.cli.gate_report import report_here, restore_lines
+from runpermit.cli.left import left_line, nobody_waits_for
 from runpermit.cli.outcome import report_now
 from runpermit.cli.question import question_text, restore_text
 from runpermit.cli.session import ExecutionId, Session, add_command
@@ -25,12 +26,15 @@ async def pending(session: Session) -> int:
     """
     client = await session.client()
     waiting = still_unknown(session, await client.pending())
-    left = await nobody_waits_for(session, left_here(session))
+    here = report_here(session)
+    left = await nobody_waits_for(session, here.left if here else [])
     output = session.output
     if output.as_json:
         rows = [{**w.model_dump(mode="json"), "revision": w.revision} for w in waiting]
         output.document({"pending": rows, "left": [one.model_dump(mode="json") for one in left]})
         return ExitCode.DONE
+    for line in restore_lines(here, [one.id for one in waiting]) if here else []:
+        output.answer(line, style="bold red")
     for one in left:
         output.answer(left_line(one), style="bold red")
         output.answer(f"  To put it back: {session.command('restore', one.execution)}")

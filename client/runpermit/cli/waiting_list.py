@@ -7,6 +7,7 @@ from runpermit.text import one_line, visible
 from runpermit.waiting import WaitingExecution
 
 _LEFT_CHANGED = "MACHINE LEFT CHANGED"
+_RESTORE_WAITS = "RESTORE WAITS"
 _QUESTION = 200
 # With less room than this a question says nothing.
 _ROOM = 24
@@ -77,6 +78,8 @@ def age(waited: timedelta) -> str:
 
 def _question(one: WaitingExecution) -> str:
     question = one_line(one.question, _QUESTION)
-    if one.left_changed and not question.startswith(_LEFT_CHANGED):
+    if one.left_changed and not question.startswith((_LEFT_CHANGED, _RESTORE_WAITS)):
         return f"{_LEFT_CHANGED}. {question}"
+    if one.persons > 1:
+        return f"{one.approvals} of {one.persons} approvals. {question}"
     return question

@@ -162,7 +162,8 @@ class RunProgress(Message):
 class Memo(Message):
     """What lists and people see of an execution without any worker; 2 KB in all.
 
-    `state_unknown`: nobody could tell what it wrote, and `question` says so.
+    `approvals` of the `persons` that it needs were given. `state_unknown`: nobody could tell what
+    it wrote, and `question` says so.
     """
 
     stage: Stage
@@ -174,4 +175,6 @@ class Memo(Message):
     request_sha256: str = ""
     requester: str = ""
     asked_at: datetime | None = None
+    approvals: int = 0
+    persons: int = 1
     state_unknown: bool = False

@@ -64,6 +64,19 @@ def test_a_machine_left_changed_is_named_so() -> None:
     assert style == "bold red"
 
 
+def test_of_two_persons_it_is_told_first_how_many_said_yes() -> None:
+    one_of_two = waiting("scan-42").model_copy(update={"approvals": 1, "persons": 2})
+    assert "alice@lab  1 of 2 approvals. 12 writes: " in lines(None, one_of_two)[1]
+
+
+def test_a_restore_that_waits_for_the_inhibit_is_named_so() -> None:
+    question = "RESTORE WAITS while writes are inhibited: SR:HCM1"
+    one = waiting("scan-42", question, Stage.RESTORING)
+    [(_, _), (line, style)] = waiting_lines([one], NOW, None)
+    assert line.endswith(f"alice@lab  {question}")
+    assert style == "bold red"
+
+
 def test_counts_say_how_many_wait_for_what() -> None:
     changed = waiting("a", stage=Stage.AWAITING_RESTORE)
     lost = waiting("c", stage=Stage.FAILED).model_copy(update={"state_unknown": True})
