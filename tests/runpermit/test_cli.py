@@ -327,7 +327,7 @@ def test_show_of_an_ended_execution_asks_nothing_and_tells_its_end(
     assert told in shown.stdout + shown.stderr
     assert "runpermit approve" not in shown.stdout
     document = json.loads(cli("show", name, "--json").stdout)
-    assert document == {"id": name, "pending": None, "restore": None}
+    assert document == {"id": name, "pending": None, "restore": None, "inhibited": None}
 
 
 def test_revise_asks_again(cli: Callable[..., Ran], asked: Callable[..., tuple[str, Any]]) -> None:

@@ -33,6 +33,25 @@ def test_on_asks_nothing_and_says_what_is_in_force_and_off_lifts_it(
     assert "Switch: off by mk at " in ran.stdout
 
 
+def test_a_question_that_was_asked_before_is_shown_and_approved_with_the_inhibit_of_now(
+    gate: Gate, runpermit: Command, server: Any
+) -> None:
+    gate.start()
+    name, address = f"asked-before-{gate.folder.name}", ("--address", server.address)
+    runpermit("run", "--query", "q", "--task", "ask", "--no-wait", "--id", name, *address)
+    while not told(shown := runpermit("show", name, "--json", *address)).get("pending"):
+        assert shown.returncode in {0, 4}, shown.stdout
+    assert told(shown)["inhibited"] is None
+    assert "INHIBITED" not in runpermit("show", name, *address).stdout
+    runpermit("inhibit", "on", "--operator", "jd", "--reason", "vacuum")
+    refusal = "INHIBITED NOW: All writes of this host are inhibited by jd since "
+    assert runpermit("show", name, *address).stdout.startswith(refusal)
+    assert "vacuum" in told(runpermit("show", name, "--json", *address))["inhibited"]
+    approved = runpermit("approve", name, "--yes", *address)
+    assert approved.returncode == 0
+    assert approved.stderr.startswith(refusal)
+
+
 def test_it_lasts_over_a_restart_of_the_gate_and_over_its_crash(
     gate: Gate, runpermit: Command
 ) -> None:

@@ -16,6 +16,7 @@ from runpermit.cli.deciding import (
     report,
 )
 from runpermit.cli.exits import ExitCode
+from runpermit.cli.gate_report import inhibited_here, inhibited_line
 from runpermit.cli.question import question_text
 from runpermit.cli.session import ExecutionId, Session, add_command
 from runpermit.cli.signed import Identity, Key, Sign, Signing
@@ -52,6 +53,8 @@ async def approve(
         raise nothing_waits(session, execution_id)
     check_shown(session, execution_id, pending, sha256)
     _check_complete(session, pending)
+    if (inhibited := inhibited_here(session)) is not None:
+        session.output.note(inhibited_line(inhibited), style="bold red")
     signing = Signing(sign, key, identity)
     if not signing.names(sha256, pending.rule):
         session.output.question(question_text(pending, session.options), answer=False)

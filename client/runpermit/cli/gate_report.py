@@ -78,6 +78,20 @@ def report_here(session: Session) -> GateReport | None:
         return None
 
 
+def inhibited_here(session: Session) -> str | None:
+    """Why this host's gate refuses every write now; None where it does not, or can't be asked.
+
+    A question tells how it was when it was asked.
+    """
+    report = report_here(session)
+    return report.inhibit.refusal if report is not None else None
+
+
+def inhibited_line(refusal: str) -> str:
+    """That no write passes now, for a list or before a question."""
+    return f"INHIBITED NOW: {one_line(refusal, 1000)}"
+
+
 def ask_for_report(socket_path: Path, request: dict[str, Any]) -> GateReport:
     """Have the gate do `request`, and what is in force then.
 

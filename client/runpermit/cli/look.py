@@ -6,7 +6,7 @@ from typing import Any
 import typer
 
 from runpermit.cli.exits import ExitCode
-from runpermit.cli.gate_report import report_here, restore_lines
+from runpermit.cli.gate_report import inhibited_here, inhibited_line, report_here, restore_lines
 from runpermit.cli.left import left_line, nobody_waits_for
 from runpermit.cli.outcome import report_now
 from runpermit.cli.question import question_text, restore_text
@@ -63,12 +63,21 @@ async def show(session: Session, execution_id: ExecutionId) -> int:
     execution = client.handle(execution_id)
     approval = await execution.pending_approval()
     restore = await execution.pending_restore()
+    inhibited = inhibited_here(session)
     output = session.output
     if output.as_json:
         output.document(
-            {"id": execution.id, "pending": _document(approval), "restore": _document(restore)}
+            {
+                "id": execution.id,
+                "pending": _document(approval),
+                "restore": _document(restore),
+                "inhibited": inhibited,
+            }
         )
-    elif restore is not None:
+        return ExitCode.DONE
+    if inhibited is not None:
+        output.answer(inhibited_line(inhibited), style="bold red")
+    if restore is not None:
         output.question(restore_text(restore, session.options), answer=True)
     elif approval is not None:
         output.question(question_text(approval, session.options), answer=True)
