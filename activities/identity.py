@@ -39,10 +39,10 @@ class Identity:
 
     async def _signer(self, task: IdentifyTask, signature: str) -> Identified:
         try:
-            name = await self._house.gate.signer(task.statement, signature, task.operator)
+            signer = await self._house.gate.signer(task.statement, signature, task.operator)
         except DecisionRefusedError as error:
             return Identified(problem=error.message)
-        return Identified(name=name)
+        return Identified(name=signer.name, key=signer.key)
 
 
 def signal_principal(events: Iterable[HistoryEvent], signal: SignalReceived) -> str | None:

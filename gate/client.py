@@ -24,6 +24,7 @@ from gate.messages import (
     RestoreReport,
     SessionMode,
     SessionReport,
+    Signer,
     VerifiedChannel,
     WriteOutcome,
     WriteRecord,
@@ -137,8 +138,8 @@ class GateClient:
 
     async def signer(
         self, statement: Statement, signature: str, operator: str | None = None
-    ) -> str:
-        """The name of whoever signed `statement`, by the gate's own approval.allowed_signers.
+    ) -> Signer:
+        """Whoever signed `statement`, by the gate's own approval.allowed_signers.
 
         `operator`: the name that came with it, which must be one of the key's. Raises
         DecisionRefusedError with why the signature does not count, ServiceUnavailableError.
@@ -149,7 +150,7 @@ class GateClient:
             "signature": signature,
             "operator": operator,
         }
-        return await self._told(request, "signer", str)
+        return await self._told(request, "signer", Signer)
 
     async def restore(
         self,

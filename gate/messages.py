@@ -145,6 +145,13 @@ class GateVerdict(Message):
     reason: str = ""
 
 
+class Signer(Message):
+    """Who signed: the principal of approval.allowed_signers, and the fingerprint of the key."""
+
+    name: str
+    key: str
+
+
 class SessionReport(Message):
     """All that happened in a session, told by the gate when it is closed.
 

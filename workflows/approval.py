@@ -1,10 +1,6 @@
 """The approval state machine, pure: decide(desk, message) → (desk, record)."""
 
 from dataclasses import dataclass, replace
-from datetime import datetime
-from typing import Any
-
-from pydantic import ValidationError
 
 from runpermit.models import (
     ApprovalMode,
@@ -12,13 +8,13 @@ from runpermit.models import (
     Assurance,
     Decision,
     DecisionRecord,
-    DecisionWay,
     ExecutionMode,
     Verb,
 )
 from runpermit.models.approval import SHOWN_DIGITS
-from runpermit.models.wire import MAX_DECISIONS, MAX_REVISIONS, Undecodable
+from runpermit.models.wire import MAX_DECISIONS, MAX_REVISIONS
 from runpermit.text import one_line
+from workflows.incoming import Author, Incoming, read
 
 _APPROVAL = frozenset({Verb.APPROVE, Verb.REJECT, Verb.REVISE})
 # Whoever says no is not asked what to.
@@ -58,14 +54,10 @@ class Question:
         """The digits that people see."""
         return self.sha256[:SHOWN_DIGITS]
 
-
-@dataclass(frozen=True)
-class Author:
-    """Who answered the question with this `sha256`: a name that was proven."""
-
-    name: str
-    assurance: Assurance
-    sha256: str
+    @property
+    def is_of_restore(self) -> bool:
+        """Whether it asks what becomes of a machine that was left changed."""
+        return self.verbs == RESTORE_VERBS
 
 
 @dataclass(frozen=True)
@@ -82,35 +74,34 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Incoming:
-    """One signal or update as it arrived; `revision` comes from the name of the signal.
-
-    `verb` is None where an update named none. `author` was proven to have sent it; `unproven` says
-    why nobody was.
-    """
-
-    verb: Verb | None
-    arguments: tuple[Any, ...]
-    at: datetime
-    via: DecisionWay
-    revision: str | None = None
-    author: Author | None = None
-    unproven: str = ""
-
-
-@dataclass(frozen=True)
 class Desk:
     """What waits, what was answered, and all that was ever said.
 
-    `approvals` are those that the answer needs: one for each person.
+    `approvals` are those that the answer needs: one for each person. `withdrawn`: what waits ends
+    without an answer. `asked`: the sha256 of each question before.
     """
 
     question: Question | None = None
     approvals: tuple[DecisionRecord, ...] = ()
     answer: DecisionRecord | None = None
+    withdrawn: bool = False
     stop: DecisionRecord | None = None
     ended: bool = False
     records: tuple[DecisionRecord, ...] = ()
+    asked: tuple[str, ...] = ()
+
+    def asking(self, question: Question) -> "Desk":
+        """From now on `question` waits: nothing that was said before answers it."""
+        return replace(self.cleared(), question=question)
+
+    def cleared(self) -> "Desk":
+        """Nothing waits any more."""
+        asked = self.asked if self.question is None else (*self.asked, self.question.sha256)
+        return Desk(stop=self.stop, records=self.records, asked=asked)
+
+    def closed(self) -> "Desk":
+        """All is recorded from now on, and changes nothing."""
+        return replace(self.cleared(), ended=True)
 
 
 def approval_required(approval_mode: str, execution_mode: ExecutionMode) -> bool:
@@ -122,7 +113,7 @@ def approval_required(approval_mode: str, execution_mode: ExecutionMode) -> bool
 
 def claim_in(desk: Desk, message: Incoming) -> Claim | None:
     """What must be proven of `message` first; None where `decide` can judge it as it is."""
-    decision, unusable = _read(message)
+    decision, unusable = read(message)
     question = desk.question
     if question is None or message.verb not in YES:
         return None
@@ -140,9 +131,11 @@ def decide(desk: Desk, message: Incoming) -> tuple[Desk, DecisionRecord]:
     But a stop counts with any payload: nobody who stops a machine is asked to spell. Where nothing
     runs any more it does not, or a second one would take away the question what to put back.
     """
-    decision, unusable = _read(message)
-    refusal = _refused_anyway(desk, message, decision, unusable) or _unproven(
-        desk, message, decision
+    decision, unusable = read(message)
+    refusal = (
+        _refused_anyway(desk, message, decision, unusable)
+        or _ending(desk, message)
+        or _unproven(desk, message, decision)
     )
     question, author = desk.question, message.author
     record = DecisionRecord(
@@ -158,6 +151,7 @@ def decide(desk: Desk, message: Incoming) -> tuple[Desk, DecisionRecord]:
         number=question.number if question else None,
         assurance=author.assurance if author else Assurance.CLAIMED,
         signature=decision.signature if author and refusal is None else None,
+        key=author.key if author else None,
     )
     desk = replace(desk, records=_kept((*desk.records, record)))
     if refusal is None:
@@ -168,35 +162,6 @@ def decide(desk: Desk, message: Incoming) -> tuple[Desk, DecisionRecord]:
         else:
             desk = replace(desk, answer=record, approvals=(*desk.approvals, record))
     return desk, record
-
-
-def _read(message: Incoming) -> tuple[Decision, str | None]:
-    """The decision in the arguments, and why there is none that can be used."""
-    nothing = Decision.model_construct()
-    if message.verb is None:
-        return nothing, f"it names no decision: say one of {', '.join(Verb)}"
-    if not message.arguments:
-        return nothing, None
-    if len(message.arguments) > 1:
-        return nothing, f"{len(message.arguments)} arguments, one Decision is expected"
-    argument = message.arguments[0]
-    # Before anything looks at all of it: a stranger chose its size.
-    if isinstance(argument, dict) and len(argument) > len(Decision.model_fields):
-        argument = Undecodable(f"it has {len(argument)} fields")
-    if isinstance(argument, Undecodable):
-        return nothing, one_line(f"no valid Decision: {argument.reason}", 300)
-    try:
-        # Strict, but JSON has no enum: validate what JSON can say.
-        decision = argument if isinstance(argument, Decision) else Decision.model_validate(argument)
-    except ValidationError as invalid:
-        first = invalid.errors(include_url=False, include_context=False, include_input=False)[0]
-        field = ".".join(str(part) for part in first["loc"])
-        return nothing, one_line(f"no valid Decision: {field} {first['msg']}", 300)
-    except RecursionError:
-        return nothing, "no valid Decision: nested too deeply"
-    if decision.decision is not None and decision.decision is not message.verb:
-        return nothing, f"it says {decision.decision}, but was sent as {message.verb}"
-    return decision, None
 
 
 def _comment(decision: Decision, refusal: str | None) -> str | None:
@@ -214,7 +179,7 @@ def _refused_anyway(
         return "the execution has ended"
     question = desk.question
     if message.verb is Verb.STOP:
-        if question is not None and question.verbs == RESTORE_VERBS:
+        if question is not None and question.is_of_restore:
             return "nothing runs any more, and the machine was left changed: say restore or leave"
         return "a stop was already received" if desk.stop else None
     if unusable:
@@ -223,7 +188,21 @@ def _refused_anyway(
         return _too_late(desk)
     if desk.answer is not None:
         return f"revision {question.revision} was already decided: {desk.answer.verb}"
-    return _stale(question, message, decision) or _inadmissible(question, message, decision)
+    return (
+        _stale(question, message, decision)
+        or _ambiguous(desk, question, message, decision)
+        or _inadmissible(question, message, decision)
+    )
+
+
+def _ending(desk: Desk, message: Incoming) -> str | None:
+    """Why nothing that still stands is answered any more, or None."""
+    question = desk.question
+    if question is None or message.verb is Verb.STOP:
+        return None
+    if desk.withdrawn or (desk.stop is not None and not question.is_of_restore):
+        return f"the execution was stopped before revision {question.revision} was decided"
+    return None
 
 
 def _too_late(desk: Desk) -> str:
@@ -245,6 +224,18 @@ def _stale(question: Question, message: Incoming, decision: Decision) -> str | N
     if decision.sha256 is not None and decision.sha256 != question.sha256:
         return f"its sha256 is not that of revision {question.revision}, which waits"
     return None
+
+
+def _ambiguous(desk: Desk, question: Question, message: Incoming, decision: Decision) -> str | None:
+    """Why the digits in the name of its signal may mean a question before, or None."""
+    if message.revision is None or decision.sha256 or decision.signature:
+        return None
+    if not any(sha256.startswith(message.revision) for sha256 in desk.asked):
+        return None
+    return (
+        f"two of its questions have the digits {question.revision}: say {message.verb} with all "
+        f"64 of sha256 {question.sha256}"
+    )
 
 
 def _inadmissible(question: Question, message: Incoming, decision: Decision) -> str | None:
@@ -281,11 +272,12 @@ def _unproven(desk: Desk, message: Incoming, decision: Decision) -> str | None:
         return f"it was proven for another revision than {question.revision}, which waits"
     if not author.assurance.reaches(rule.assurance):
         return _NEEDED[rule.assurance].format(verb=message.verb)
-    return _not_theirs(desk, question, author.name)
+    return _not_theirs(desk, question, author)
 
 
-def _not_theirs(desk: Desk, question: Question, name: str) -> str | None:
-    """Why the yes of `name` does not count, though it is that of `name`; or None."""
+def _not_theirs(desk: Desk, question: Question, author: Author) -> str | None:
+    """Why a yes does not count, though it is that of `author`; or None."""
+    name = author.name
     if question.rule.approvers and name not in question.rule.approvers:
         return f"{name} may not say it: approval.approvers names others"
     if name in question.requesters:
@@ -293,8 +285,14 @@ def _not_theirs(desk: Desk, question: Question, name: str) -> str | None:
             f"{name} asked for it, and another person must approve it "
             "(approval.requester_may_approve = false)"
         )
-    if name in {record.operator for record in desk.approvals}:
-        return f"{name} has approved it already, and another person must (approval.persons)"
+    for said in desk.approvals:
+        if name == said.operator:
+            return f"{name} has approved it already, and another person must (approval.persons)"
+        if author.key is not None and author.key == said.key:
+            return (
+                f"it is by the key {author.key}, which has approved it already as {said.who}, and "
+                "another person must (approval.persons)"
+            )
     return None
 
 

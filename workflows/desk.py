@@ -12,7 +12,8 @@ from typing import Any
 from temporalio import workflow
 
 from runpermit.models import Assurance, DecisionRecord, DecisionWay, Verb
-from workflows.approval import YES, Author, Desk, Incoming, Question, claim_in, decide
+from workflows.approval import YES, Desk, Question, claim_in, decide
+from workflows.incoming import Author, Incoming
 from workflows.proving import Prover
 from workflows.steps import SignalReceived
 
@@ -100,15 +101,19 @@ class ApprovalDesk:
         # recorded as such before it stands.
         self._listen_to(question)
         await asyncio.sleep(0)
-        self.state = Desk(question=question, stop=self.state.stop, records=self.state.records)
-        with contextlib.suppress(TimeoutError):  # an answer in the same task still counts
-            await workflow.wait_condition(
-                lambda: self.state.answer is not None,
-                timeout=timedelta(seconds=expiry) if expiry else None,
-                timeout_summary=summary,
-            )
+        self.state = self.state.asking(question)
+        try:
+            with contextlib.suppress(TimeoutError):  # an answer in the same task still counts
+                await workflow.wait_condition(
+                    lambda: self.state.answer is not None,
+                    timeout=timedelta(seconds=expiry) if expiry else None,
+                    timeout_summary=summary,
+                )
+        except asyncio.CancelledError:
+            self.state = replace(self.state, withdrawn=True)
+            raise
         answer, self.approvals = self.state.answer, self.state.approvals
-        self.state = Desk(stop=self.state.stop, records=self.state.records)
+        self.state = self.state.cleared()
         return answer
 
     def begin_aftermath(self) -> DecisionRecord | None:
@@ -119,7 +124,7 @@ class ApprovalDesk:
 
     async def close(self) -> None:
         """Record from now on, change nothing."""
-        self.state = Desk(ended=True, stop=self.state.stop, records=self.state.records)
+        self.state = self.state.closed()
         # A claim that is still looked at is answered: by then that the execution has ended.
         await workflow.wait_condition(workflow.all_handlers_finished)
 

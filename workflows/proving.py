@@ -7,7 +7,8 @@ from temporalio import workflow
 from runpermit.errors import PythonExecutorException
 from runpermit.models import UNAUTHORED, Assurance, Statement
 from workflows import steps
-from workflows.approval import Author, Claim
+from workflows.approval import Claim
+from workflows.incoming import Author
 from workflows.retries import Step
 from workflows.step_runner import run_step
 
@@ -75,4 +76,4 @@ class Prover:
             return proven.problem or "nobody is known to have said it"
         signed = claim.signature is not None
         assurance = Assurance.SIGNED if signed else Assurance.AUTHENTICATED
-        return Author(proven.name, assurance, claim.sha256)
+        return Author(proven.name, assurance, claim.sha256, proven.key)

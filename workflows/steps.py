@@ -321,9 +321,13 @@ class IdentifyTask(Message):
 
 
 class Identified(Message):
-    """Whose word it is, or why nobody is proven to have said it."""
+    """Whose word it is, or why nobody is proven to have said it.
+
+    `key`: the fingerprint of what signed, where it was signed.
+    """
 
     name: str | None = None
+    key: str | None = None
     problem: str = ""
 
 

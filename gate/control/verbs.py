@@ -186,7 +186,7 @@ class Verbs:
         signer = await self._approvals.signer(
             _statement(request), _text(request, "signature", SIGNATURE_CHARACTERS), _name(request)
         )
-        return {"signer": signer}
+        return {"signer": signer.model_dump(mode="json")}
 
     async def _restore(self, request: Request, peer: int) -> Answer:
         """Judged again by each restore: a signature that was revoked since puts nothing back."""

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from gate.journal.journal import Journal
+from gate.messages import Signer
 from gate.permits.index import PermitIndex
 from gate.permits.permits import Presented
 from gate.permits.signatures import Signatures
@@ -45,9 +46,9 @@ class Approvals:
         signed = self._rule.assurance is Assurance.SIGNED
         return await self._signatures.problem() if signed else None
 
-    async def signer(self, statement: Statement, signature: str, operator: str | None) -> str:
-        """The name of whoever signed `statement`; see `Signatures.signer`."""
-        return (await self._signatures.signer(statement, signature, operator)).name
+    async def signer(self, statement: Statement, signature: str, operator: str | None) -> Signer:
+        """Whoever signed `statement`; see `Signatures.signer`."""
+        return await self._signatures.signer(statement, signature, operator)
 
     async def known(self, presented: Presented) -> Presented:
         """The same permit with what this gate itself knows of its approvals.

@@ -8,9 +8,9 @@ import shutil
 import stat
 import subprocess
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
+from gate.messages import Signer
 from runpermit.config import ApprovalSettings
 from runpermit.errors import DecisionRefusedError, ServiceUnavailableError
 from runpermit.models import Statement
@@ -30,14 +30,6 @@ _NO_KEYGEN = (
     "ssh-keygen can't be started on the gate's host, so nobody can sign. Install openssh-client "
     "there."
 )
-
-
-@dataclass(frozen=True)
-class Signer:
-    """Who signed: the principal of the file, and the fingerprint of the key."""
-
-    name: str
-    key: str
 
 
 class UntrustedFileError(Exception):
@@ -95,7 +87,7 @@ class Signatures:
                 "or is for something else",
                 "its signature does not verify",
             )
-        return Signer(name, found[1])
+        return Signer(name=name, key=found[1])
 
     def _trusted(self) -> list[Path]:
         """The allowed signers, then the revoked ones if there are such.

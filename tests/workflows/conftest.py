@@ -348,7 +348,8 @@ class Script:
         if found is not None:
             return cast("Identified", found)
         if task.signature is not None and task.signature.startswith("by "):
-            return Identified(name=task.signature.removeprefix("by "))
+            name, _, key = task.signature.removeprefix("by ").partition(" with the key of ")
+            return Identified(name=name, key=f"SHA256:{key or name}")
         if task.signature is None and task.signal is not None and self.principals:
             return Identified(name=self.principals[task.signal.number - 1])
         return Identified(problem="nobody")

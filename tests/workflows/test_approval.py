@@ -11,14 +11,8 @@ from hypothesis import strategies as st
 from runpermit.models import Decision, DecisionRecord, DecisionWay, ExecutionMode, Verb
 from runpermit.models.wire import MAX_DECISIONS, MAX_REVISIONS
 from runpermit.payloads import Undecodable
-from workflows.approval import (
-    RESTORE_VERBS,
-    Desk,
-    Incoming,
-    Question,
-    approval_required,
-    decide,
-)
+from workflows.approval import RESTORE_VERBS, Desk, Question, approval_required, decide
+from workflows.incoming import Incoming
 
 AT = datetime(2026, 1, 1, 3, 0, tzinfo=UTC)
 SHA = "7f3a9c" + "0" * 58

@@ -9,17 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runpermit.models import ApprovalRule, Assurance, DecisionWay, Verb
-from workflows.approval import (
-    RESTORE_VERBS,
-    YES,
-    Author,
-    Claim,
-    Desk,
-    Incoming,
-    Question,
-    claim_in,
-    decide,
-)
+from workflows.approval import RESTORE_VERBS, YES, Claim, Desk, Question, claim_in, decide
+from workflows.incoming import Author, Incoming
 
 AT = datetime(2026, 1, 1, 3, 0, tzinfo=UTC)
 SHA = "7f3a9c" + "0" * 58
@@ -101,6 +92,22 @@ def test_two_persons_are_two_names() -> None:
     desk, second = decide(desk, said(Verb.APPROVE, "mk"))
     assert desk.answer == second
     assert [record.operator for record in desk.approvals] == ["jd", "mk"]
+
+
+def test_two_persons_are_two_keys_where_keys_are_known() -> None:
+    def by(name: str, key: str | None) -> Incoming:
+        return said(Verb.APPROVE, author=Author(name, Assurance.SIGNED, SHA, key))
+
+    half, _ = decide(asked(TWO), by("jd", "SHA256:a"))
+    same, record = decide(half, by("jo", "SHA256:a"))
+    assert not record.accepted
+    assert "by the key SHA256:a, which has approved it already as jd" in record.reason
+    assert (record.operator, record.key) == ("jo", "SHA256:a")
+    assert same.answer is None
+    assert decide(half, by("jo", "SHA256:b"))[0].answer is not None
+    # Histories of workers that did not tell keys.
+    half, _ = decide(asked(TWO), by("jd", None))
+    assert decide(half, by("jo", None))[0].answer is not None
 
 
 def test_after_one_of_two_a_no_ends_it() -> None:

@@ -99,6 +99,9 @@ async def test_two_persons_approve_and_the_page_names_the_first(lab: Any) -> Non
     assert "2 persons must approve it; jd approved it: 1 more must" in details
     why = await refused(running, decision="approve", sha256=pending.sha256, signature="by jd")
     assert "jd has approved it already" in why
+    his = "by jd's other name with the key of jd"
+    why = await refused(running, decision="approve", sha256=pending.sha256, signature=his)
+    assert "by the key SHA256:jd, which has approved it already as jd" in why
     await decided(running, decision="approve", sha256=pending.sha256, signature="by mk")
     await running.result()
     (task,) = lab.script.tasks("apply")

@@ -101,7 +101,8 @@ class DecisionRecord(Message):
     """One decision as it was received: counted or not, and why not.
 
     `verb` is None where the message named none. `operator` is a verified name where `assurance` is
-    more than claimed. `signature` is kept where it is part of a permit.
+    more than claimed. `signature` is kept where it is part of a permit; `key` is the fingerprint of
+    what signed.
     """
 
     verb: Verb | None
@@ -116,6 +117,7 @@ class DecisionRecord(Message):
     number: int | None = None
     assurance: Assurance = Assurance.CLAIMED
     signature: str | None = None
+    key: str | None = None
 
     @property
     def who(self) -> str:

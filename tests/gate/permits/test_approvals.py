@@ -17,7 +17,7 @@ from runpermit.models.permit import Yes
 from tests.gate.conftest import gate_for
 from tests.gate.giving_permits import planned
 from tests.gate.permits.test_opening import opens, refused
-from tests.signing import Keys, statement_of
+from tests.signing import Keys, run, statement_of
 
 pytestmark = pytest.mark.parts
 RULE: dict[str, Any] = {"assurance": "signed", "allowed_signers": "allowed_signers"}
@@ -309,7 +309,9 @@ async def test_a_gate_that_is_started_again_knows_what_was_left_and_what_was_wri
 
 async def test_the_gate_tells_who_signed(gate: Any, keys: Keys) -> None:
     said = restoring()
-    assert await gate.client.signer(said, keys.sign(said, "ann")) == "ann"
+    signer = await gate.client.signer(said, keys.sign(said, "ann"))
+    fingerprint = run("ssh-keygen", "-l", "-f", str(keys.private("ann"))).split()[1]
+    assert (signer.name, signer.key) == ("ann", fingerprint)
     with pytest.raises(DecisionRefusedError, match="may not sign here now") as error:
         await gate.client.signer(said, keys.sign(said, "eve"))
     assert error.value.reason == "its key may not sign"

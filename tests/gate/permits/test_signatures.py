@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from gate.permits.signatures import Signatures, Signer
+from gate.messages import Signer
+from gate.permits.signatures import Signatures
 from runpermit.config import ApprovalSettings
 from runpermit.errors import DecisionRefusedError, ServiceUnavailableError
 from runpermit.models import Statement, Verb
@@ -55,7 +56,7 @@ async def test_the_principal_of_the_key_signed(keys: Keys, allow: Allow) -> None
     told = run("ssh-keygen", "-l", "-f", str(keys.private("bob"))).split()[1]
     for operator in (None, "bob"):
         signed = await signatures.signer(SAID, keys.sign(SAID, "bob"), operator)
-        assert signed == Signer("bob", told)
+        assert signed == Signer(name="bob", key=told)
 
 
 @pytest.mark.parametrize(
