@@ -18,8 +18,7 @@ from runpermit.models import (
     VerifiedChannel,
     WriteReport,
 )
-from runpermit.page import unknown_words
-from runpermit.plans.words import value_text
+from runpermit.page import Machine, ended, planned, succeeded, unknown_words
 from workflows import steps
 from workflows.conversation import Conversation
 from workflows.retries import Step
@@ -30,7 +29,6 @@ _Answer = TypeVar("_Answer")
 # So often a gate that answers, and has not told what was written, is waited for once more.
 _PATIENT = 10
 _TOLD = 15  # of each kind, in an error
-_TOLD_CHANNELS = 10
 
 
 class Aftermath(Conversation):
@@ -66,7 +64,8 @@ class Aftermath(Conversation):
             self._board.enter(
                 Stage.HOST_UNREACHABLE,
                 f"{self._deployment.host} does not tell what was written. Look at the machine.",
-                listed=unknown_words(self._deployment.host, self._plan),
+                planned("It was to write:", self._plan),
+                unknown_words(self._deployment.host, self._plan),
             )
         try:
             settled = await asking
@@ -127,25 +126,31 @@ class Aftermath(Conversation):
         self._verified = verified.channels
         return [line for channel in verified.channels for line in channel.warnings()]
 
-    def _done(self) -> list[str]:
+    def _done(self) -> Machine:
         """What was written and whether the devices followed, for the last page of a success."""
         if self._settled is None or not self._settled.writes.forwarded:
-            return ["Nothing was written."]
-        count = self._settled.writes.forwarded
-        told = [
-            f"{channel.channel} was set to {value_text(channel.written)}: "
-            f"setpoint {'accepted' if channel.accepted else 'DIFFERS'}, "
-            f"device {channel.outcome.replace('_', ' ')}"
-            for channel in self._verified
-        ]
-        return [f"Written: {count} {'value' if count == 1 else 'values'}.", *_shown(told)]
+            return self._untouched()
+        return succeeded(self._settled.writes, self._verified, self._left, self._plan)
 
-    def _machine(self) -> list[str]:
+    def _machine(self) -> Machine:
         """How the machine was left, for the last page."""
-        lines = [f"Left changed: {change}" for change in self._left]
-        if self._restored is not None:
-            lines += [f"Restore: {channel}" for channel in self._restored.channels]
-        return _shown(lines)
+        if self._left or self._restored is not None:
+            restored = self._restored.channels if self._restored is not None else []
+            return ended(self._left, restored, self._plan)
+        settled = self._settled
+        if self._permit is None and (settled is None or settled.verdict.may_apply_again):
+            return self._untouched()
+        if settled is None or settled.verdict is Verdict.UNKNOWN:
+            return planned("Nobody can tell what of this was written:", self._plan)
+        written = settled.writes.forwarded
+        return Machine(f"Values written: {written}. All channels read as before.")
+
+    def _untouched(self) -> Machine:
+        """That nothing was written, as far as this run can tell."""
+        info = workflow.info()
+        if info.run_id == info.first_execution_run_id:
+            return Machine("Nothing was written to the machine.")
+        return Machine("This run wrote nothing to the machine. The run before the reset may have.")
 
     def _unknown(self) -> str:
         """Whose state nobody can tell, empty where that is not so."""
@@ -174,14 +179,6 @@ class Aftermath(Conversation):
         if self._restored is not None:
             told["restored"] = _first([str(channel) for channel in self._restored.channels])
         return told
-
-
-def _shown(lines: list[str]) -> list[str]:
-    """As many as a page shows, and how many more there are."""
-    more = len(lines) - _TOLD_CHANNELS
-    if more <= 0:
-        return lines
-    return [*lines[:_TOLD_CHANNELS], f"{more} more channels: see the notebook."]
 
 
 def _first(lines: list[str]) -> list[str]:

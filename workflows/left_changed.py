@@ -18,7 +18,7 @@ from runpermit.models import (
     Verb,
     Verdict,
 )
-from runpermit.page import page_link
+from runpermit.page import page_link, units_of
 from workflows import steps
 from workflows.aftermath import Aftermath, undisturbed
 from workflows.approval import RESTORE_VERBS, Question
@@ -80,6 +80,7 @@ class LeftChanged(Aftermath):
                 *(note for note in (problem, _DEAF if self._was_cancelled else "") if note),
                 *reset_warnings(),
             ],
+            units=units_of(self._plan),
             rule=self._rule,
             asked_at=workflow.now(),
             page_link=page_link(

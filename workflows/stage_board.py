@@ -17,6 +17,7 @@ from runpermit.models import (
 )
 from runpermit.names import STAGE_ATTRIBUTE
 from runpermit.page import (
+    Machine,
     approval_page,
     progress_page,
     question,
@@ -28,6 +29,7 @@ from workflows.steps import Deployment
 
 _WRITING = {Stage.APPLYING, Stage.RESTORING}
 _AFTERWARDS = {Verb.RESTORE, Verb.LEAVE}
+_NOTHING_TOLD = Machine()
 _STAGE = SearchAttributeKey.for_keyword(STAGE_ATTRIBUTE)
 
 
@@ -53,9 +55,9 @@ class StageBoard:
         self._publish(self._memo.model_copy(update={"request_sha256": request_sha256}))
 
     def enter(
-        self, stage: Stage, note: str = "", machine: Sequence[str] = (), listed: str = ""
+        self, stage: Stage, note: str = "", machine: Machine = _NOTHING_TOLD, listed: str = ""
     ) -> None:
-        """Come to `stage`; `machine` tells what is written, or how it was left, in words.
+        """Come to `stage`; `machine` tells what is written, or how it was left.
 
         `listed` is for lists, where nothing is asked and somebody has to know all the same: that a
         restore waits, or that nobody can tell what was written.
@@ -64,7 +66,7 @@ class StageBoard:
         failures = [error.error_message for error in self._state.error_chain]
         attempt = self._state.generation_attempt
         workflow.set_current_details(
-            progress_page(stage, attempt, note, failures, [*machine, *self._facts(stage)])
+            progress_page(stage, attempt, note, failures, self._facts(stage), machine)
         )
         self._publish(
             Memo(

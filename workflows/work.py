@@ -27,7 +27,7 @@ from runpermit.models import (
 )
 from runpermit.models.permit import ISSUES, Yes
 from runpermit.models.wire import MAX_REVISIONS
-from runpermit.page import question
+from runpermit.page import Machine, planned, question
 from workflows import steps
 from workflows.aftermath import undisturbed
 from workflows.approval import Question
@@ -147,7 +147,7 @@ class Work(Ending):
 
     async def _rehearse(self, code: str, why: str = "") -> Plan:
         """What the code would write. Raises what is wrong with the code before its first write."""
-        self._board.enter(Stage.REHEARSING, why)
+        self._board.enter(Stage.REHEARSING, why, self._untouched() if why else Machine())
         attempt = self._state.generation_attempt
         self._plan = await run_step(
             Step.REHEARSE,
@@ -266,7 +266,7 @@ class Work(Ending):
         Whatever the activity says of itself, the gate's journal is asked what was written: somebody
         may have completed it by hand.
         """
-        told = [f"It writes: {question(self._plan)}"] if self._plan is not None else []
+        told = planned(f"It writes: {question(approval.revision.plan)}", approval.revision.plan)
         for issue in ISSUES:
             self._board.enter(Stage.APPLYING, machine=told)
             self._state.execution_failed = True  # until it has not

@@ -18,13 +18,29 @@ from runpermit.models import (
     ApprovalRule,
     Assurance,
     Declaration,
+    FollowOutcome,
     MachineState,
     PendingApproval,
     Plan,
     PlanKind,
+    RestoredChannel,
+    RestoreOutcome,
     Stage,
+    VerifiedChannel,
+    WriteOutcome,
+    WriteRecord,
+    WriteReport,
 )
-from runpermit.page import approval_page, progress_page, restore_page
+from runpermit.page import (
+    Machine,
+    approval_page,
+    ended,
+    planned,
+    progress_page,
+    question,
+    restore_page,
+    succeeded,
+)
 from tests.runpermit.page.conftest import (
     HOSTILE,
     change,
@@ -34,12 +50,14 @@ from tests.runpermit.page.conftest import (
     pending_restore,
     plan,
     ramp,
+    refused,
     write,
 )
 from tests.system.browser import execution_address, new_page, open_question, running_browser
 
 _QUEUE = "pages"
 SIZES = ((1400, 900), (1000, 800), (1400, 2400))
+_WIDE = 1200
 STEP = """\
 import time
 
@@ -66,34 +84,83 @@ def cases() -> Iterator[tuple[str, str]]:
             pending(code=STEP, changed=["SR:HCM1:SP was 0.1 A and is 0.4 A now", "3 writes, not 2"])
         ),
     )
+    yield "stale-click", approval_page(pending(code=STEP, not_counted=refused(operator="jd")))
+    signed = ApprovalRule(assurance=Assurance.SIGNED)
+    yield "signed", approval_page(pending(code=STEP, rule=signed, warnings=[]))
     two = ApprovalRule(assurance=Assurance.SIGNED, persons=2, approvers=["jd@ops", "mk@ops"])
-    yield "signed", approval_page(pending(code=STEP, rule=two, approved_by=["jd@ops"], warnings=[]))
+    yield (
+        "two-persons",
+        approval_page(pending(code=STEP, rule=two, approved_by=["jd@ops"], warnings=[])),
+    )
+    yield "declared-range", approval_page(pending(_declared_range(), code=STEP))
     for number, text in enumerate(HOSTILE):
         yield f"hostile-{number}", approval_page(hostile(text))
     yield "hostile-words", approval_page(_foreign_words())
-    yield "left-changed", restore_page(pending_restore([change(), change("SR:HCM2:SP")]))
+    uncertain = change("SR:HCM2:SP", reads=0.2, uncertain=True)
+    units = {"SR:HCM1:SP": "A", "SR:HCM2:SP": "A"}
+    yield "left-changed", restore_page(pending_restore([change(), uncertain], units=units))
     yield "left-hostile", restore_page(pending_restore([change(HOSTILE[0])], reason=HOSTILE[1]))
-    for name, stage, note, facts in _ENDS:
-        yield name, progress_page(stage, 1, note, [], facts)
+    yield from _ends()
 
 
 _NOTEBOOK = "Notebook: /srv/executions/2026-11/orbit_12/notebook.ipynb"
-_LEFT = "Left changed: SR:HCM1:SP: was 0.1, set to 0.3, reads 0.3"
 _YES = "approve of revision 4c0d30 by jd (not verified)"
-_ENDS: tuple[tuple[str, Stage, str, list[str]], ...] = (
-    ("applying", Stage.APPLYING, "",
-     ["It writes: 1 setpoint, 25 writes, 9.7 s. SR:HCM4:SP +0.500 A. Plan COMPLETE",
-      "To stop it: Request Cancellation, or More Actions → Send a Signal → stop → Submit.", _YES]),
-    ("restoring", Stage.RESTORING, "", [_YES]),
-    ("succeeded", Stage.SUCCEEDED, "", ["Written: 2 values.", _YES, _NOTEBOOK]),
-    ("rejected", Stage.REJECTED, "Rejected by jd: not now.", [_NOTEBOOK]),
-    ("expired", Stage.EXPIRED, "Nobody answered within 3600 s (approval.question_expiry).", []),
-    ("stopped", Stage.STOPPED, "Stopped by jd: beam lost.", [_LEFT, _YES, _NOTEBOOK]),
-    ("failed", Stage.FAILED, "SR:HCM1:SP = 7 is above max_value 5 A.", [_LEFT, _YES, _NOTEBOOK]),
-    ("hostile-comment", Stage.REJECTED, f"Rejected by jd: {HOSTILE[0]} {HOSTILE[3]}", []),
-    ("unreachable", Stage.HOST_UNREACHABLE,
-     "demo does not tell what was written. Look at the machine.", [_YES]),
-)  # fmt: skip
+_NO_WRITE = Machine("Nothing was written to the machine.")
+_STOP = "To stop it: Request Cancellation, or More Actions → Send a Signal → stop → Submit."
+_BELOW = "SR:HCM1:SP = 7 is above max_value 5 A. It wrote, did not come to its end, and is not "
+
+
+def _ends() -> Iterator[tuple[str, str]]:
+    """The pages while it works, and after the end."""
+    fixed = change("SR:MODE", before="OFF", written="ON", reads="ON", restorable=False,
+                   why_not="an enum")  # fmt: skip
+    left = ended([change(), fixed], [], plan())
+    back = RestoredChannel(channel="SR:HCM1:SP", before=0.1, reads=0.1,
+                           outcome=RestoreOutcome.RESTORED, writes=2)  # fmt: skip
+    hand = RestoredChannel(channel="SR:HCM2:SP", before=0.1, reads=0.7,
+                           outcome=RestoreOutcome.ANOTHER_HAND,
+                           reason="it reads 0.7, and 0.3 was written")  # fmt: skip
+    report = WriteReport.of(
+        [WriteRecord(channel=one, old=0.1, new=0.3, outcome=WriteOutcome.CONFIRMED)
+         for one in ("SR:HCM1:SP", "SR:HCM2:SP")], 2, Path("/srv/x/journal.jsonl"),
+    )  # fmt: skip
+    fine = VerifiedChannel(channel="SR:HCM1:SP", written=0.3, reads=0.3, accepted=True,
+                           device="SR:HCM1:RB", outcome=FollowOutcome.FOLLOWED)  # fmt: skip
+    bad = VerifiedChannel(channel="SR:HCM2:SP", written=0.3, reads=0.28, accepted=False,
+                          device="SR:HCM2:RB", outcome=FollowOutcome.NOT_FOLLOWED,
+                          expected=0.3, device_reads=0.1)  # fmt: skip
+    two = plan(channels=[channel(), channel("SR:HCM2:SP")])
+    pages: tuple[tuple[str, Stage, str, Machine, list[str]], ...] = (
+        ("outdated", Stage.REHEARSING, "SR:HCM1:SP now reads 0.4 A, was 0.1 A", _NO_WRITE, []),
+        ("applying", Stage.APPLYING, "", planned(f"It writes: {question(plan())}", plan()),
+         [_STOP, _YES]),
+        ("restoring", Stage.RESTORING, "It waits. All writes of this host are inhibited by mk.",
+         Machine(), ["To stop it: More Actions → Send a Signal → stop → Submit.", _YES]),
+        ("succeeded", Stage.SUCCEEDED, "", succeeded(report, [fine], [], two), [_YES, _NOTEBOOK]),
+        ("not-followed", Stage.SUCCEEDED, "", succeeded(report, [fine, bad], [], two),
+         [_YES, _NOTEBOOK]),
+        ("rejected", Stage.REJECTED, "Rejected by jd: not now.", _NO_WRITE, [_NOTEBOOK]),
+        ("expired", Stage.EXPIRED, "Nobody decided on revision 4c0d30 within 3600 s "
+         "(approval.question_expiry). Start it again when somebody can.", _NO_WRITE, []),
+        ("stopped-before", Stage.STOPPED, "Stopped by jd: beam lost.", _NO_WRITE, [_NOTEBOOK]),
+        ("stopped", Stage.STOPPED, "Stopped by jd: beam lost.", left, [_YES, _NOTEBOOK]),
+        ("failed", Stage.FAILED, f"{_BELOW}repeated: look at the machine. Writes forwarded: 2.",
+         left, [_YES, _NOTEBOOK]),
+        ("restored", Stage.FAILED, "corrector 6 gave no answer.", ended([], [back], two),
+         [_YES, "restore by jd (not verified)", _NOTEBOOK]),
+        ("partly-restored", Stage.FAILED, "corrector 6 gave no answer.",
+         ended([change("SR:HCM2:SP", reads=0.7)], [back, hand], two), [_YES, _NOTEBOOK]),
+        ("hostile-comment", Stage.REJECTED, f"Rejected by jd: {HOSTILE[0]} {HOSTILE[3]}",
+         _NO_WRITE, []),
+        ("unreachable", Stage.HOST_UNREACHABLE,
+         "demo does not tell what was written. Look at the machine.",
+         planned("It was to write:", plan()), [_YES]),
+        ("unknown", Stage.FAILED, "Nobody could ask the gate's journal what was written: look at "
+         "the machine, and at the plan of this execution.",
+         planned("Nobody can tell what of this was written:", _ramps()), [_YES, _NOTEBOOK]),
+    )  # fmt: skip
+    for name, stage, note, machine, facts in pages:
+        yield name, progress_page(stage, 1, note, [], facts, machine)
 
 
 def _ramps() -> Plan:
@@ -112,6 +179,18 @@ def _declared() -> Plan:
         declared=[Declaration(channel="SR:HCM1:SP", low=-0.5, high=0.5, max_writes=20)],
         problem="the beam position did not answer",
         unknown=["SR:BPM1:X"],
+    )
+
+
+def _declared_range() -> Plan:
+    return plan(
+        kind=PlanKind.DECLARED,
+        declared=[
+            Declaration(channel=name, low=-0.5, high=0.5, max_writes=20)
+            for name in ("SR:HCM1:SP", "SR:HCM2:SP")
+        ],
+        channels=[channel(), channel("SR:HCM2:SP")],
+        seconds=12,
     )
 
 
@@ -184,6 +263,9 @@ async def take(folder: Path, names: set[str]) -> None:
                     await shown.locator("h2, h3").first.wait_for()
                     for width, height in SIZES:
                         await page.set_viewport_size({"width": width, "height": height})
+                        if width < _WIDE:  # below summary and details
+                            await shown.locator("h2, h3").first.scroll_into_view_if_needed()
+                            await page.mouse.wheel(0, height)
                         await page.screenshot(path=folder / f"{name}-{width}x{height}.png")
                     (folder / f"{name}.md").write_text(text)
 

@@ -85,8 +85,8 @@ async def test_an_operator_reads_the_page_and_approves_with_a_click(
     assert result.decisions[0].revision == revision
     await page.keyboard.press("r")
     await expect(shown).to_contain_text("succeeded")
-    await expect(shown).to_contain_text("Written: 2 values.")
-    await expect(shown).to_contain_text("SR:HCM1:SP was set to")
+    await expect(shown).to_contain_text("Written: 2 values to 1 channel. All as it should be.")
+    await expect(shown).to_contain_text("setpoint accepted, device followed")
     await page.screenshot(path=tmp_path / "after.png")
 
 
@@ -118,7 +118,7 @@ async def test_an_operator_puts_back_what_was_left_changed_with_a_click(
     assert any("restored" in line for line in error.technical_details["restored"])
     await page.keyboard.press("r")
     await expect(shown).to_contain_text("failed")
-    await expect(shown).to_contain_text("Restore: SR:HCM6:SP: restored")
+    await expect(shown).to_contain_text("Put back: 1 of 1 channel.")
     await expect(shown).not_to_contain_text(f"restore-{question.revision}")
     await page.screenshot(path=tmp_path / "restored.png")
 

@@ -30,6 +30,8 @@ from workflows.steps import Timeouts, Verified
 
 OUTAGE = ServiceUnavailableError("the gate was lost", "gate")
 NOTHING = [Verdict.NOT_OPENED, Verdict.NOTHING_FORWARDED]
+UNTOUCHED = "Nothing was written to the machine"
+AS_BEFORE = "All channels read as before"
 # What a person at a keyboard, or a machine that moved, brings about: nothing was written.
 ASKED_AGAIN: list[PythonExecutorException] = [
     PlanOutdatedError("not run", ["input files changed since the last revision"]),
@@ -269,24 +271,26 @@ async def test_a_violation_that_came_after_a_write_keeps_its_fields(lab: Any) ->
 
 
 @pytest.mark.parametrize(
-    ("verdict", "said"),
+    ("verdict", "said", "shown"),
     [
-        (Verdict.PARTIAL, "did not come to its end"),
-        (Verdict.NOTHING_FORWARDED, "completed by somebody else: nothing was written"),
-        (Verdict.NOT_OPENED, "completed by somebody else: nothing was written"),
-        (Verdict.COMPLETED, "What else came of it was lost"),
-        (Verdict.UNKNOWN, "Nobody could ask the gate's journal"),
+        (Verdict.PARTIAL, "did not come to its end", AS_BEFORE),
+        (Verdict.NOTHING_FORWARDED, "completed by somebody else: nothing was written", UNTOUCHED),
+        (Verdict.NOT_OPENED, "completed by somebody else: nothing was written", UNTOUCHED),
+        (Verdict.COMPLETED, "What else came of it was lost", AS_BEFORE),
+        (Verdict.UNKNOWN, "Nobody could ask the gate's journal", "Nobody can tell what of this"),
     ],
 )
 async def test_an_apply_that_says_it_is_done_is_not_believed(
-    lab: Any, verdict: Verdict, said: str
+    lab: Any, verdict: Verdict, said: str, shown: str
 ) -> None:
     lab.script.applies = [{"done": True}]
     lab.script.verdicts = [lab.script.told(verdict)]
-    error = await (await lab.approved(retries=5)).failure()
+    running = await lab.approved(retries=5)
+    error = await running.failure()
 
     assert isinstance(error, WorkflowError)
     assert said in error.message
+    assert shown in (await running.metadata()).current_details
     assert len(lab.script.tasks("apply")) == 1
     assert len(lab.script.tasks("generate")) == 1
 
@@ -406,6 +410,8 @@ async def test_a_host_that_says_nothing_is_shown_as_unreachable(silent: Any) -> 
     assert memo.asked_at is not None
     details = (await silent.metadata()).current_details
     assert "Look at the machine" in details
+    assert "It was to write" in details
+    assert "SR:HCM1:SP  0 → 0.1 A" in details
 
 
 async def test_a_host_that_says_nothing_for_an_hour_ends_it_as_unknown(

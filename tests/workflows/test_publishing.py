@@ -13,6 +13,7 @@ from runpermit.models import Memo, PendingApproval, Stage
 from runpermit.models.wire import canonical_sha256
 from runpermit.page import approval_page, question
 
+UNTOUCHED = "Nothing was written to the machine."
 OF_EVERY_EXECUTION = {"approve", "reject", "revise", "stop", "restore", "leave"}
 
 
@@ -93,6 +94,9 @@ async def test_the_details_tell_after_a_success_who_approved_and_where_the_noteb
     page = await words(asking)
     assert page.startswith("## succeeded")
     assert f"approve of revision {pending.revision} by jd" in page
+    assert "Written: 1 value to 1 channel. All as it should be." in page
+    assert "SR:HCM1:SP  0 → 0.1 A " in page
+    assert "setpoint accepted" in page
     assert f"Notebook: {result.execution_result.notebook_path}" in page
     assert "Approve?" not in page
 
@@ -106,6 +110,7 @@ async def test_the_details_tell_while_it_writes_what_and_how_to_stop_it(lab: Any
     page = await words(running)
     assert page.startswith("## applying")
     assert f"It writes: {question(lab.script.planned(0.1))}" in page
+    assert "SR:HCM1:SP  0 → 0.1 A " in page
     assert "To stop it: Request Cancellation, or More Actions" in page
     gate.open.set()
     await running.result()
@@ -113,9 +118,17 @@ async def test_the_details_tell_while_it_writes_what_and_how_to_stop_it(lab: Any
 
 async def test_a_question_asked_anew_tells_what_is_others_in_its_plan_too(lab: Any) -> None:
     lab.script.applies = [PlanOutdatedError("not run", ["The limits are others now"])]
-    lab.script.rehearsals = [None, lab.script.planned(0.6, live=0.5)]
+    rehearsing = lab.hold(answer=lab.script.planned(0.6, live=0.5))
+    lab.script.rehearsals = [None, rehearsing]
     running = await lab.approved()
+    await asyncio.wait_for(rehearsing.entered.wait(), 5)
+    meanwhile = await words(running)
+    rehearsing.open.set()
     second = await running.until_number(2)
+
+    assert "The limits are others now" in meanwhile
+    assert UNTOUCHED in meanwhile
+    assert "This run has written nothing so far. Changed since" in await words(running)
 
     assert second.changed == [
         "The limits are others now",
@@ -130,7 +143,7 @@ async def test_the_details_tell_after_a_rejection_who_and_why(asking: Any) -> No
 
     page = await words(asking)
     assert page.startswith("## rejected")
-    assert "Rejected by jd: user beam" in page
+    assert f"Rejected by jd: user beam\n\n{UNTOUCHED}" in page
 
 
 async def test_the_details_tell_after_a_failure_the_reason(lab: Any) -> None:
@@ -141,6 +154,7 @@ async def test_the_details_tell_after_a_failure_the_reason(lab: Any) -> None:
     page = await words(running)
     assert page.startswith("## failed")
     assert "all 2 programs failed" in page
+    assert UNTOUCHED in page
     assert "Attempt 1 failed: division by zero" in page
     assert "Attempt 2 failed: division by zero" in page
 
@@ -152,6 +166,7 @@ async def test_the_details_tell_after_a_stop_who_and_why(asking: Any) -> None:
     page = await words(asking)
     assert page.startswith("## stopped")
     assert "Stopped by jd: beam lost" in page
+    assert UNTOUCHED in page
 
 
 async def test_the_memo_tells_the_question_while_it_waits(asking: Any) -> None:
@@ -328,6 +343,7 @@ async def test_a_question_that_expires_is_told_everywhere(lab: Any) -> None:
     page, told = await words(running), await memo(running)
     assert page.startswith("## expired")
     assert f"Nobody decided on revision {pending.revision}" in page
+    assert UNTOUCHED in page
     assert told.stage is Stage.EXPIRED
     assert told.question == told.sha256 == ""
     assert await signals(running) == OF_EVERY_EXECUTION

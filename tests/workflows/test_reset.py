@@ -1,5 +1,6 @@
 """A reset runs steps again: the permit is the same, so that the gate knows it; on a real server."""
 
+import html
 import secrets
 from collections.abc import AsyncIterator
 from typing import Any
@@ -73,6 +74,8 @@ async def test_a_plain_yes_of_before_a_reset_approves_nothing_after_it(lab: Any)
     await again.signal("approve")
     await again.signal("reject", {"sha256": pending.sha256})
     await again.failure()
+    page = html.unescape((await again.metadata()).current_details)
+    assert "This run wrote nothing to the machine. The run before the reset may have." in page
     state = await again.state()
 
     assert [record.accepted for record in state.decisions] == [False, False, True]

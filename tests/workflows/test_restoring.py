@@ -125,7 +125,8 @@ async def test_restore_puts_back_once_and_tells_what_became_of_each_channel(
     assert error.technical_details["forwarded"] == 2
     assert "division by zero. It wrote" in error.message
     page = html.unescape((await left.metadata()).current_details)
-    assert "Restore: SR:HCM1:SP: restored, reads 0.0" in page
+    assert "Put back: 1 of 1 channel." in page
+    assert "SR:HCM1:SP  reads 0 A" in page
     assert "Left changed" not in page
     [conclusion] = lab.script.tasks("conclude")
     assert [channel.outcome for channel in conclusion.restored.channels] == ["restored"]
@@ -153,7 +154,8 @@ async def test_leave_leaves_everything_and_says_so(lab: Any, left: Any, way: str
     assert error.technical_details["left_changed"] == [CHANGE]
     assert "restored" not in error.technical_details
     page = html.unescape((await left.metadata()).current_details)
-    assert f"Left changed: {CHANGE}" in page
+    assert "Left changed: 1 channel." in page
+    assert "before 0 A, written 0.1 A, reads 0.1 A now" in page
     [conclusion] = lab.script.tasks("conclude")
     assert conclusion.restored is None
     assert [str(change) for change in conclusion.changes] == [CHANGE]

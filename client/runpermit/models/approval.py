@@ -197,13 +197,15 @@ class LeftBehind(Message):
 class PendingRestore(Message):
     """The question whether to put back what an execution left changed; it does not expire.
 
-    `reason` tells why the execution ended; `notes` what else is known, one sentence each;
-    `not_counted` is the last decision that did not count while this waited.
+    `reason` tells why the execution ended; `notes` what else is known, one sentence each; `units`
+    those of the channels, as the plan has them; `not_counted` is the last decision that did not
+    count while this waited.
     """
 
     binds: LeftBehind
     reason: str
     notes: list[str] = []
+    units: dict[str, str] = {}
     not_counted: DecisionRecord | None = None
     rule: ApprovalRule = ApprovalRule()
     asked_at: datetime

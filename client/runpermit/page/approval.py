@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from runpermit.models import PendingApproval, Plan, PlanKind
 from runpermit.page.answers import clicks, command_block, not_counted
+from runpermit.page.layout import first
 from runpermit.page.sizing import fitting
 from runpermit.page.warnings import names, plan_warnings
 from runpermit.page.writes import machine_lines, write_lines
@@ -92,6 +93,8 @@ def facts_line(pending: PendingApproval) -> str:
 def all_warnings(pending: PendingApproval) -> list[str]:
     """What did not count, what is true of the plan, and what the question itself says."""
     changes = [f"Changed since the revision before: {change}" for change in pending.changed]
+    if changes:
+        changes[0] = f"This run has written nothing so far. {changes[0]}"
     more = len(changes) - _SHOWN_CHANGES
     if more > 0:
         changes[_SHOWN_CHANGES:] = [f"Changed: {more} more, see `runpermit show`."]
@@ -113,7 +116,10 @@ def ending_words(plan: Plan) -> str:
     )
     moving = [channel.channel for channel in plan.channels if not channel.stoppable]
     if moving:
-        words += f" A move under way can't be halted (no `stop` in the limits): {names(moving)}."
+        words += (
+            f" If it is stopped in the middle, a move that has begun goes on to its end: "
+            f"{names(moving)}."
+        )
     return words
 
 
@@ -179,15 +185,9 @@ def _warnings(told: _Told, size: _Size, *, code_is_cut: bool) -> list[str]:
 
 def _block(told: _Told, size: _Size) -> str:
     """The machine and, a line below, what would be written to it."""
-    parts = [_first(told.machine, size.machine), _first(told.writes, size.lines)]
+    parts = [first(told.machine, size.machine), first(told.writes, size.lines)]
     text = "\n\n".join("\n".join(lines) for lines in parts if lines)
     return fenced(text) if text else ""
-
-
-def _first(lines: list[str], shown: int) -> list[str]:
-    """The first lines, and how many more there are."""
-    more = len(lines) - shown
-    return [*lines[:shown], f"… {more} lines more"] if more > 0 else lines
 
 
 def _findings(pending: PendingApproval, words: int) -> str:

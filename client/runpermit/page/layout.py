@@ -33,6 +33,12 @@ def wrapped(facts: Sequence[str], between: str = ", ") -> list[str]:
     return lines
 
 
+def first(lines: list[str], shown: int) -> list[str]:
+    """The first lines, and how many more there are."""
+    more = len(lines) - shown
+    return [*lines[:shown], f"… {more} lines more"] if more > 0 else lines
+
+
 def cut(text: str) -> str:
     """`text` on one visible line of at most WIDTH columns; an ellipsis marks a cut."""
     line = one_line(text, WIDTH)

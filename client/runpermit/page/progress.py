@@ -1,32 +1,61 @@
 """The page while nothing waits, and after the end: where it stands, and why."""
 
-from runpermit.models import Plan, Stage
-from runpermit.page.sizing import fitting
-from runpermit.text import markdown, one_line
+from dataclasses import dataclass
+from typing import NamedTuple
 
-_SIZES = (1000, 500, 150)
+from runpermit.models import Plan, Stage
+from runpermit.page.layout import first
+from runpermit.page.sizing import fitting
+from runpermit.text import fenced, markdown, one_line
+
 _TOLD_FAILURES = 5
 _TOLD_CHANNELS = 3
 
 
+@dataclass(frozen=True)
+class Machine:
+    """What an execution does or did to the machine: a sentence, and lines of a channel each."""
+
+    words: str = ""
+    lines: tuple[str, ...] = ()
+
+
+class _Size(NamedTuple):
+    """How much is shown: characters of a text, lines of the machine."""
+
+    words: int
+    lines: int
+
+
+_SIZES = (_Size(1000, 60), _Size(500, 40), _Size(150, 20), _Size(60, 6))
+
+
 def progress_page(
-    stage: Stage, attempt: int, note: str, failures: list[str], facts: list[str]
+    stage: Stage,
+    attempt: int,
+    note: str,
+    failures: list[str],
+    facts: list[str],
+    machine: Machine = Machine(),
 ) -> str:
     """The page while nothing waits, and after the end: where it stands, and why."""
 
-    def page(words: int) -> str:
-        lines = [f"## {stage.replace('_', ' ')}"]
-        if attempt:
-            lines.append(f"Attempt {attempt}")
-        if note:
-            lines.append(markdown(note, words))
-        lines += [markdown(fact, words) for fact in facts]
-        first = max(1, len(failures) - _TOLD_FAILURES + 1)
-        lines += [
-            f"Attempt {number} failed: {markdown(failure, words * 3 // 10)}"
-            for number, failure in enumerate(failures[-_TOLD_FAILURES:], first)
+    def page(size: _Size) -> str:
+        words = size.words
+        told = [*facts, f"Attempt {attempt}"] if attempt else facts
+        number = max(1, len(failures) - _TOLD_FAILURES + 1)
+        parts = [
+            f"## {stage.replace('_', ' ')}",
+            markdown(note, words),
+            markdown(machine.words, words),
+            fenced("\n".join(first(list(machine.lines), size.lines))) if machine.lines else "",
+            "\n".join(markdown(fact, words) for fact in told),
+            *(
+                f"Attempt {number} failed: {markdown(failure, words * 3 // 10)}"
+                for number, failure in enumerate(failures[-_TOLD_FAILURES:], number)
+            ),
         ]
-        return "\n\n".join(lines)
+        return "\n\n".join(part for part in parts if part)
 
     return fitting(page, _SIZES)
 

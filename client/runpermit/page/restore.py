@@ -1,13 +1,9 @@
 """The page of MACHINE LEFT CHANGED: what an execution left, and how to put it back."""
 
-import math
-
-from runpermit.models import LeftChange, PendingRestore
+from runpermit.models import PendingRestore
 from runpermit.page.answers import clicks, command_block, not_counted
-from runpermit.page.layout import cut, wrapped
+from runpermit.page.outcome import left_lines
 from runpermit.page.sizing import fitting
-from runpermit.plans.values import is_number
-from runpermit.plans.words import value_text
 from runpermit.text import fenced, markdown, one_line
 
 # From what reads well to what fits whatever is in it: channels and words shown, commands.
@@ -39,7 +35,7 @@ def all_notes(pending: PendingRestore) -> list[str]:
 
 def change_lines(pending: PendingRestore, shown: int = _SIZES[0][0]) -> list[str]:
     """What was left changed as plain text, at most 54 characters a line."""
-    lines = [line for change in pending.changes[:shown] for line in _lines(change)]
+    lines = left_lines(pending.changes[:shown], pending.units)
     if (more := len(pending.changes) - shown) > 0:
         lines.append(f"… and {more} more, see runpermit show")
     return lines
@@ -62,27 +58,3 @@ def _page(pending: PendingRestore, shown: int, words: int, answers: int) -> str:
         command_block(pending, answers, show=len(pending.changes) > shown),
     ]
     return "\n\n".join(part for part in parts if part)
-
-
-def _lines(change: LeftChange) -> list[str]:
-    """A channel: its name, its three values, and what is in the way."""
-    reads = "can't be read now" if change.reads is None else f"reads {value_text(change.reads)} now"
-    values = [f"before {value_text(change.before)}", f"written {value_text(change.written)}", reads]
-    lines = [cut(change.channel), *wrapped(values)]
-    if _reads_other(change):
-        lines += wrapped(["! reads something else than was written"])
-    if change.uncertain:
-        lines += wrapped(["! uncertain whether the last write arrived"])
-    if not change.restorable:
-        lines += wrapped([f"! can't be put back: {change.why_not or 'no reason is known'}"])
-    return lines
-
-
-def _reads_other(change: LeftChange) -> bool:
-    """Whether somebody else may have set it since; records round what they are sent."""
-    written, reads = change.written, change.reads
-    if written is None or reads is None:
-        return False
-    if is_number(written) and is_number(reads):
-        return not math.isclose(written, reads, rel_tol=1e-6, abs_tol=1e-9)
-    return bool(written != reads)

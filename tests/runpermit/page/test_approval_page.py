@@ -173,11 +173,12 @@ def test_the_page_says_how_much_can_be_put_back(restorable: list[bool], words: s
     assert words in shown(approval_page(pending(plan(channels=channels))))
 
 
-def test_the_page_names_the_channels_that_no_stop_can_halt() -> None:
+def test_the_page_says_which_moves_go_on_to_their_end_after_a_stop() -> None:
     page = shown(approval_page(pending(plan(channels=[channel(stoppable=False)]))))
 
-    assert "can't be halted (no `stop` in the limits): SR:HCM1:SP" in page
-    assert "can't be halted" not in shown(approval_page(pending()))
+    told = "If it is stopped in the middle, a move that has begun goes on to its end: SR:HCM1:SP."
+    assert told in page
+    assert "stopped in the middle" not in shown(approval_page(pending()))
 
 
 @pytest.mark.parametrize("kind", KINDS)
