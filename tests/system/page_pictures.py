@@ -167,7 +167,16 @@ def _ramps() -> Plan:
     names = [f"SR:HCM{number}:SP" for number in range(1, 6)]
     writes = [one for at, name in enumerate(names) for one in ramp(name, at=5.0 * at)]
     channels = [
-        channel(name, description=f"Setpoint of horizontal corrector {number}", writes=40)
+        channel(
+            name,
+            description=f"Setpoint of horizontal corrector {number}",
+            writes=40,
+            live=0.0,
+            low=0.01,
+            high=0.4,
+            last=0.4,
+            largest_step=0.01,
+        )
         for number, name in enumerate(names, 1)
     ]
     return plan(writes=writes, channels=channels, seconds=25)

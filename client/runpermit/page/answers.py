@@ -8,6 +8,8 @@ from runpermit.page.layout import WIDTH
 from runpermit.text import fenced, markdown, one_line
 
 _YES = frozenset({Verb.APPROVE, Verb.RESTORE})
+# Its JSON has no space, so that it stays on one line.
+_COMMENT = '; *revise* takes your words: `{"comment":"…"}`'
 _GOES_ON = " \\"
 _DECLARE = "declare your envelope with plan(…)"
 
@@ -73,10 +75,11 @@ def clicks(pending: PendingApproval | PendingRestore) -> str:
         if signed
         else ""
     )
-    return (
+    click = (
         f"{by_command}**More Actions → Send a Signal →** choose {either} **→ Submit**, "
-        f"without input.{f' {markdown(words, 400)}' if (words := rule_words(pending)) else ''}"
+        f"without input{_COMMENT if Verb.REVISE in verbs(pending) else ''}."
     )
+    return "\n".join(filter(None, (click, markdown(rule_words(pending), 400))))
 
 
 def command_block(

@@ -112,7 +112,8 @@ def restored_lines(channels: Iterable[RestoredChannel], units: Mapping[str, str]
     for channel in channels:
         unit = units.get(channel.channel, "")
         reads = f"reads {value_text(channel.reads, unit)}"
-        lines += spread(channel.channel, [reads], channel.outcome.replace("_", " "))
+        became = channel.outcome.value if channel.outcome.is_back else "NOT PUT BACK"
+        lines += spread(channel.channel, [reads], became)
         if channel.before != channel.reads:
             lines += wrapped([f"before {value_text(channel.before, unit)}"])
         lines += wrapped([channel.reason])

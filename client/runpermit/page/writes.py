@@ -51,7 +51,7 @@ def machine_lines(plan: Plan) -> list[str]:
 
 def _declared(declared: Declaration, channel: PlannedChannel | None) -> list[str]:
     units = unit_text(channel.units) if channel else ""
-    span = f"{number_text(declared.low)} .. {number_text(declared.high)} {units}".strip()
+    span = f"{number_text(declared.low)} … {number_text(declared.high)} {units}".strip()
     lines = spread(declared.channel, [f"{span}, at most {_writes(declared.max_writes)}"])
     now = f"now {value_text(channel.live, channel.units, channel.state)}" if channel else ""
     return lines + wrapped([now]) + _known(channel, None)

@@ -43,6 +43,7 @@ def test_the_page_says_what_is_asked_and_how_to_answer() -> None:
     assert f"**Revision {asked.revision}**" in page
     for verb in ("approve", "reject", "revise"):
         assert f"`{verb}-{asked.revision}`" in page
+    assert 'without input; *revise* takes your words: `{"comment":"…"}`' in page
     assert "2026-01-01 03:12:05 UTC" in page
     assert f"--sha256 {asked.revision}" in shown(page)
     assert "approver not verified" in page
@@ -97,9 +98,10 @@ def test_the_decision_that_did_not_count_is_told_first_with_the_reason() -> None
     page = shown(approval_page(pending(not_counted=refused(operator="jd\n# ok"))))
 
     assert (
-        "without input. ⚠️ Did not count: approve by jd # ok at 03:12:05 UTC: it is for revision "
+        "⚠️ Did not count: approve by jd # ok at 03:12:05 UTC: it is for revision "
         "3f2a1c, but 7f3a9c waits."
     ) in page
+    assert page.index("Submit") < page.index("Did not count") < page.index("not verified")
     assert "Did not count" not in approval_page(pending())
 
 

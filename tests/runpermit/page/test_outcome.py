@@ -110,7 +110,7 @@ def test_the_end_tells_what_was_put_back_and_what_stays_changed_with_units() -> 
 
     assert told.words == "Put back: 0 of 1 channel. Left changed: 2 channels."
     lines = [line.strip() for line in told.lines]
-    assert lines[0].split() == ["SR:HCM1:SP", "reads", "0.3", "A", "failed"]
+    assert lines[0].split() == ["SR:HCM1:SP", "reads", "0.3", "A", "NOT", "PUT", "BACK"]
     assert lines[1:3] == ["before 0.1 A", "no answer"]
     assert lines[3:5] == ["SR:HCM2:SP", "before 0.1 T, written 0.3 T, reads 0.3 T now"]
     assert lines[5].startswith("! can't be put back: its entry says")

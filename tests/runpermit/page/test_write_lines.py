@@ -106,7 +106,7 @@ def test_declared_ranges_come_first_and_the_rehearsal_is_its_evidence() -> None:
     declared = Declaration(channel="SR:HCM1:SP", low=-0.2, high=0.2, max_writes=10)
     lines = write_lines(plan(kind=PlanKind.DECLARED, declared=[declared]))
 
-    assert lines[0] == "SR:HCM1:SP  -0.2 .. 0.2 A, at most 10 writes"
+    assert lines[0] == "SR:HCM1:SP  -0.2 … 0.2 A, at most 10 writes"
     assert lines[1].strip() == "now 0.1 A"
     assert "limits -1 … 1 A" in " ".join(lines)
     assert lines[lines.index("In the rehearsal:") + 1].startswith("SR:HCM1:SP  0.1 → 0.3 A")
