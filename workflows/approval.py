@@ -77,14 +77,13 @@ class Claim:
 class Desk:
     """What waits, what was answered, and all that was ever said.
 
-    `approvals` are those that the answer needs: one for each person. `withdrawn`: what waits ends
-    without an answer. `asked`: the sha256 of each question before.
+    `approvals` are those that the answer needs: one for each person. `asked`: the sha256 of each
+    question before.
     """
 
     question: Question | None = None
     approvals: tuple[DecisionRecord, ...] = ()
     answer: DecisionRecord | None = None
-    withdrawn: bool = False
     stop: DecisionRecord | None = None
     ended: bool = False
     records: tuple[DecisionRecord, ...] = ()
@@ -134,7 +133,7 @@ def decide(desk: Desk, message: Incoming) -> tuple[Desk, DecisionRecord]:
     decision, unusable = read(message)
     refusal = (
         _refused_anyway(desk, message, decision, unusable)
-        or _ending(desk, message)
+        or _stopped(desk, message)
         or _unproven(desk, message, decision)
     )
     question, author = desk.question, message.author
@@ -195,14 +194,17 @@ def _refused_anyway(
     )
 
 
-def _ending(desk: Desk, message: Incoming) -> str | None:
-    """Why nothing that still stands is answered any more, or None."""
+def _stopped(desk: Desk, message: Incoming) -> str | None:
+    """Why a stop that came first leaves nothing to answer, or None.
+
+    A claim is proven all the same: so do histories of before.
+    """
     question = desk.question
-    if question is None or message.verb is Verb.STOP:
+    if question is None or question.is_of_restore or desk.stop is None:
         return None
-    if desk.withdrawn or (desk.stop is not None and not question.is_of_restore):
-        return f"the execution was stopped before revision {question.revision} was decided"
-    return None
+    if message.verb is Verb.STOP:
+        return None
+    return f"the execution was stopped before revision {question.revision} was decided"
 
 
 def _too_late(desk: Desk) -> str:
@@ -228,7 +230,7 @@ def _stale(question: Question, message: Incoming, decision: Decision) -> str | N
 
 def _ambiguous(desk: Desk, question: Question, message: Incoming, decision: Decision) -> str | None:
     """Why the digits in the name of its signal may mean a question before, or None."""
-    if message.revision is None or decision.sha256 or decision.signature:
+    if message.revision is None or _named(message, decision):
         return None
     if not any(sha256.startswith(message.revision) for sha256 in desk.asked):
         return None
@@ -238,9 +240,13 @@ def _ambiguous(desk: Desk, question: Question, message: Incoming, decision: Deci
     )
 
 
+def _named(message: Incoming, decision: Decision) -> str | None:
+    """What names the whole sha256: a signature that lets something be written is over it."""
+    return decision.sha256 or (decision.signature if message.verb in YES else None)
+
+
 def _inadmissible(question: Question, message: Incoming, decision: Decision) -> str | None:
-    # A signature is over the sha256 of what waits, or it does not verify.
-    named = message.revision or decision.sha256 or decision.signature
+    named = message.revision or _named(message, decision)
     if message.verb not in question.verbs:
         return f"the question is another one: say {' or '.join(sorted(question.verbs))}"
     if message.verb is Verb.APPROVE and question.problem:

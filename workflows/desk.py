@@ -109,12 +109,10 @@ class ApprovalDesk:
                     timeout=timedelta(seconds=expiry) if expiry else None,
                     timeout_summary=summary,
                 )
-        except asyncio.CancelledError:
-            self.state = replace(self.state, withdrawn=True)
-            raise
-        answer, self.approvals = self.state.answer, self.state.approvals
-        self.state = self.state.cleared()
-        return answer
+            return self.state.answer
+        finally:
+            self.approvals = self.state.approvals
+            self.state = self.state.cleared()
 
     def begin_aftermath(self) -> DecisionRecord | None:
         """The stop that ended the work, if one did; from now on another one counts."""

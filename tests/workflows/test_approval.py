@@ -83,6 +83,7 @@ INADMISSIBLE = [
     (FIRST, said(Verb.APPROVE, {"decision": "reject"}), "it says reject"),
     (FIRST, said(Verb.APPROVE, Decision(decision=Verb.REJECT)), "it says reject"),
     (SECOND, said(Verb.REVISE), "must name what it is for"),
+    (SECOND, said(Verb.REVISE, {"signature": "of a no nobody verifies it"}), "must name what"),
     (FIRST, said(Verb.APPROVE, {"sha256": SHA, "signature": "x"}), "signature was not verified"),
     (FIRST, said(Verb.APPROVE, {f"f{i}": 0 for i in range(100_000)}), "100000 fields"),
     (SECOND, said(Verb.APPROVE), "must name what it is for"),
@@ -114,6 +115,44 @@ def test_a_decision_on_anything_else_is_recorded_and_changes_nothing(
     assert why in record.reason
     assert desk.answer is None
     assert desk.records == (record,)
+
+
+LIKE_IT = "7f3a9c" + "1" * 58
+
+
+@pytest.mark.parametrize("verb", [Verb.APPROVE, Verb.REJECT, Verb.REVISE])
+def test_digits_that_two_questions_have_name_neither(verb: Verb) -> None:
+    before = Desk().asking(Question(1, LIKE_IT, plain_yes=True)).cleared()
+    desk = before.asking(SECOND)
+    desk, record = decide(desk, said(verb, revision="7f3a9c"))
+
+    assert not record.accepted
+    assert f"say {verb} with all 64 of sha256 {SHA}" in record.reason
+    assert desk.answer is None
+    assert decide(desk, said(verb, {"sha256": SHA}, revision="7f3a9c"))[1].accepted
+
+
+@pytest.mark.parametrize("verb", [Verb.APPROVE, Verb.REJECT, Verb.REVISE])
+def test_once_a_stop_has_counted_no_answer_does(verb: Verb) -> None:
+    stopped = after(Desk(question=FIRST), [said(Verb.STOP)])
+    desk, record = decide(stopped, said(verb, {"sha256": SHA}))
+
+    assert not record.accepted
+    assert "was stopped before revision 7f3a9c was decided" in record.reason
+    assert desk.answer is None
+    # What a stop of a restore left is asked about anew.
+    assert decide(stopped.asking(LEFT), said(Verb.RESTORE, {"sha256": SHA}))[1].accepted
+
+
+def test_what_is_asked_next_begins_anew_and_keeps_what_was_said() -> None:
+    desk = after(Desk().asking(FIRST), [said(Verb.APPROVE), said(Verb.REJECT)])
+    for after_it in (desk.asking(LEFT), desk.cleared(), desk.closed()):
+        assert after_it.answer is None
+        assert after_it.approvals == ()
+        assert after_it.records == desk.records
+        assert after_it.asked == (SHA,)
+    assert desk.cleared().question is desk.closed().question is None
+    assert desk.closed().ended
 
 
 # Case 23 of the reference, and more of the kind.
