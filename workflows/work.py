@@ -233,7 +233,10 @@ class Work(Ending):
         """The same question, once one of two persons has approved it."""
         names = [said.operator or "" for said in approvals]
         pending = self._state.approval_interrupt_data
-        if pending is not None and len(names) < pending.rule.persons:
+        if pending is None or len(names) >= pending.rule.persons:
+            return
+        yes = approvals[-1].verb is Verb.APPROVE
+        if yes or not workflow.patched("a no is not shown as one of two approvals"):
             self._show(pending.model_copy(update={"approved_by": names}))
 
     def _is_old(self, plan: Plan) -> bool:

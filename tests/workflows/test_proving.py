@@ -111,6 +111,18 @@ async def test_two_persons_approve_and_the_page_names_the_first(lab: Any) -> Non
         assert f"approve of revision {pending.revision} by {name} (signed)" in last
 
 
+async def test_a_no_is_never_shown_as_one_of_two_approvals(lab: Any) -> None:
+    gate = lab.hold(deaf=True)
+    lab.script.conclusions = [gate]
+    running, _ = await waiting(lab, SIGNED.model_copy(update={"persons": 2}))
+    await running.signal("reject", {"operator": "jd"})
+    await asyncio.wait_for(gate.entered.wait(), 5)
+    assert (await running.memo()).approvals == 0
+    assert "approved it" not in html.unescape((await running.metadata()).current_details)
+    gate.open.set()
+    assert (await running.failure()).stage == Stage.REJECTED
+
+
 async def test_one_of_two_approvals_is_void_where_the_plan_is_made_anew(lab: Any) -> None:
     running, pending = await waiting(lab, SIGNED.model_copy(update={"persons": 2}))
     await decided(running, decision="approve", sha256=pending.sha256, signature="by jd")
