@@ -67,11 +67,12 @@ def not_counted(pending: PendingApproval | PendingRestore) -> list[str]:
 def clicks(pending: PendingApproval | PendingRestore) -> str:
     """Which signals to send in the Web UI, without input; where a yes is signed, the command."""
     yes, *rest = verbs(pending)
-    signed = pending.rule.assurance is Assurance.SIGNED and yes in _YES
+    signed = _is_signed(pending)
     *others, last = (f"`{verb}-{pending.revision}`" for verb in (rest if signed else [yes, *rest]))
     either = f"{', '.join(others)} or {last}" if others else last
     by_command = (
-        f"To {yes} it: `runpermit {yes}` below, which signs it with your SSH key; no click can. "
+        f"To {yes} it, sign it with this command; no click can:\n\n"
+        f"{fenced(_narrow(_commands(pending)[0]))}\n\n"
         if signed
         else ""
     )
@@ -79,18 +80,24 @@ def clicks(pending: PendingApproval | PendingRestore) -> str:
         f"{by_command}**More Actions → Send a Signal →** choose {either} **→ Submit**, "
         f"without input{_COMMENT if Verb.REVISE in verbs(pending) else ''}."
     )
-    return "\n".join(filter(None, (click, markdown(rule_words(pending), 400))))
+    return "\n".join(filter(None, (click, markdown(rule_words(pending), 300))))
 
 
 def command_block(
     pending: PendingApproval | PendingRestore, shown: int, *, show: bool = False
 ) -> str:
-    """The first `shown` commands in a fence, narrow enough for the page.
+    """The first `shown` commands in a fence, narrow enough for the page; not the one that signs.
 
     Before them the one that shows the whole question, where `show` says that this page does not.
     """
     whole = [_command("show", "", pending)] if show else []
-    return fenced("\n".join(_narrow(parts) for parts in whole + _commands(pending)[:shown]))
+    others = _commands(pending)[1 if _is_signed(pending) else 0 :]
+    return fenced("\n".join(_narrow(parts) for parts in whole + others[:shown]))
+
+
+def _is_signed(pending: PendingApproval | PendingRestore) -> bool:
+    """Whether its yes must be signed, which no click does."""
+    return pending.rule.assurance is Assurance.SIGNED and verbs(pending)[0] in _YES
 
 
 def _narrow(parts: tuple[str, ...]) -> str:

@@ -38,6 +38,7 @@ _SIZES = (
     _Size(lines=30, machine=6, warnings=10, commands=4, words=80, code=300),
     _Size(lines=12, machine=3, warnings=6, commands=1, words=40, code=100),
     _Size(lines=4, machine=1, warnings=3, commands=1, words=15, code=30),
+    _Size(lines=2, machine=1, warnings=2, commands=1, words=8, code=10),
 )
 
 

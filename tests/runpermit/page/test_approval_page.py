@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runpermit.models import Declaration, MachineState, Plan, PlanKind
+from runpermit.models import (
+    ApprovalRule,
+    Assurance,
+    Declaration,
+    MachineState,
+    Plan,
+    PlanKind,
+)
 from runpermit.page import approval_page, commands, page_link, plan_warnings, question
 from runpermit.text import cells
 from tests.runpermit.page.conftest import (
@@ -216,6 +223,19 @@ def test_the_page_stays_below_eight_kilobytes_and_keeps_the_way_to_answer(
     assert len(page.encode()) < PAGE_BYTES
     assert f"`reject-{asked.revision}`" in page
     assert (f"`approve-{asked.revision}`" in page) is (kind is not PlanKind.INCOMPLETE)
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+def test_the_command_that_signs_stands_first_and_no_click_approves(text: str) -> None:
+    rule = ApprovalRule(assurance=Assurance.SIGNED, persons=2, approvers=[text] * 20)
+    asked = hostile(text).model_copy(update={"rule": rule, "approved_by": [text]})
+    page = approval_page(asked)
+
+    assert len(page.encode()) < PAGE_BYTES
+    assert set(tags(page).found) <= OURS
+    assert f"approve-{asked.revision}" not in page
+    assert page.index("runpermit approve") < page.index("More Actions") < page.index("To answer by")
+    assert "--sign" in page[: page.index("More Actions")]
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,10 @@ def test_a_name_that_anybody_can_type_is_said_to_be_that() -> None:
     asked = pending_restore()
     assert "Approver not verified: any signal can answer" in html.unescape(restore_page(asked))
     signed = asked.model_copy(update={"rule": ApprovalRule(assurance=Assurance.SIGNED)})
-    assert "ot verified" not in restore_page(signed)
+    page = restore_page(signed)
+    assert "ot verified" not in page
+    assert f"restore-{signed.revision}" not in page
+    assert "--sign" in page[: page.index("More Actions")]
 
 
 def test_what_cannot_be_put_back_is_said_with_the_reason() -> None:
