@@ -27,6 +27,7 @@ from workflows.retries import Step
 from workflows.step_runner import cancel_requests, run_step
 
 _TOLD = 5
+_LOOKS_BEFORE_IT_ENDS = "a restore that is cancelled tells how far it came"
 _DEAF = "Request Cancellation was used already, and does nothing here: answer restore or leave."
 
 
@@ -42,8 +43,8 @@ class LeftChanged(Aftermath):
     async def _ask_to_restore(self, reason: str) -> str:
         """Have somebody decide on what was left changed; what could not be done, in words.
 
-        Whoever cancels in Temporal wants an end, and the machine is left as it is. A restore that
-        was stopped, or failed, is asked about again.
+        Whoever cancels in Temporal wants an end, and the machine is left as it is: in a restore,
+        as it is by then. One that was stopped, or failed, is asked about again.
         """
         problem = ""
         while self._is_to_be_asked():
@@ -55,7 +56,12 @@ class LeftChanged(Aftermath):
                 return problem
             before = cancel_requests()
             problem = await self._restore(answer)
-            if not problem or cancel_requests() > before or await self._look_again():
+            if not problem:
+                return problem
+            ended = cancel_requests() > before
+            if ended and not workflow.patched(_LOOKS_BEFORE_IT_ENDS):
+                return problem
+            if await self._look_again() or ended:
                 return problem
         return problem
 

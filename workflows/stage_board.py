@@ -132,6 +132,11 @@ class StageBoard:
                 "While writes are inhibited it waits, and goes on when they are not: runpermit "
                 f"inhibit status on {self._memo.host} tells by whom and why."
             )
+        if stage is Stage.HOST_UNREACHABLE:
+            facts.append(
+                "Request Cancellation, or stop, counts, and ends it only once the host tells what "
+                "was written, or nobody waits for that any longer (timeouts.verdict)."
+            )
         if stage in _WRITING:
             click = "" if stage is Stage.RESTORING else "Request Cancellation, or "
             facts.append(f"To stop it: {click}More Actions → Send a Signal → stop → Submit.")

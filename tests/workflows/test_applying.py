@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from temporalio.client import WorkflowFailureError
+from temporalio.exceptions import CancelledError
 
 from runpermit.errors import (
     ChannelLimitsViolationError,
@@ -411,6 +412,7 @@ async def test_a_host_that_says_nothing_is_shown_as_unreachable(silent: Any) -> 
     details = (await silent.metadata()).current_details
     assert "Look at the machine" in details
     assert "It was to write" in details
+    assert "ends it only once the host tells" in details
     assert "SR:HCM1:SP  0 → 0.1 A" in details
 
 
@@ -436,6 +438,21 @@ async def test_a_host_that_says_nothing_for_an_hour_ends_it_as_unknown(
     memo = await silent.memo()
     assert (memo.stage, memo.state_unknown) == (Stage.FAILED, True)
     assert memo.question == "MACHINE STATE UNKNOWN: host testhost, 1 channel: SR:HCM1:SP"
+
+
+async def test_a_cancel_of_a_host_that_says_nothing_ends_it_as_unknown(
+    lab: Any, silent: Any
+) -> None:
+    await silent.until(Stage.HOST_UNREACHABLE)
+    await silent.handle.cancel()
+
+    assert isinstance(await silent.cause(), CancelledError)
+    memo = await silent.memo()
+    assert (memo.stage, memo.state_unknown) == (Stage.STOPPED, True)
+    assert memo.question == "MACHINE STATE UNKNOWN: host testhost, 1 channel: SR:HCM1:SP"
+    details = (await silent.metadata()).current_details
+    assert "Nobody can tell what of this was written" in details
+    assert len(lab.script.tasks("apply")) == 1
 
 
 async def test_how_long_a_verdict_is_waited_for_is_the_deployment_s_to_say(lab: Any) -> None:

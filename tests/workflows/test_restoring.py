@@ -415,13 +415,19 @@ async def test_a_stop_ends_a_restore_and_what_is_still_changed_is_asked_about_ag
 
 
 @pytest.mark.parametrize("stopped", [False, True], ids=["failed", "stopped"])
-async def test_a_cancel_ends_a_restore_and_the_execution(lab: Any, *, stopped: bool) -> None:
+async def test_a_cancel_ends_a_restore_and_the_execution_which_tells_how_far_it_came(
+    lab: Any, *, stopped: bool
+) -> None:
     running, _ = await _restoring(lab, stopped=stopped)
+    back = lab.script.changed().model_copy(update={"reads": 0.0})
+    halfway = lab.script.changed(channel="SR:HCM2:SP").model_copy(update={"reads": 0.05})
+    lab.script.verdicts = [lab.script.told(Verdict.PARTIAL, back, halfway, forwarded=2)]
     await running.handle.cancel()
     error = await running.failure()
 
     assert "Putting back was stopped: look at the machine." in error.message
-    assert error.technical_details["left_changed"] == [CHANGE]
+    assert error.technical_details["left_changed"] == [str(halfway)]
+    assert "reads 0.05 now" in (await running.metadata()).current_details
     assert len(lab.script.tasks("restore")) == 1
     assert lab.script.tasks("leave") == []
 
