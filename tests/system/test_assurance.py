@@ -2,6 +2,7 @@
 
 import html
 import os
+import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -13,12 +14,13 @@ import pytest
 import pytest_asyncio
 from temporalio.client import WorkflowUpdateFailedError
 
+from gate.client import GateClient
 from runpermit import DecisionRefusedError, RunpermitClient
 from runpermit.errors import ContainerConfigurationError
 from runpermit.failures import unwrap
-from runpermit.models import Assurance, PendingApproval, Stage, Statement, Verb
+from runpermit.models import Assurance, PendingApproval, PendingRestore, Stage, Statement, Verb
 from tests.signing import Keys
-from tests.system.asking import rehearsed
+from tests.system.asking import left_changed, rehearsed
 from tests.system.machine import Machine, own_gate
 
 pytestmark = pytest.mark.slow
@@ -28,6 +30,8 @@ now = float(read_channel("SR:HCM1:SP"))
 write_channel("SR:HCM1:SP", now + (0.1 if now < 1 else -0.1))
 results = {"before": now}
 """
+# It ends behind its write where the interlock has tripped.
+TRIPPED = f"{STEP}assert int(read_channel('SR:INTERLOCK')) == 0\n"
 
 
 @pytest.fixture(scope="module")
@@ -39,9 +43,9 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
 async def proving(
     name: str, approval: dict[str, Any], keys: Keys, stack: Any, open_house: Any, worker_of: Any
 ) -> AsyncIterator[Any]:
-    """A house with its own gate under these rules; jd and mk may sign."""
+    """A house with its own gate under these rules; jd and mk may sign, and one with two names."""
     signers = keys.folder / f"{name}.signers"
-    signers.write_text(keys.line("jd") + keys.line("mk"))
+    signers.write_text(keys.line("jd") + keys.line("mk") + keys.line("ab,ba", "of two names"))
     signers.chmod(0o600)
     settings = {"approval": {"allowed_signers": str(signers), **approval}}
     async with own_gate(stack, open_house, name, settings) as own, worker_of(own.house):
@@ -62,7 +66,7 @@ async def by_two(keys: Keys, stack: Any, open_house: Any, worker_of: Any) -> Asy
         yield house
 
 
-def statement(pending: PendingApproval, **fields: Any) -> Statement:
+def statement(pending: PendingApproval | PendingRestore, **fields: Any) -> Statement:
     known = {
         "workflow_id": pending.binds.workflow_id,
         "first_run_id": pending.binds.first_run_id,
@@ -72,10 +76,10 @@ def statement(pending: PendingApproval, **fields: Any) -> Statement:
     return Statement(**(known | fields))
 
 
-async def refusal(handle: Any, **decision: Any) -> str:
+async def refusal(handle: Any, verb: str = "approve", **decision: Any) -> str:
     """Why an update does not count."""
     with pytest.raises(WorkflowUpdateFailedError) as failed:
-        await handle.execute_update("decide", {"decision": "approve", **decision})
+        await handle.execute_update("decide", {"decision": verb, **decision})
     error = unwrap(failed.value)
     assert isinstance(error, DecisionRefusedError)
     return error.reason
@@ -147,25 +151,80 @@ async def test_who_asked_does_not_approve_and_must_be_named(
     assert await machine.since(before) == {"SR:HCM1:SP": 1}
 
 
+async def test_what_was_left_changed_is_put_back_by_a_signature_for_that_alone(
+    signed: Any, keys: Keys, machine: Machine
+) -> None:
+    start = await machine.number("SR:HCM1:SP")
+    handle, pending = await rehearsed(signed, machine, TRIPPED, requester="jd")
+    before = await machine.counts()
+    yes = keys.sign(statement(pending), "mk")
+    await machine.set("SR:INTERLOCK:TRIP", 1)
+    try:
+        await (await _client(signed)).handle(handle.id).approve(None, pending.sha256, signature=yes)
+        question = await left_changed(signed, handle)
+    finally:
+        await machine.set("SR:INTERLOCK:TRIP", 0)
+    left = await machine.number("SR:HCM1:SP")
+    assert left != start
+
+    # Whoever has all rights at Temporal, and whoever has the worker and with it the gate's socket.
+    gate = GateClient(signed.stack.gate_socket)
+    put_back = statement(question, decision=Verb.RESTORE)
+    other = put_back.model_copy(update={"workflow_id": "another"})
+    approve = statement(question)
+    for said, signature, why in (
+        (put_back, None, "signed"),
+        (put_back, keys.sign(put_back, "agent"), "key that may not sign"),
+        (put_back, keys.sign(other, "jd"), "not over this very question"),
+        (other, keys.sign(other, "jd"), "something else|not over this very question"),
+        (approve, keys.sign(approve, "jd"), "something else|not over this very question"),
+        (statement(pending), yes, "something else|not over this very question"),
+    ):
+        told = await refusal(handle, "restore", sha256=question.sha256, signature=signature)
+        assert re.search(why, told), told
+        with pytest.raises(DecisionRefusedError, match=why):
+            await gate.restore(handle.id, None, said, signature)
+    assert await machine.since(before) == {"SR:HCM1:SP": 1}
+    assert await machine.number("SR:HCM1:SP") == left
+
+    # And the one that counts: also that of whoever asked for the execution, and of one person.
+    restore = _runpermit(signed, "restore", handle.id, "--yes", "--key", str(keys.private("jd")))
+    assert restore.returncode == 0, restore.stderr
+    error = await signed.failure(handle)
+    assert await machine.since(before) == {"SR:HCM1:SP": 2}
+    assert await machine.number("SR:HCM1:SP") == start
+    assert "SR:HCM1:SP: restored" in error.technical_details["restored"][0]
+    *_, last = (await signed.state(handle)).decisions
+    assert (last.verb, last.accepted, last.operator, last.assurance) == (
+        Verb.RESTORE, True, "jd", Assurance.SIGNED
+    )  # fmt: skip
+    notebook = html.unescape((error.folder_path / "notebook.ipynb").read_text())
+    assert "by jd (signed)" in notebook
+    audit = _runpermit(signed, "audit", handle.id, "--socket", str(signed.stack.gate_socket))
+    assert f"restore begun, asked for by jd (signed {last.key})" in audit.stdout, audit.stdout
+    assert audit.stdout.count("RESTORE REFUSED") == 6
+
+
 async def test_two_persons_and_neither_by_what_the_other_signed(
     by_two: Any, keys: Keys, machine: Machine
 ) -> None:
     handle, pending = await rehearsed(by_two, machine, STEP)
     before = await machine.counts()
     execution = (await _client(by_two)).handle(handle.id)
-    first = keys.sign(statement(pending), "jd")
-    receipt = await execution.approve(None, pending.sha256, signature=first)
+    first = keys.sign(statement(pending), "of two names")
+    receipt = await execution.approve("ab", pending.sha256, signature=first)
     assert "1 of 2" in receipt.reason
-    with pytest.raises(DecisionRefusedError, match="approved it already"):
-        await execution.approve(None, pending.sha256, signature=first)
+    for name, why in (("ab", "ab has approved it already"), ("ba", "already as ab")):
+        with pytest.raises(DecisionRefusedError, match=why):
+            await execution.approve(name, pending.sha256, signature=first)
     waits = await execution.pending_approval()
     assert waits is not None
-    assert waits.approved_by == ["jd"]
+    assert waits.approved_by == ["ab"]
     assert await machine.since(before) == {}
     await execution.approve(None, pending.sha256, signature=keys.sign(statement(pending), "mk"))
     result = await by_two.result(handle)
     assert await machine.since(before) == {"SR:HCM1:SP": 1}
-    assert [one.operator for one in result.decisions if one.accepted] == ["jd", "mk"]
+    assert [one.operator for one in result.decisions if one.accepted] == ["ab", "mk"]
 
 
 async def test_a_plan_that_drifted_needs_new_signatures(
