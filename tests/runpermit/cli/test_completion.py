@@ -18,6 +18,7 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("bash") is None, reason="bash is missing"),
 ]
 
+README = Path(__file__).parents[3] / "README.md"
 # What readline does on TAB, with the script that the command prints.
 TAB = """
 eval "$(runpermit --show-completion bash)"
@@ -43,6 +44,22 @@ def tab(path: str, words: str, last: str, **environment: str) -> tuple[list[str]
         env={**os.environ, "PATH": path, **environment},
     )  # fmt: skip
     return ran.stdout.split(), ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("shell", "registered"),
+    [("zsh", "compdef _runpermit_completion runpermit"), ("fish", "complete --command runpermit")],
+)
+def test_the_variable_that_the_readme_names_prints_the_script_of_a_shell(
+    path: str, shell: str, registered: str
+) -> None:
+    variable = "_RUNPERMIT_COMPLETE"
+    assert f"{variable}=source_{shell} runpermit" in README.read_text()
+    ran = subprocess.run(
+        ["runpermit"], capture_output=True, text=True, timeout=60, check=True,
+        env={**os.environ, "PATH": path, variable: f"source_{shell}"},
+    )  # fmt: skip
+    assert registered in ran.stdout
 
 
 def wait_for(server: Any, *names: str) -> None:
