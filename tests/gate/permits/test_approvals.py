@@ -287,6 +287,18 @@ async def test_what_was_left_as_it_is_stays_whoever_had_signed_before(
     assert await machine.value("T:AO") == 1
 
 
+async def test_once_it_is_back_a_signature_that_was_kept_puts_nothing_back(
+    changed: Any, machine: Any, keys: Keys
+) -> None:
+    said = restoring()
+    signature = keys.sign(said, "ann")
+    assert (await changed.client.restore("e", None, said, signature)).complete
+    await machine.set("T:AO", 1)  # as it was left, but by somebody else
+    (channel,) = (await changed.client.restore("e", None, said, signature)).channels
+    assert channel.outcome == "another_hand"
+    assert await machine.value("T:AO") == 1
+
+
 async def test_a_gate_that_is_started_again_knows_what_was_left_and_what_was_written_since(
     machine: Any, keys: Keys
 ) -> None:
