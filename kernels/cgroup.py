@@ -12,8 +12,8 @@ from runpermit.config import KernelsSettings
 CONTROLLERS = ("memory", "pids", "cpu")
 MIB = 1 << 20
 
-_ROOT = Path("/sys/fs/cgroup")
-_PREFIX = "runpermit-"
+_ROOT, _OWN = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+_PREFIX, _ASIDE = "runpermit-", "worker"
 _PERIOD = 100_000  # µs, over which `cpus` is measured
 _REMOVAL = 50  # tries, 20 ms apart, until Linux has buried the last process
 _numbers = itertools.count()
@@ -36,6 +36,8 @@ class Cgroups:
             for kind, folder in group.folders.items():
                 for file, value in _limits(kind, settings, unified=self.unified).items():
                     (folder / file).write_text(value)
+                if kind == "memory":
+                    _count_swap(folder, settings, unified=self.unified)
         except OSError:
             group.try_to_remove()
             raise
@@ -103,11 +105,12 @@ class Cgroup:
 def find_cgroups() -> Cgroups | None:
     """Where groups can be made, found by making one; None where that is nowhere."""
     try:
-        lines = Path("/proc/self/cgroup").read_text().splitlines()
+        lines = _OWN.read_text().splitlines()
     except OSError:
         return None
     own = {kinds: path.lstrip("/") for _, kinds, path in (line.split(":", 2) for line in lines)}
-    if (_ROOT / "cgroup.controllers").exists():
+    unified = (_ROOT / "cgroup.controllers").exists()
+    if unified:
         parents = _unified(_ROOT / own.get("", ""))
     else:
         parents = {
@@ -116,25 +119,51 @@ def find_cgroups() -> Cgroups | None:
             for kind in kinds.split(",")
             if kind in CONTROLLERS and _allows(_ROOT / kinds / path)
         }
-    unified = (_ROOT / "cgroup.controllers").exists()
     return Cgroups(parents, unified) if parents else None
 
 
 def _unified(own: Path) -> dict[str, Path]:
-    """Version 2: beside this process, since a group with processes has none below it."""
-    for parent in (own, own.parent):
-        try:
-            there = (parent / "cgroup.controllers").read_text().split()
-            control = parent / "cgroup.subtree_control"
-            for kind in set(CONTROLLERS) & set(there) - set(control.read_text().split()):
-                with contextlib.suppress(OSError):
-                    control.write_text(f"+{kind}")
-            usable = [kind for kind in CONTROLLERS if kind in control.read_text().split()]
-        except OSError:
-            continue
-        if usable and _allows(parent):
-            return dict.fromkeys(usable, parent)
-    return {}
+    """Version 2: beside this process, since nobody joins a group below one with processes."""
+    try:
+        if own.name == _ASIDE:
+            parent, is_free = own.parent, not _processes(own.parent)
+        else:
+            parent, is_free = own, _stepped_aside(own)
+        usable = _enable(parent) if is_free else []
+    except OSError:
+        return {}
+    return dict.fromkeys(usable, parent) if _allows(parent) else {}
+
+
+def _stepped_aside(own: Path) -> bool:
+    """Leave this process's group for one below it, as systemd's DelegateSubgroup= does since 254.
+
+    Only where nobody else is in it but our parent, the doctor for one. Raises OSError.
+    """
+    here = _processes(own)
+    if not here <= {os.getpid(), os.getppid()}:
+        return False
+    aside = own / _ASIDE
+    aside.mkdir(exist_ok=True)
+    for process in here:
+        (aside / "cgroup.procs").write_text(str(process))
+    return True
+
+
+def _processes(group: Path) -> set[int]:
+    return {int(process) for process in (group / "cgroup.procs").read_text().split()}
+
+
+def _enable(parent: Path) -> list[str]:
+    """Give groups below `parent` all controllers; which they have then. Raises OSError."""
+    there = (parent / "cgroup.controllers").read_text().split()
+    control = parent / "cgroup.subtree_control"
+    enabled = control.read_text().split()
+    for kind in CONTROLLERS:
+        if kind in there and kind not in enabled:
+            with contextlib.suppress(OSError):
+                control.write_text(f"+{kind}")
+    return [kind for kind in CONTROLLERS if kind in control.read_text().split()]
 
 
 def _allows(parent: Path) -> bool:
@@ -160,3 +189,14 @@ def _limits(kind: str, settings: KernelsSettings, *, unified: bool) -> dict[str,
             return {"cpu.cfs_period_us": str(_PERIOD), "cpu.cfs_quota_us": quota}
         case _:
             return {"pids.max": str(settings.processes)}
+
+
+def _count_swap(folder: Path, settings: KernelsSettings, *, unified: bool) -> None:
+    """Have what lies in swap count as memory: else a program fills the host's swap."""
+    # Linux has the file only where it counts swap.
+    with contextlib.suppress(OSError):
+        if unified:
+            (folder / "memory.swap.max").write_text("0")
+        else:
+            memory = str(settings.memory * MIB)
+            (folder / "memory.memsw.limit_in_bytes").write_text(memory)

@@ -95,7 +95,7 @@ async def probe(
         launcher,
         f"full: {tools.bwrap}, seccomp, cgroup {' '.join(kinds) or 'none'}",
         f"no cgroup for {', '.join(lacking)}: bounded for each process alone. Under systemd, set "
-        "Delegate=yes and DelegateSubgroup=worker."
+        "Delegate=yes in the worker's unit, and ask there: docs/security.md."
         if lacking
         else None,
     )
@@ -115,6 +115,11 @@ def _leaks(seen: dict[str, object]) -> str:
 
 def _why(words: str) -> Missing:
     """The cause behind what bubblewrap, or what came before it, said."""
+    if words.startswith("/bin/sh: ") and ("echo: " in words or "cgroup" in words):
+        return Missing(
+            f"a control group can't be joined: {words}",
+            "Give the worker's unit Delegate=yes, or report this.",
+        )
     if "Can't mount proc" in words:
         return Missing(
             f"/proc can't be mounted: {words}",

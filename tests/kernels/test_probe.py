@@ -95,6 +95,12 @@ def test_the_doctor_gets_it_as_json() -> None:
             "interpreter",
             "every user can read",
         ),
+        (
+            "echo '/bin/sh: 1: echo: echo: I/O error' >&2; exit 2",
+            {},
+            "control group can't be joined",
+            "Delegate=yes",
+        ),
         ("exit 3", {}, "can't be started", "docs"),
     ],
 )
