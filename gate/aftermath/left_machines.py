@@ -56,6 +56,10 @@ class LeftMachines:
         self._index.left_alone.add(execution)
         return self.forget(execution)
 
+    def begin(self, execution: str) -> None:
+        """Something of it is put back from now on."""
+        self._index.restored.add(execution)
+
     def forget(self, execution: str) -> bool:
         """All of it is back, or it is to stay so. Whether it was listed."""
         self._index.unfinished.pop(execution, None)

@@ -92,6 +92,7 @@ class Restorer:
             )
         with self._alone(execution) as session:
             await self._journal.write("restore_started", **session.identity, **by.recorded)
+            self._left.begin(execution)
             story = await ExecutionStory.read(self._quotas.journal, execution)
             left = list(reversed(story.left()))
             session.attempt = max((one.attempt for one in left), default=0)

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
-from gate.journal.channel_story import ChannelStory, Written
+from gate.journal.channel_story import ChannelStory, Left, Written
 from gate.messages import (
     MAX_WRITES,
     REPORT_BYTES,
@@ -73,10 +74,13 @@ class PermitStory:
         """What became of it."""
         return verdict(self._events)
 
-    def changes(self, reads: Mapping[str, Any]) -> list[LeftChange]:
+    def changes(
+        self, reads: Mapping[str, Any], restored: Mapping[str, Left] = MappingProxyType({})
+    ) -> list[LeftChange]:
         """The channels that were written, in the order of their first write; `reads` what they are.
 
         One that reads what it did before is none: the program put it back, or the record itself.
+        `restored`: those that a restore, which did not come to its end, was the last to write.
         """
         known = self.consumed.get("channels") if self.consumed is not None else None
         known = known if isinstance(known, dict) else {}
@@ -84,14 +88,15 @@ class PermitStory:
             LeftChange(
                 channel=left.channel,
                 before=left.before,
-                written=left.written,
+                written=last.written,
                 reads=reads.get(left.channel),
                 restorable=known.get(left.channel) == "",
                 why_not=str(known.get(left.channel, "it is not in the approved plan")),
-                uncertain=left.outcome is WriteOutcome.UNCERTAIN,
+                uncertain=last.outcome is WriteOutcome.UNCERTAIN,
             )
             for left in self._told.left()
-            if left.outcome is WriteOutcome.UNCERTAIN or reads.get(left.channel) != left.before
+            for last in (restored.get(left.channel, left),)
+            if last.outcome is WriteOutcome.UNCERTAIN or reads.get(left.channel) != left.before
         ]
 
     @property

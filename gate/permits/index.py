@@ -13,7 +13,7 @@ from runpermit.errors import ContainerConfigurationError
 from runpermit.text import one_line
 
 STOPPED, LEFT_ALONE = "stopped", "left_alone"
-_EVENTS = (CONSUMED, VOID, STOPPED, CLOSED, "restore_ended", LEFT_ALONE)
+_EVENTS = (CONSUMED, VOID, STOPPED, CLOSED, "restore_started", "restore_ended", LEFT_ALONE)
 _MARKS = tuple(f'"{event}"'.encode() for event in _EVENTS)
 _MONTH = len("2026-01")
 # Clocks of hosts differ by so much at most.
@@ -76,14 +76,16 @@ class PermitIndex:
     """What the journal in `directory` says of permits. Reads its files, and never writes them.
 
     unfinished: of each execution the permits that did not come to their end, and may have written.
+    restored: executions of which something was put back, or was to be.
     left_alone: executions of which somebody said that the machine stays as they left it.
     """
 
     def __init__(self, directory: Path) -> None:
-        self._directory = directory
+        self.directory = directory
         self.used: dict[str, UsedPermit] = {}
         self._stopped: dict[tuple[str, str | None], Stopped] = {}
         self.unfinished: dict[str, list[str]] = {}
+        self.restored: set[str] = set()
         self.left_alone: set[str] = set()
 
     @classmethod
@@ -127,6 +129,8 @@ class PermitIndex:
                 # What it does not say may have been written.
                 completed = record.get("completed") is True
                 self.closed(record["permit"], record.get("forwarded", 1), completed=completed)
+            case "restore_started":
+                self.restored.add(record["execution"])
             case "restore_ended" if record.get("complete") is True:
                 self.unfinished.pop(record["execution"], None)
             case "left_alone":
@@ -182,7 +186,7 @@ class PermitIndex:
             return story
         sought = permit.encode()
         # No month before that of the record itself; one after it where the clock was set back.
-        files = [f for f in journal_files(self._directory) if f.stem >= used.at[:_MONTH]]
+        files = [f for f in journal_files(self.directory) if f.stem >= used.at[:_MONTH]]
         for line in _lines(files):
             if sought in line:
                 _tell(story, permit, json.loads(line))

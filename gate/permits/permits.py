@@ -2,13 +2,15 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from gate.aside import aside
 from gate.channel_access.directory import Directory
 from gate.channel_access.own_channels import OwnChannels
 from gate.channel_access.values import UnfitValueError
+from gate.journal.channel_story import Left
+from gate.journal.execution_story import ExecutionStory
 from gate.journal.journal import Journal, JournalError
 from gate.journal.permit_story import CONSUMED, VOID, PermitStory
 from gate.messages import (
@@ -161,7 +163,7 @@ class Permits:
             session.fence(_FENCED)
             await session.finished.wait()
         story = await self._story(permit)
-        said = await self._told(story)
+        said = await self._told(story, await self._restored(execution))
         self._journal.note(
             "verdict",
             permit=permit,
@@ -209,10 +211,17 @@ class Permits:
                 f"The gate's journal can't be read: {error}. Nobody knows what was written.", "gate"
             ) from None
 
-    async def _told(self, story: PermitStory) -> GateVerdict:
+    async def _restored(self, execution: str) -> dict[str, Left]:
+        """The channels that a restore was the last to write: nobody else has set them since."""
+        if execution not in self._index.restored:
+            return {}
+        told = await ExecutionStory.read(self._index.directory, execution)
+        return {left.channel: left for left in told.left() if left.restoring}
+
+    async def _told(self, story: PermitStory, restored: Mapping[str, Left]) -> GateVerdict:
         reads = await self._reads(story.channels)
         writes = [_with_reading(write, reads) for write in story.writes]
-        changes = bounded(story.changes(reads))
+        changes = bounded(story.changes(reads, restored))
         consumed = story.consumed or {}
         return GateVerdict(
             verdict=story.verdict,

@@ -25,6 +25,7 @@ from gate.journal.reading import records
 from gate.messages import Refusal
 from gate.permits.claims import Claims
 from gate.permits.index import PermitIndex
+from gate.permits.permits import Permits
 from gate.permits.yes import KnownYes
 from gate.policy.conditions import ConditionReader
 from gate.policy.inhibit import Inhibit
@@ -32,7 +33,7 @@ from gate.policy.locks import RecordLock
 from gate.policy.writing import Writer
 from runpermit.config import ControlSystemSettings, GateSettings, Settings
 from runpermit.limits import Condition, LimitsFile
-from runpermit.models import RestoredChannel, RestoreReport
+from runpermit.models import LeftChange, RestoredChannel, RestoreReport
 
 ARRAY_BYTES = 1024 * 1024
 
@@ -137,6 +138,12 @@ class Bench:
     async def only(self) -> RestoredChannel:
         (channel,) = (await self.restore()).channels
         return channel
+
+    async def changes(self, permit: str) -> list[LeftChange]:
+        """What a gate that is started anew says in its verdict on `permit`."""
+        index = PermitIndex.scan(self.folder / "journal")
+        permits = Permits(self.journal, index, self.directory, ARRAY_BYTES)
+        return (await permits.verdict(permit, "e")).changes
 
     def journalled(self, event: str) -> list[dict[str, Any]]:
         return [r for r in records(self.folder / "journal") if r["event"] == event]

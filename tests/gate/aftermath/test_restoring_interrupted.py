@@ -13,6 +13,8 @@ from runpermit.errors import ServiceUnavailableError
 from runpermit.limits import Condition
 from tests.gate.aftermath_bench import Bench, bench_for, paces, until
 
+PERMIT = "9f" * 32
+
 
 async def test_while_writes_are_inhibited_it_waits_and_then_goes_on(
     bench: Bench, machine: Any
@@ -88,7 +90,7 @@ async def test_a_guard_that_is_violated_on_the_way_ends_it(
 async def test_cancelled_it_ends_behind_the_write_under_way_and_goes_on_when_asked_again(
     bench: Bench, machine: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await bench.apply(("T:AO", 2.0), ("T:AO2", 2.0))
+    await bench.apply(("T:AO", 2.0), ("T:AO2", 2.0), permit=PERMIT)
     bench.set_limits({"T:AO": {"max_step": 0.25, "min_interval": 0.1}})
     puts = await machine.value("T:AO:PUTS"), await machine.value("T:AO2:PUTS")
     with monkeypatch.context() as patched:
@@ -102,6 +104,9 @@ async def test_cancelled_it_ends_behind_the_write_under_way_and_goes_on_when_ask
     assert reached > 1
     await until(lambda: bench.journalled("restore_ended") != [])
     assert bench.journalled("restore_ended")[0]["stopped"] == "whoever asked for it is gone"
+    # A verdict takes its last step for no other hand's.
+    [left] = await bench.changes(PERMIT)
+    assert (left.channel, left.written, left.reads) == ("T:AO", reached, reached)
     report = await bench.restore()
     assert [one.outcome for one in report.channels] == ["restored", "restored"]
     assert [one.writes for one in report.channels] == [0, round((reached - 1) / 0.25)]
