@@ -13,6 +13,7 @@ from runpermit.models import (
     PythonExecutionContext,
     PythonServiceResult,
     Stage,
+    Verdict,
 )
 from runpermit.text import one_line
 from workflows import steps
@@ -70,6 +71,8 @@ class Ending(LeftChanged):
             self._attempts.may_have_written = not settled.verdict.may_apply_again
         if self._settled is not None and not self._settled.verdict.may_apply_again:
             error = judged(error, self._settled)
+            if self._settled.verdict is Verdict.COMPLETED:
+                error.message += " Nobody waited for its devices: look whether they followed."
         await self._wind_up(Stage.STOPPED, error)
         if stop is None:
             return asyncio.CancelledError(error.message)

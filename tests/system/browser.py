@@ -83,7 +83,8 @@ async def choose(page: Page, signal: str, words: str = "") -> None:
 
 
 async def cancel(page: Page) -> None:
-    """Request cancellation by clicks, as the big button does."""
+    """Request cancellation by clicks, as the big button does; the server has it then."""
     await page.get_by_role("button", name="Request Cancellation").locator("visible=true").click()
     dialog = page.get_by_role("dialog").locator("visible=true")
     await dialog.get_by_role("button", name="Confirm").click()
+    await expect(dialog).to_be_hidden()

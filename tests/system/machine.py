@@ -103,11 +103,22 @@ async def own_gate(
     settings: Mapping[str, Mapping[str, Any]],
 ) -> AsyncIterator[Own]:
     """A house before whose machine a gate of its own stands; its worker is not started."""
+    house = await house_apart(stack, open_house, name, settings)
+    async with running_gate(house.stack) as gate:
+        yield Own(house, gate)
+
+
+async def house_apart(
+    stack: Stack,
+    open_house: Callable[..., Awaitable[Any]],
+    name: str,
+    settings: Mapping[str, Mapping[str, Any]],
+) -> Any:
+    """A house with a place for a gate of its own; neither that nor its worker is started."""
     # Sockets have short paths, and the session's lies in a short folder.
     socket = stack.gate_socket.with_name(f"{name}.sock")
     journal = stack.directory / name / "journal"
     places = {"socket": str(socket), "journal": str(journal)}
     house = await open_house(name, {**settings, "gate": {**settings.get("gate", {}), **places}})
     house.stack = dataclasses.replace(house.stack, gate_socket=socket, gate_journal=journal)
-    async with running_gate(house.stack) as gate:
-        yield Own(house, gate)
+    return house

@@ -514,6 +514,7 @@ async def test_a_stop_while_it_verifies_asks_what_becomes_of_what_was_written(
     await running.cause()
 
     assert [str(change) for change in pending.changes] == [CHANGE]
+    assert pending.reason.endswith("Nobody waited for its devices: look whether they followed.")
     assert len(lab.script.tasks("restore")) == 1
     assert (await running.state()).current_stage is Stage.STOPPED
 
