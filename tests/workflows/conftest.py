@@ -184,6 +184,7 @@ class Script:
         self.deployment: dict[str, Any] = {}
         self.preparations: list[Any] = [None]
         self.programs: list[Any] = [Programs.read]
+        self.analyses: list[Any] = [None]
         self.runs: list[Any] = [{"done": True}]
         self.rehearsals: list[Any] = [None]
         self.applies: list[Any] = []
@@ -253,7 +254,7 @@ class Script:
 
     @activity.defn(name="analyse")
     async def analyse(self, task: AnalyseTask) -> AnalysisResult:
-        self.calls.append(("analyse", task))
+        await self._next("analyse", task, self.analyses)
         control = ControlSystemSettings(type="mock", writes_enabled=self.writes_enabled)
         house = House(
             settings=Settings(control_system=control),

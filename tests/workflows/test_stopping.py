@@ -1,6 +1,7 @@
 """Stop and Temporal's cancel end the work at every stage, and nothing follows."""
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -139,6 +140,22 @@ async def test_a_cancel_ends_canceled_and_concludes(lab: Any, stage: Stage) -> N
     assert isinstance(await running.cause(), CancelledError)
     [conclusion] = lab.script.tasks("conclude")
     assert conclusion.stage == Stage.STOPPED
+    assert (await running.state()).current_stage == Stage.STOPPED
+
+
+@pytest.mark.parametrize("way", ["stop", "cancel"])
+async def test_nothing_follows_an_analysis_that_outlasts_its_task(lab: Any, way: str) -> None:
+    gate = lab.hold(deaf=True)
+    lab.script.programs, lab.script.analyses = [lab.programs.write], [gate]
+    running = await lab.start_with({"task_timeout": timedelta(seconds=2)})
+    await asyncio.wait_for(gate.entered.wait(), 5)
+    await running.until(Stage.ANALYSING)
+    await (running.signal("stop") if way == "stop" else running.handle.cancel())
+    cause = await running.cause()
+    gate.open.set()
+
+    assert isinstance(cause, CancelledError) is (way == "cancel")
+    assert lab.script.tasks("rehearse", "draft") == []
     assert (await running.state()).current_stage == Stage.STOPPED
 
 
