@@ -5,6 +5,7 @@
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import sys
@@ -21,6 +22,15 @@ from runpermit.config import KernelsSettings, load_settings
 from runpermit.errors import ContainerConfigurationError
 
 _SECONDS = 30.0
+_DOCKER = "In Docker, run the container with --security-opt systempaths=unconfined."
+# What bubblewrap complains of where something that a sandbox needs is forbidden, and the remedy.
+_FORBIDDEN = {
+    "Can't mount proc": f"Take ProtectKernelLogs= out of the worker's unit. {_DOCKER}",
+    "/proc/sys": f"Take ProtectKernelTunables= and ProcSubset= out of the worker's unit. {_DOCKER}",
+    "NETLINK": "Let the worker's unit have AF_NETLINK, too, in RestrictAddressFamilies=.",
+    "set hostname": "Take ProtectHostname= out of the worker's unit.",
+    "make / slave": "Take SystemCallFilter= out of the worker's unit: a sandbox mounts.",
+}
 # What the inside of a sandbox says of itself.
 _LOOK = """\
 import ctypes, json, os
@@ -94,8 +104,8 @@ async def probe(
     return Isolated(
         launcher,
         f"full: {tools.bwrap}, seccomp, cgroup {' '.join(kinds) or 'none'}",
-        f"no cgroup for {', '.join(lacking)}: bounded for each process alone. Under systemd, set "
-        "Delegate=yes in the worker's unit, and ask there: docs/security.md."
+        f"no cgroup for {', '.join(lacking)}: bounded for each process alone. With version 2 of "
+        "control groups, set Delegate=yes in the worker's unit, and ask there: docs/security.md."
         if lacking
         else None,
     )
@@ -120,11 +130,9 @@ def _why(words: str) -> Missing:
             f"a control group can't be joined: {words}",
             "Give the worker's unit Delegate=yes, or report this.",
         )
-    if "Can't mount proc" in words:
-        return Missing(
-            f"/proc can't be mounted: {words}",
-            "In Docker, run the container with --security-opt systempaths=unconfined.",
-        )
+    for complaint, remedy in _FORBIDDEN.items():
+        if complaint in words:
+            return Missing(f"something that a sandbox needs is forbidden: {words}", remedy)
     if "amespace" in words or "unshare" in words or "uid map" in words:
         causes = list(_namespace_causes())
         cause, remedy = causes[0] if causes else ("cause unknown", "See docs/security.md.")
@@ -154,12 +162,28 @@ def _namespace_causes() -> Iterator[tuple[str, str]]:
             "no user namespaces are allowed",
             "Set sysctl user.max_user_namespaces=15000.",
         )
-    if Path("/.dockerenv").exists() or Path("/run/.containerenv").exists():
+    if _is_in_container():
         yield (
             "the container's seccomp profile forbids it",
             "Run the container with --security-opt seccomp=unconfined (the sandbox brings a filter "
             "of its own), and --security-opt apparmor=unconfined where there is AppArmor.",
         )
+    elif _is_filtered():
+        yield (
+            "a seccomp filter of this process forbids it",
+            "Under systemd, take RestrictNamespaces= and SystemCallFilter= out of the worker's "
+            "unit.",
+        )
+
+
+def _is_in_container() -> bool:
+    return Path("/.dockerenv").exists() or Path("/run/.containerenv").exists()
+
+
+def _is_filtered() -> bool:
+    with contextlib.suppress(OSError):
+        return "Seccomp:\t2\n" in Path("/proc/self/status").read_text()
+    return False
 
 
 def _number(name: str) -> int | None:

