@@ -25,7 +25,7 @@ _SECONDS = 30.0
 _DOCKER = "In Docker, run the container with --security-opt systempaths=unconfined."
 # What bubblewrap complains of where something that a sandbox needs is forbidden, and the remedy.
 _FORBIDDEN = {
-    "Can't mount proc": f"Take ProtectKernelLogs= out of the worker's unit. {_DOCKER}",
+    "Can't mount proc": _DOCKER,
     "/proc/sys": f"Take ProtectKernelTunables= and ProcSubset= out of the worker's unit. {_DOCKER}",
     "NETLINK": "Let the worker's unit have AF_NETLINK, too, in RestrictAddressFamilies=.",
     "set hostname": "Take ProtectHostname= out of the worker's unit.",
