@@ -165,7 +165,10 @@ class OurHost:
             "    fine = at_first == [os.listdir(place) for place in places]\n"
             "    fine = fine and 'pwned' not in globals()\n"
             "    fine = fine and open('secret.txt').read() == secret\n"
-            "    fine = fine and read_channel('T:LONG') == 1\n"
+            "    try:\n"
+            "        fine = fine and read_channel('T:LONG') == 1\n"
+            "    except Exception:\n"
+            "        continue  # it stands still for as long\n"
             "    print('fine' if fine else 'HURT', flush=True)\n"
             "    time.sleep(0.4)\n"
         )
