@@ -78,8 +78,9 @@ def _left(deadline: float) -> float:
 def _way_out(socket_path: Path, error: OSError) -> str:
     if isinstance(error, FileNotFoundError | ConnectionRefusedError):
         return (
-            f"No gate runs at {socket_path} (gate.socket): no code on this host reaches a channel. "
-            "Start it: python -m gate --config runpermit.toml."
+            f"No gate answers at {socket_path} (gate.socket of the settings in use, else its "
+            "default). Name this host's settings by --config FILE or RUNPERMIT_CONFIG; where its "
+            "gate is down, start it: python -m gate --config FILE."
         )
     if isinstance(error, PermissionError):
         return (

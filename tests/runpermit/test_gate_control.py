@@ -121,7 +121,7 @@ def test_a_gate_that_says_it_bit_by_bit_gets_no_more_than_the_whole_time(
 
 
 def test_no_gate_there_comes_with_the_command_that_starts_it(short: Path) -> None:
-    with pytest.raises(GateUnreachableError, match=r"gate\.sock.*python -m gate"):
+    with pytest.raises(GateUnreachableError, match=r"gate\.sock.*RUNPERMIT_CONFIG.*python -m gate"):
         ask(short / "gate.sock", {"do": "status"})
     with socket.socket(socket.AF_UNIX) as left_behind:
         left_behind.bind(str(short / "gate.sock"))

@@ -154,7 +154,8 @@ def _report(session: Session, execution_id: str | None, at_gate: _Stopped, told:
         output.document(document)
         return code
     if at_gate.error:
-        output.note(f"gate: not stopped here. {at_gate.error.message}", style="yellow")
+        alone = " The stop went through Temporal alone." if told.reached else ""
+        output.note(f"gate: NOT TOLD.{alone} {at_gate.error.message}", style="yellow")
     elif at_gate.reached:
         output.answer(f"gate: nothing more is written by {_names(at_gate.reached)}")
     else:

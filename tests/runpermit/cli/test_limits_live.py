@@ -100,4 +100,4 @@ def test_the_doctor_says_that_no_gate_is_there_to_ask(gate: Gate, tmp_path: Path
     (tmp_path / "limits.json").write_text(json.dumps(LIMITS))
     found = channels(tmp_path)
     assert found["verdict"] == "fail"
-    assert "No gate runs at" in found["found"]
+    assert "No gate answers at" in found["found"]

@@ -44,4 +44,4 @@ def test_one_that_is_not_reached_is_named_and_keeps_no_other_from_being_stopped(
     assert "Temporal: stop sent to scan-1\nTemporal: stop sent to scan-2\n" in out
     assert "Temporal: NOT STOPPED: cut-off. Temporal does not answer." in out
     assert "over" not in out
-    assert "gate: not stopped here. No gate runs at" in err
+    assert "gate: NOT TOLD. The stop went through Temporal alone. No gate answers at" in err
