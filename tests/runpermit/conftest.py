@@ -209,6 +209,7 @@ class StandIn:
                 question="1 write: SR:HCM1 → 0.2 A",
                 first_writes=["SR:HCM1"],
                 sha256=self._pending.sha256,
+                host="demo",
             )
             self._answer = None
             await workflow.wait_condition(lambda: self._answer is not None)

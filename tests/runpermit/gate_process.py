@@ -22,6 +22,7 @@ file = "limits.json"
 socket = "gate.sock"
 journal = "journal"
 """
+HOST = '[worker]\nhost = "{}"\n'
 READ_ONLY = SETTINGS.replace("writes_enabled = true", "writes_enabled = false")
 Ran = subprocess.CompletedProcess[str]
 Command = Callable[..., Ran]

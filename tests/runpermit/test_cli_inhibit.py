@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.runpermit.gate_process import READ_ONLY, SETTINGS, Command, Gate, Ran
+from tests.runpermit.gate_process import HOST, READ_ONLY, SETTINGS, Command, Gate, Ran
 
 pytestmark = [pytest.mark.slow, pytest.mark.parts]
 
@@ -33,10 +33,10 @@ def test_on_asks_nothing_and_says_what_is_in_force_and_off_lifts_it(
     assert "Switch: off by mk at " in ran.stdout
 
 
-def test_a_question_that_was_asked_before_is_shown_and_approved_with_the_inhibit_of_now(
+def test_what_would_write_on_an_inhibited_host_is_shown_with_it_and_not_approved(
     gate: Gate, runpermit: Command, server: Any
 ) -> None:
-    gate.start()
+    gate.start(SETTINGS + HOST.format("demo"))
     name, address = f"asked-before-{gate.folder.name}", ("--address", server.address)
     runpermit("run", "--query", "q", "--task", "ask", "--no-wait", "--id", name, *address)
     while not told(shown := runpermit("show", name, "--json", *address)).get("pending"):
@@ -47,6 +47,14 @@ def test_a_question_that_was_asked_before_is_shown_and_approved_with_the_inhibit
     refusal = "INHIBITED NOW: All writes of this host are inhibited by jd since "
     assert runpermit("show", name, *address).stdout.startswith(refusal)
     assert "vacuum" in told(runpermit("show", name, "--json", *address))["inhibited"]
+    refused = runpermit("approve", name, "--yes", *address)
+    assert refused.returncode == 1
+    assert refused.stderr.startswith(refusal)
+    assert "To lift it: runpermit inhibit off" in refused.stderr
+    assert "Nothing was sent, and the question goes on waiting" in refused.stderr
+    assert told(runpermit("show", name, "--json", *address))["pending"]
+    # Another host's gate is none of this question's business.
+    gate.settings.write_text(SETTINGS + HOST.format("another"))
     approved = runpermit("approve", name, "--yes", *address)
     assert approved.returncode == 0
     assert approved.stderr.startswith(refusal)

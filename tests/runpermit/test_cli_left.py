@@ -11,7 +11,7 @@ import pytest
 
 from gate.journal.journal import Journal
 from tests.gate.conftest import Ioc, serving_ioc
-from tests.runpermit.gate_process import SETTINGS, Command, Gate, Ran
+from tests.runpermit.gate_process import HOST, SETTINGS, Command, Gate, Ran
 
 # Each command is a process of its own and takes a second.
 pytestmark = [pytest.mark.slow, pytest.mark.parts]
@@ -132,9 +132,6 @@ def test_an_execution_that_still_runs_is_asked_itself(cli: Command) -> None:
     assert refused.returncode == 1
     assert "Nothing waits for a decision in gone" in json.loads(refused.stdout)["error"]["message"]
     assert cli("reject", "gone", "--reason", "r").returncode == 0
-
-
-HOST = '[worker]\nhost = "{}"\n'
 
 
 @pytest.fixture

@@ -16,12 +16,15 @@ from runpermit.cli.deciding import (
     report,
 )
 from runpermit.cli.exits import ExitCode
+from runpermit.cli.gate_asking import host_here
 from runpermit.cli.gate_report import inhibited_here, inhibited_line
 from runpermit.cli.question import question_text
 from runpermit.cli.session import ExecutionId, Session, add_command
 from runpermit.cli.signed import Identity, Key, Sign, Signing
 from runpermit.errors import DecisionRefusedError
-from runpermit.models import PendingApproval, Verb
+from runpermit.execution import Execution
+from runpermit.models import PendingApproval, PlanKind, Verb
+from runpermit.waiting import memo_of
 
 
 async def approve(
@@ -55,6 +58,7 @@ async def approve(
     _check_complete(session, pending)
     if (inhibited := inhibited_here(session)) is not None:
         session.output.note(inhibited_line(inhibited), style="bold red")
+        await _check_can_write(session, execution, pending)
     signing = Signing(sign, key, identity)
     if not signing.names(sha256, pending.rule):
         session.output.question(question_text(pending, session.options), answer=False)
@@ -101,6 +105,21 @@ def add_to(app: typer.Typer) -> None:
     )
     add_command(app, "reject", reject, ["reject scan-42 --reason 'not during injection'"])
     add_command(app, "revise", revise, ["revise scan-42 --comment 'steps of 0.1 A at most'"])
+
+
+async def _check_can_write(
+    session: Session, execution: Execution, pending: PendingApproval
+) -> None:
+    """Refuse, where this inhibited host would write it: the yes would only end the execution."""
+    memo = memo_of(await (await execution.describe()).memo())
+    is_here = memo is not None and memo.host == host_here(session)
+    if is_here and pending.plan.kind is not PlanKind.READS_ONLY:
+        raise DecisionRefusedError(
+            f"Revision {pending.revision} writes, and no write passes now: approved, it would only "
+            "fail. Nothing was sent, and the question goes on waiting. Approve it once the inhibit "
+            "is lifted.",
+            "writes are inhibited",
+        )
 
 
 def _check_complete(session: Session, pending: PendingApproval) -> None:

@@ -11,6 +11,7 @@ from runpermit.errors import (
     ContainerConfigurationError,
     DecisionRefusedError,
     ErrorCategory,
+    PythonExecutorException,
     ServiceUnavailableError,
 )
 from runpermit.gate_control import GateRefusedError, GateUnreachableError, ask
@@ -33,6 +34,14 @@ def control_socket(session: Session, socket: Path | None) -> Path:
         raise ContainerConfigurationError(
             f"{error} The gate can be named without settings: --socket PATH."
         ) from None
+
+
+def host_here(session: Session) -> str:
+    """Of which host the settings are; empty where there are none."""
+    try:
+        return load_settings(session.config).worker.host
+    except PythonExecutorException:
+        return ""
 
 
 def ask_gate(socket_path: Path, request: dict[str, Any], timeout: float = 5.0) -> dict[str, Any]:

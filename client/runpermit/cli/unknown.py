@@ -4,10 +4,9 @@ from collections.abc import Sequence
 
 from pydantic import ValidationError
 
-from runpermit.cli.gate_asking import ask_gate, control_socket
+from runpermit.cli.gate_asking import ask_gate, control_socket, host_here
 from runpermit.cli.session import Session
 from runpermit.client import RunpermitClient
-from runpermit.config import load_settings
 from runpermit.errors import InvalidRequestError, PythonExecutorException
 from runpermit.models.journal import JournalRecords
 from runpermit.waiting import WaitingExecution, memo_of
@@ -23,7 +22,7 @@ def still_unknown(session: Session, waiting: Sequence[WaitingExecution]) -> list
     What its journal tells of a permit, or of somebody who left the machine as it is, is no longer
     unknown: where it was left changed, the gate lists that itself.
     """
-    here = _host(session) if any(one.state_unknown for one in waiting) else ""
+    here = host_here(session) if any(one.state_unknown for one in waiting) else ""
     return [
         one
         for one in waiting
@@ -42,15 +41,7 @@ async def ended_unknown(session: Session, client: RunpermitClient, execution_id:
     except InvalidRequestError:  # Temporal has forgotten it
         return False
     memo = memo_of(await described.memo())
-    return memo is not None and memo.state_unknown and memo.host == _host(session)
-
-
-def _host(session: Session) -> str:
-    """Of which host the settings are; empty where there are none."""
-    try:
-        return load_settings(session.config).worker.host
-    except PythonExecutorException:
-        return ""
+    return memo is not None and memo.state_unknown and memo.host == host_here(session)
 
 
 def _is_told(session: Session, execution_id: str) -> bool:
