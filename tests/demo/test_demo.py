@@ -133,7 +133,7 @@ def test_all_tasks_run_and_everything_is_taken_down(demo: Demo, gone: Callable[[
         (signal.SIGINT, "Starting Temporal"),
         pytest.param(signal.SIGTERM, "Starting Temporal", marks=pytest.mark.soak),
         pytest.param(signal.SIGHUP, "Temporal Web UI", marks=pytest.mark.soak),
-        (signal.SIGTERM, "• executing"),
+        pytest.param(signal.SIGTERM, "• executing", marks=pytest.mark.soak),
         (signal.SIGINT, "IT WAITS FOR YOU"),
         pytest.param(signal.SIGINT, "• applying", marks=pytest.mark.soak),
     ],

@@ -28,10 +28,9 @@ def codes(arguments: list[str], runs: int) -> set[int]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
-def test_thirty_runs_of_a_command_end_with_the_same_code(server: Any) -> None:
+def test_ten_runs_of_a_command_end_with_the_same_code(server: Any) -> None:
     arguments = ["-m", "runpermit.cli", "show", "ghost", "--address", server.address]
-    assert codes(arguments, 30) == {2}
+    assert codes(arguments, 10) == {2}
 
 
 @pytest.mark.soak

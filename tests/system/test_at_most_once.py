@@ -49,7 +49,12 @@ async def kernel_runs(ramp: Ramp) -> None:
     assert await ramp.count() == 0
 
 
-@pytest.mark.parametrize("writes", [0, 4, PLANNED])
+# Before, between and after its writes; whoever it is that dies, all three in `make soak`.
+MOMENTS = [0, 4, PLANNED]
+BETWEEN = [pytest.param(n, marks=() if n == MOMENTS[1] else pytest.mark.soak) for n in MOMENTS]
+
+
+@pytest.mark.parametrize("writes", MOMENTS)
 async def test_a_worker_that_is_killed(
     fragile: Own, worker_of: Any, begin: Begin, writes: int
 ) -> None:
@@ -73,7 +78,7 @@ async def test_a_worker_that_is_killed(
         await ramp.left()
 
 
-@pytest.mark.parametrize("writes", [0, 4, PLANNED])
+@pytest.mark.parametrize("writes", BETWEEN)
 async def test_a_kernel_that_is_killed(
     fragile: Own, worker_of: Any, begin: Begin, writes: int
 ) -> None:
@@ -92,7 +97,7 @@ async def test_a_kernel_that_is_killed(
             assert writes == 0
 
 
-@pytest.mark.parametrize("writes", [0, 4, PLANNED])
+@pytest.mark.parametrize("writes", BETWEEN)
 async def test_a_gate_that_is_killed(
     fragile: Own, worker_of: Any, begin: Begin, writes: int
 ) -> None:
