@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
@@ -37,6 +38,7 @@ class Settling:
         folder = task.folder
         async with heartbeating():
             told = await self._house.gate.verdict(task.permit, task.execution)
+        read_at = datetime.now(UTC)
         executed = None
         if told.verdict is Verdict.COMPLETED:
             executed = await asyncio.to_thread(_executed, folder.applied, task.permit)
@@ -44,6 +46,7 @@ class Settling:
             verdict=told.verdict,
             writes=WriteReport.of(told.writes, told.forwarded, folder.journal),
             changes=[change.brief() for change in told.changes],
+            read_at=read_at,
             reason=told.reason,
             executed=executed,
         )

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from temporalio import workflow
@@ -43,6 +43,7 @@ class Aftermath(Conversation):
         self._verified: list[VerifiedChannel] = []
         self._restored: RestoreReport | None = None
         self._left: list[LeftChange] = []
+        self._read_at: datetime | None = None
         self._plan: Plan | None = None
         # Set by the first steps of the lifecycle, before anything reads them.
         self._deployment: steps.Deployment
@@ -78,7 +79,7 @@ class Aftermath(Conversation):
         self._permit, self._asked_about = None, permit
         self._settled = settled
         if not settled.verdict.may_apply_again:
-            self._left = settled.changes
+            self._left, self._read_at = settled.changes, settled.read_at
         return settled
 
     async def _told_soon(self, asking: asyncio.Future[steps.Settled]) -> bool:
@@ -130,13 +131,15 @@ class Aftermath(Conversation):
         """What was written and whether the devices followed, for the last page of a success."""
         if self._settled is None or not self._settled.writes.forwarded:
             return self._untouched()
-        return succeeded(self._settled.writes, self._verified, self._left, self._plan)
+        return succeeded(
+            self._settled.writes, self._verified, self._left, self._plan, self._read_at
+        )
 
     def _machine(self) -> Machine:
         """How the machine was left, for the last page."""
         if self._left or self._restored is not None:
             restored = self._restored.channels if self._restored is not None else []
-            return ended(self._left, restored, self._plan)
+            return ended(self._left, restored, self._plan, self._read_at)
         settled = self._settled
         if self._permit is None and (settled is None or settled.verdict.may_apply_again):
             return self._untouched()

@@ -82,6 +82,7 @@ class LeftChanged(Aftermath):
                 changes=self._left,
             ),
             reason=reason,
+            read_at=self._read_at,
             notes=[
                 *(note for note in (problem, _DEAF if self._was_cancelled else "") if note),
                 *reset_warnings(),
@@ -177,10 +178,10 @@ class LeftChanged(Aftermath):
 
         What was known stands where nobody can be asked.
         """
-        known, left = self._settled, self._left
+        known, left, read_at = self._settled, self._left, self._read_at
         settled, cancelled = await undisturbed(self._settle(self._asked_about))
         if settled.verdict is Verdict.UNKNOWN:
-            self._settled, self._left = known, left
+            self._settled, self._left, self._read_at = known, left, read_at
         self._left = [
             change for change in self._left if change.uncertain or change.reads != change.before
         ]

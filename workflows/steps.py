@@ -255,11 +255,13 @@ class Settled(Message):
     """What was written, from the journal alone; `reason` says how the session ended.
 
     `executed` is what the apply would have told, where it completed and left it in the folder.
+    `read_at` is when the gate read what `changes` say.
     """
 
     verdict: Verdict
     writes: WriteReport
     changes: list[LeftChange] = []
+    read_at: datetime | None = None
     reason: str = ""
     executed: Executed | None = None
 

@@ -49,7 +49,7 @@ def test_show_tells_what_was_left_and_the_commands_that_answer(
     ran = cli("show", name)
     assert ran.returncode == 0
     assert ran.stdout.startswith("MACHINE LEFT CHANGED: 1 channel, SR:HCM1")
-    assert "before 0.1, written 0.2, reads 0.2 now" in ran.stdout
+    assert "before 0.1, written 0.2, read 0.2 at " in ran.stdout
     assert "\\x1b[2Jkernel died" in ran.stdout
     revision = question["sha256"][:6]
     for verb in ("restore", "leave"):

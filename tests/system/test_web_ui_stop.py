@@ -229,7 +229,7 @@ async def test_while_it_puts_back_it_ends_there_and_tells_how_far_it_came(
         assert len(error.technical_details["left_changed"]) == 1
         await page.reload()
         await expect(shown).to_contain_text("Putting back was stopped")
-        await expect(shown).to_contain_text(f"reads {halfway:.6g} A now")
+        await expect(shown).to_contain_text(f"read {halfway:.6g} A at ")
         await expect(shown).not_to_contain_text("something else than was written")
         assert fresh in str(ask(slow.stack.gate_socket, {"do": "status"})["left"])
         assert await machine.since(before) == {"SR:HCM6:SP": 1}

@@ -8,7 +8,7 @@ import shutil
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -96,6 +96,7 @@ from workflows.steps import (
 Step = Callable[[Any], Awaitable[Any]]
 
 HOST = "testhost"
+READ_AT = datetime(2026, 1, 1, 13, 28, 2, tzinfo=UTC)
 _TEST_SERVERS_OWN = timedelta(days=3650)
 _PROGRAMS = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 OPEN_GATE = GateStatus(
@@ -155,7 +156,7 @@ def told(verdict: Verdict, *changes: LeftChange, forwarded: int = 1, **fields: A
         forwarded = 0
     journal = Path("/srv/executions/journal.jsonl")
     report = WriteReport.of([record] * forwarded, forwarded, journal)
-    known = {"reason": "as the script has it"}
+    known = {"reason": "as the script has it", "read_at": READ_AT}
     return Settled(verdict=verdict, writes=report, changes=list(changes), **(known | fields))
 
 

@@ -155,7 +155,8 @@ async def test_leave_leaves_everything_and_says_so(lab: Any, left: Any, way: str
     assert "restored" not in error.technical_details
     page = html.unescape((await left.metadata()).current_details)
     assert "Left changed: 1 channel." in page
-    assert "before 0 A, written 0.1 A, reads 0.1 A now" in page
+    assert "before 0 A, written 0.1 A" in page
+    assert "read 0.1 A at 13:28:02 UTC" in page
     [conclusion] = lab.script.tasks("conclude")
     assert conclusion.restored is None
     assert [str(change) for change in conclusion.changes] == [CHANGE]
@@ -427,7 +428,7 @@ async def test_a_cancel_ends_a_restore_and_the_execution_which_tells_how_far_it_
 
     assert "Putting back was stopped: look at the machine." in error.message
     assert error.technical_details["left_changed"] == [str(halfway)]
-    assert "reads 0.05 now" in (await running.metadata()).current_details
+    assert "read 0.05 at 13:28:02 UTC" in (await running.metadata()).current_details
     assert len(lab.script.tasks("restore")) == 1
     assert lab.script.tasks("leave") == []
 

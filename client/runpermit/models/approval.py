@@ -199,11 +199,12 @@ class PendingRestore(Message):
 
     `reason` tells why the execution ended; `notes` what else is known, one sentence each; `units`
     those of the channels, as the plan has them; `not_counted` is the last decision that did not
-    count while this waited.
+    count while this waited. `read_at`: when the channels were read; they are not read again.
     """
 
     binds: LeftBehind
     reason: str
+    read_at: datetime | None = None
     notes: list[str] = []
     units: dict[str, str] = {}
     not_counted: DecisionRecord | None = None

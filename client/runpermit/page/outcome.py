@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 
 from runpermit.models import (
     FollowOutcome,
@@ -37,17 +38,19 @@ def succeeded(
     verified: Sequence[VerifiedChannel],
     left: Sequence[LeftChange],
     plan: Plan | None,
+    read_at: datetime | None = None,
 ) -> Machine:
     """What was written, and whether setpoints and devices are where they should be.
 
-    `left` is what the journal tells, for where that could not be verified.
+    `left` is what the journal tells, for where that could not be verified, and was read at
+    `read_at`.
     """
     written = f"Written: {_counted(report.forwarded, 'value')}"
     if not verified:
         return Machine(
             f"{written}. NOT VERIFIED whether setpoints and devices are where they should be: look "
             "at them.",
-            tuple(left_lines(left, units_of(plan))),
+            tuple(left_lines(left, units_of(plan), read_at)),
         )
     odd = sum(1 for channel in verified if _checked(channel, "")[1])
     look = f"LOOK AT {_counted(odd, 'channel')}, marked with !." if odd else "All as it should be."
@@ -58,9 +61,12 @@ def succeeded(
 
 
 def ended(
-    left: Sequence[LeftChange], restored: Sequence[RestoredChannel], plan: Plan | None
+    left: Sequence[LeftChange],
+    restored: Sequence[RestoredChannel],
+    plan: Plan | None,
+    read_at: datetime | None = None,
 ) -> Machine:
-    """What was put back, and what stays changed."""
+    """What was put back, and what stays changed, which was read at `read_at`."""
     units, words = units_of(plan), []
     lines = restored_lines(restored, units)
     if restored:
@@ -69,7 +75,8 @@ def ended(
     if left:
         words.append(f"Left changed: {_counted(len(left), 'channel')}.")
         tried = {channel.channel for channel in restored}
-        lines += left_lines([change for change in left if change.channel not in tried], units)
+        rest = [change for change in left if change.channel not in tried]
+        lines += left_lines(rest, units, read_at)
     return Machine(" ".join(words), tuple(lines))
 
 
@@ -101,9 +108,15 @@ def written_lines(
     return lines
 
 
-def left_lines(changes: Iterable[LeftChange], units: Mapping[str, str]) -> list[str]:
-    """Each channel: what it read before, was set to and reads now, and what is in the way."""
-    return [line for change in changes for line in _left(change, units.get(change.channel, ""))]
+def left_lines(
+    changes: Iterable[LeftChange], units: Mapping[str, str], read_at: datetime | None
+) -> list[str]:
+    """Each channel: what it read before, was set to and read at `read_at`, and what is in the way.
+
+    A page stays for hours as it is, and does not know what the machine reads meanwhile.
+    """
+    at = f" at {read_at:%H:%M:%S} UTC" if read_at else " when it ended"
+    return [line for change in changes for line in _left(change, units.get(change.channel, ""), at)]
 
 
 def restored_lines(channels: Iterable[RestoredChannel], units: Mapping[str, str]) -> list[str]:
@@ -148,14 +161,14 @@ def _checked(channel: VerifiedChannel, unit: str) -> tuple[list[str], list[str]]
     return fine, odd
 
 
-def _left(change: LeftChange, unit: str) -> list[str]:
+def _left(change: LeftChange, unit: str, at: str) -> list[str]:
     """A channel: its name, its three values, and what is in the way."""
     values = [
         f"before {value_text(change.before, unit)}",
         f"written {value_text(change.written, unit)}",
-        "can't be read now"
+        f"could not be read{at}"
         if change.reads is None
-        else f"reads {value_text(change.reads, unit)} now",
+        else f"read {value_text(change.reads, unit)}{at}",
     ]
     lines = [cut(change.channel), *wrapped(values)]
     if _reads_other(change):

@@ -35,7 +35,7 @@ def all_notes(pending: PendingRestore) -> list[str]:
 
 def change_lines(pending: PendingRestore, shown: int = _SIZES[0][0]) -> list[str]:
     """What was left changed as plain text, at most 54 characters a line."""
-    lines = left_lines(pending.changes[:shown], pending.units)
+    lines = left_lines(pending.changes[:shown], pending.units, pending.read_at or pending.asked_at)
     if (more := len(pending.changes) - shown) > 0:
         lines.append(f"… and {more} more, see runpermit show")
     return lines
@@ -49,8 +49,8 @@ def _page(pending: PendingRestore, shown: int, words: int, answers: int) -> str:
         fenced("\n".join(change_lines(pending, shown))),
         "*restore* puts back what can be put back, the last write first, "
         "within limits and steps. A channel that no longer reads what was written is another "
-        "hand's, and is left as it is. *leave* leaves everything as it reads "
-        "now.",
+        "hand's, and is left as it is. *leave* leaves everything as it is. The values are of the "
+        "time beside them: look at the machine.",
         f"**Question {pending.revision}** · asked {pending.asked_at:%Y-%m-%d %H:%M:%S} UTC · does "
         "not expire · nothing is put back by itself",
         "#### To answer by command",

@@ -19,6 +19,7 @@ from runpermit.models import (
 from runpermit.page import ended, planned, progress_page, succeeded
 from runpermit.text import cells
 from tests.runpermit.page.conftest import (
+    AT,
     HOSTILE,
     OURS,
     PAGE_BYTES,
@@ -96,24 +97,26 @@ def test_a_device_without_a_readback_is_said_not_to_be_checked() -> None:
 
 
 def test_where_nothing_could_be_verified_the_journal_tells() -> None:
-    told = succeeded(report(0.1), [], [change()], plan())
+    told = succeeded(report(0.1), [], [change()], plan(), AT)
 
     assert told.words.startswith("Written: 1 value. NOT VERIFIED")
-    assert "before 0.1 A, written 0.3 A, reads 0.3 A now" in told.lines[1]
+    lines = [line.strip() for line in told.lines]
+    assert lines[1:3] == ["before 0.1 A, written 0.3 A", "read 0.3 A at 03:12:05 UTC"]
 
 
 def test_the_end_tells_what_was_put_back_and_what_stays_changed_with_units() -> None:
     other = change("SR:HCM2:SP", restorable=False, why_not="its entry says restore: false")
     channels = [channel(), channel("SR:HCM2:SP", units="T")]
     failed = restored(RestoreOutcome.FAILED, reads=0.3, reason="no answer")
-    told = ended([change(), other], [failed], plan(channels=channels))
+    told = ended([change(), other], [failed], plan(channels=channels), AT)
 
     assert told.words == "Put back: 0 of 1 channel. Left changed: 2 channels."
     lines = [line.strip() for line in told.lines]
     assert lines[0].split() == ["SR:HCM1:SP", "reads", "0.3", "A", "NOT", "PUT", "BACK"]
     assert lines[1:3] == ["before 0.1 A", "no answer"]
-    assert lines[3:5] == ["SR:HCM2:SP", "before 0.1 T, written 0.3 T, reads 0.3 T now"]
-    assert lines[5].startswith("! can't be put back: its entry says")
+    assert lines[3:5] == ["SR:HCM2:SP", "before 0.1 T, written 0.3 T"]
+    assert lines[5] == "read 0.3 T at 03:12:05 UTC"
+    assert lines[6].startswith("! can't be put back: its entry says")
 
 
 def test_a_channel_that_is_back_takes_one_line() -> None:

@@ -23,7 +23,7 @@ def test_the_page_tells_what_was_what_is_and_how_to_answer() -> None:
     page = html.unescape(restore_page(asked))
 
     assert page.splitlines()[0].startswith("### ⚠️ MACHINE LEFT CHANGED: 1 channel, SR:HCM1:SP")
-    assert "before 0.1, written 0.3, reads 0.3 now" in page
+    assert "before 0.1, written 0.3, read 0.3 at 03:12:05 UTC" in page
     assert "Why it ended: Stopped by jd" in page
     assert "⚠️ The gate was restarted." in page
     assert f"`restore-{asked.revision}`" in page
@@ -62,8 +62,8 @@ def test_what_cannot_be_put_back_is_said_with_the_reason() -> None:
 def test_a_write_of_which_nobody_knows_and_a_channel_that_is_silent_are_marked() -> None:
     lines = change_lines(pending_restore([change(uncertain=True, reads=None)]))
 
-    assert "can't be read now" in lines[1]
-    assert "uncertain" in lines[2]
+    assert "could not be read at 03:12:05 UTC" in lines[2]
+    assert "uncertain" in lines[3]
 
 
 @pytest.mark.parametrize(
