@@ -286,6 +286,20 @@ def test_approve_with_nothing_waiting_is_refused(
     assert json.loads(ran.stdout)["error"]["type"] == "DecisionRefusedError"
 
 
+def test_approve_where_a_restore_waits_says_so(
+    cli: Callable[..., Ran], start: Callable[..., str]
+) -> None:
+    name = start("leave changed")
+    deadline = time.monotonic() + 20
+    while not (left := json.loads(cli("show", name, "--json").stdout)["restore"]):
+        assert time.monotonic() < deadline
+    ran = cli("approve", name, "--yes")
+    assert ran.returncode == 1
+    asked = f"MACHINE LEFT CHANGED, {left['sha256'][:6]}, for restore or leave: nothing was sent."
+    assert asked in ran.stderr
+    assert cli("leave", name, "--yes").returncode == 0
+
+
 @pytest.mark.parametrize("verb", ["reject", "stop"])
 def test_reject_and_stop_end_it_and_the_result_is_code_3(
     cli: Callable[..., Ran], asked: Callable[..., tuple[str, Any]], verb: str

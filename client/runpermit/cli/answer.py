@@ -53,7 +53,7 @@ async def approve(
     execution = client.handle(execution_id)
     pending = await execution.pending_approval()
     if pending is None:
-        raise nothing_waits(session, execution_id)
+        raise nothing_waits(session, execution_id, await execution.pending_restore())
     check_shown(session, execution_id, pending, sha256)
     _check_complete(session, pending)
     if (inhibited := inhibited_here(session)) is not None:

@@ -14,6 +14,8 @@ from runpermit.errors import DecisionRefusedError, InvalidRequestError
 from runpermit.models import DecisionReceipt, PendingApproval, PendingRestore
 from runpermit.text import one_line
 
+YES_ALONE = "answer what is shown with --yes"
+_SEEN_OR_YES = f"name what you saw with --sha256 (all 64 digits where it is signed), or {YES_ALONE}"
 _SHA256 = re.compile(r"[0-9a-f]{6,64}")
 
 Operator = Annotated[
@@ -36,12 +38,26 @@ def check_digits(sha256: str | None) -> None:
         )
 
 
-def nothing_waits(session: Session, execution_id: str) -> DecisionRefusedError:
-    """The error where there is no such question."""
+def nothing_waits(
+    session: Session, execution_id: str, other: PendingApproval | PendingRestore | None
+) -> DecisionRefusedError:
+    """The error where there is no such question; `other` is the one that waits instead."""
+    verb, waits = "watch", f"Nothing waits for a decision in {execution_id}"
+    if isinstance(other, PendingRestore):
+        verb = "show"
+        waits = (
+            f"No approval waits in {execution_id}, but MACHINE LEFT CHANGED, {other.revision}, for "
+            "restore or leave"
+        )
+    elif other is not None:
+        verb = "show"
+        waits = (
+            f"No restore waits in {execution_id}, but an approval of revision {other.revision}, "
+            "for approve, reject or revise"
+        )
     return DecisionRefusedError(
-        f"Nothing waits for a decision in {execution_id}: nothing was sent. "
-        f"{session.command('watch', execution_id)} tells where it stands.",
-        "nothing waits for a decision",
+        f"{waits}: nothing was sent. {session.command(verb, execution_id)} tells where it stands.",
+        "nothing waits for a decision" if other is None else "another question waits",
     )
 
 
@@ -66,14 +82,10 @@ def check_shown(
         )
 
 
-def confirmed(question: str) -> bool:
-    """Whether the person at the terminal says yes."""
+def confirmed(question: str, instead: str = _SEEN_OR_YES) -> bool:
+    """Whether the person at the terminal says yes; `instead` is how to answer without one."""
     if not sys.stdin.isatty():
-        raise InvalidRequestError(
-            "There is no terminal to ask on: name what you saw with --sha256 (all 64 digits where "
-            "it is signed), or answer what is shown with --yes.",
-            "sha256",
-        )
+        raise InvalidRequestError(f"There is no terminal to ask on: {instead}.", "yes")
     # While this waits for a key the event loop stands still, and its Ctrl-C with it.
     ours = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:

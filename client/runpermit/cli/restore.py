@@ -105,7 +105,7 @@ async def _answer(session: Session, execution_id: str, answer: _Answer) -> int:
     execution = client.handle(execution_id)
     pending = await execution.pending_restore()
     if pending is None:
-        raise nothing_waits(session, execution_id)
+        raise nothing_waits(session, execution_id, await execution.pending_approval())
     check_shown(session, execution_id, pending, answer.sha256)
     signing = answer.signing
     shown = signing.names(answer.sha256, pending.rule) if signing else answer.sha256 is not None
