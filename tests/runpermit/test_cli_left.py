@@ -53,7 +53,11 @@ def test_pending_doctor_and_inhibit_status_list_it(
 ) -> None:
     ran = cli("pending")
     assert LINE in ran.stdout
-    assert re.search(r"To put it back: runpermit restore gone --address \S+", ran.stdout)
+    assert re.search(r"T:AO, since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC\n", ran.stdout)
+    assert re.search(r"To put it back: runpermit restore gone --address \S+\n", ran.stdout)
+    named = cli("pending", "--config", str(gate.settings)).stdout
+    for verb in ("restore", "leave"):
+        assert re.search(rf"runpermit {verb} gone --address \S+ --config {gate.settings}\n", named)
     (left,) = json.loads(cli("pending", "--json").stdout)["left"]
     assert (left["execution"], left["permit"], left["channels"]) == ("gone", "ab" * 32, ["T:AO"])
     # Where Temporal can't be asked, it is told all the same.
@@ -75,7 +79,10 @@ def test_pending_doctor_and_inhibit_status_list_it(
 def test_restore_goes_to_the_gate_and_says_so(cli: Command, machine: Ioc) -> None:
     unasked = cli("restore", "gone")
     assert unasked.returncode == 2
-    assert LINE in unasked.stderr
+    assert "MACHINE LEFT CHANGED: 1 channel, T:AO" in unasked.stderr
+    assert "before 0, written 1, read" in unasked.stderr
+    assert "answer what is shown with --yes" in unasked.stderr
+    assert "--sha256" not in unasked.stderr
     assert asyncio.run(machine.value("T:AO")) == 1
     ran = cli("restore", "gone", "--yes", "--operator", "jd")
     assert ran.returncode == 0, ran.stderr
@@ -130,7 +137,8 @@ def test_an_execution_that_still_runs_is_asked_itself(cli: Command) -> None:
     assert LINE not in cli("inhibit", "status").stdout
     refused = cli("restore", "gone", "--yes", "--json")
     assert refused.returncode == 1
-    assert "Nothing waits for a decision in gone" in json.loads(refused.stdout)["error"]["message"]
+    message = json.loads(refused.stdout)["error"]["message"]
+    assert "No restore waits in gone, but an approval of revision " in message
     assert cli("reject", "gone", "--reason", "r").returncode == 0
 
 

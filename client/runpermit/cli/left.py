@@ -8,11 +8,11 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from temporalio.client import WorkflowExecutionStatus
 
-from runpermit.cli.deciding import confirmed, name_of
+from runpermit.cli.deciding import YES_ALONE, confirmed, name_of
 from runpermit.cli.exits import ExitCode
 from runpermit.cli.gate_asking import ask_gate, control_socket, other_version
 from runpermit.cli.gate_report import ask_for_report, report_here
-from runpermit.cli.question import restore_text
+from runpermit.cli.question import gate_text
 from runpermit.cli.session import Session
 from runpermit.cli.signed import Signing, statement_of
 from runpermit.client import RunpermitClient
@@ -45,8 +45,16 @@ def left_line(left: LeftMachine) -> str:
     channels = ", ".join(one_line(name, 60) for name in left.channels) or "its journal tells"
     return (
         f"MACHINE LEFT CHANGED (execution ended): {one_line(left.execution, 200)}, "
-        f"{channels}, since {one_line(left.at, 40)}"
+        f"{channels}, since {moment(left.at)}"
     )
+
+
+def moment(told: str) -> str:
+    """A time of the gate for people; as it came where it is none."""
+    try:
+        return f"{datetime.fromisoformat(told).astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    except ValueError:
+        return one_line(told, 40)
 
 
 def left_here(session: Session) -> list[LeftMachine]:
@@ -113,19 +121,20 @@ def answer_at_gate(
             "nothing is left changed",
         )
     rule = ApprovalRule(assurance=report.approval.assurance)
-    question = _question(path, found[0], rule) if signing and signing.needed(rule) else None
+    signs = signing is not None and signing.needed(rule)
+    question = _question(session, path, found[0], rule, signs=signs) if found else None
     if question:
-        told = restore_text(question, session.options)
+        session.output.question(gate_text(question), answer=False)
     elif found:
-        told = left_line(found[0])
+        session.output.note(left_line(found[0]))
     else:
-        told = f"MACHINE STATE UNKNOWN: {one_line(execution_id, 200)}. The gate lists no change."
-    session.output.note(told)
-    if not yes and not confirmed(QUESTIONS[verb]):
+        name = one_line(execution_id, 200)
+        session.output.note(f"MACHINE STATE UNKNOWN: {name}. The gate lists no change.")
+    if not yes and not confirmed(QUESTIONS[verb], YES_ALONE):
         session.output.note("Nothing was done.")
         return ExitCode.FAILED
     request: dict[str, Any] = {"do": verb, "execution": execution_id, "operator": name_of(operator)}
-    if signing and question:
+    if signs and signing and question:
         request |= {
             "operator": signing.operator(operator, rule),
             "statement": statement_of(verb, question).model_dump(mode="json"),
@@ -136,10 +145,21 @@ def answer_at_gate(
     return _restored(session, path, request)
 
 
-def _question(path: Path, left: LeftMachine, rule: ApprovalRule) -> PendingRestore:
-    """What the gate's journal says was left changed, as the question that is to be signed."""
+def _question(
+    session: Session, path: Path, left: LeftMachine, rule: ApprovalRule, *, signs: bool
+) -> PendingRestore | None:
+    """What the gate's journal says was left changed, and reads now, as a question.
+
+    Where nobody `signs` it, it is answered without its values too: None where they can't be told.
+    """
     request = {"do": "verdict", "permit": left.permit, "execution": left.execution}
-    answer = ask_gate(path, request, _TOLD_SECONDS).get("verdict")
+    try:
+        answer = ask_gate(path, request, _TOLD_SECONDS).get("verdict")
+    except PythonExecutorException as error:
+        if signs:
+            raise
+        session.output.note(f"No value can be shown. {error.message}", style="yellow")
+        return None
     try:
         changes = TypeAdapter(list[LeftChange]).validate_python(
             answer.get("changes") if isinstance(answer, dict) else None
@@ -151,7 +171,8 @@ def _question(path: Path, left: LeftMachine, rule: ApprovalRule) -> PendingResto
     )
     return PendingRestore(
         binds=binds,
-        reason="the execution has ended: the gate itself asks",
+        reason=f"Its last session ended {moment(left.at)}. The execution is over: the gate of this "
+        "host answers for it.",
         rule=rule,
         asked_at=datetime.now(UTC),
     )

@@ -38,6 +38,7 @@ async def pending(session: Session) -> int:
     for one in left:
         output.answer(left_line(one), style="bold red")
         output.answer(f"  To put it back: {session.command('restore', one.execution)}")
+        output.answer(f"  To leave it so: {session.command('leave', one.execution)}")
     if not waiting:
         output.answer("Nothing waits.")
         return ExitCode.DONE

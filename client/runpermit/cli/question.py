@@ -62,6 +62,16 @@ def restore_text(pending: PendingRestore, options: str) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
+def gate_text(pending: PendingRestore) -> str:
+    """What an execution that is over left changed: its gate asks, and whoever asked it answers."""
+    parts = [
+        restore_question(pending),
+        f"Execution {visible(pending.binds.workflow_id, keep='')}\n{pending.reason}",
+        _indented(change_lines(pending, _SHOWN)),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
 def _answers(pending: PendingApproval | PendingRestore, options: str) -> str:
     answers = commands(pending.model_copy(update={"cli_options": options}))
     return "To answer:\n" + _indented(answers)

@@ -34,7 +34,7 @@ async def check_server(session: Session) -> list[Check]:
     return [
         Check(name="temporal", verdict=Verdict.OK, found=found),
         await _worker(client),
-        await _attribute(client, session.options),
+        await _attribute(client, session.server_options),
     ]
 
 

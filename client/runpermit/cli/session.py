@@ -67,6 +67,12 @@ class Session:
 
     @property
     def options(self) -> str:
+        """Those of `server_options`, and the settings file that was named."""
+        config = shlex.join(["--config", str(self.config)]) if self.config else ""
+        return " ".join(filter(None, (self.server_options, config)))
+
+    @property
+    def server_options(self) -> str:
         """The options that lead another shell to the same server; empty for the defaults."""
         address = self._client.address if self._client else self.address
         namespace = self._client.namespace if self._client else self.namespace
@@ -78,7 +84,7 @@ class Session:
         return shlex.join(parts)
 
     def command(self, verb: str, execution_id: str, *more: str) -> str:
-        """A command to copy: it carries the address that it needs."""
+        """A command to copy: it carries the address and the settings file that it needs."""
         parts = ["runpermit", verb, shlex.quote(execution_id), *more, self.options]
         return " ".join(part for part in parts if part)
 
