@@ -67,7 +67,9 @@ class Conversation:
         """Leave the machine as it is."""
         await self._desk.receive(Verb.LEAVE, decision, DecisionWay.SIGNAL)
 
-    @workflow.signal(description="End the execution now, whatever it does.")
+    @workflow.signal(
+        description='End the execution now, whatever it does. Your words: {"comment": "…"}'
+    )
     async def stop(self, *decision: Any) -> None:  # noqa: ANN401
         """End the execution now, whatever it does."""
         await self._desk.receive(Verb.STOP, decision, DecisionWay.SIGNAL)
@@ -89,7 +91,10 @@ class Conversation:
         """
         told = all_of_it()
         signals = told.definition.signal_definitions
+        # While nothing is asked, one of them alone does something.
+        first = None if self._desk.offered else Verb.STOP
         plain = [signal for signal in signals if signal.name in set(Verb)]
+        plain.sort(key=lambda signal: signal.name != first)
         del signals[:]
         signals.extend(
             WorkflowInteractionDefinition(name=name, description=does)

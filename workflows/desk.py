@@ -13,13 +13,14 @@ from temporalio import workflow
 
 from runpermit.models import Assurance, DecisionRecord, DecisionWay, Verb
 from workflows.approval import YES, Desk, Question, claim_in, decide
-from workflows.incoming import Author, Incoming
+from workflows.incoming import Author, Incoming, with_comment
 from workflows.proving import Prover
 from workflows.steps import SignalReceived
 
+_REASON_COUNTS = "a reason is a comment"
 _DOES = {
     Verb.APPROVE: "Run it, once, within its plan and the limits.",
-    Verb.REJECT: "End it. Nothing is written.",
+    Verb.REJECT: 'End it. Nothing is written. Your words, if you like: {"comment": "…"}',
     Verb.REVISE: 'Send it back to the model, with your words: {"comment": "…"}',
     Verb.RESTORE: "Put back what can be put back.",
     Verb.LEAVE: "Leave the machine as it is now.",
@@ -50,6 +51,9 @@ class ApprovalDesk:
         Whose a yes is must be proven first where the rule asks for that, and may take its time:
         what others say counts meanwhile.
         """
+        worded = with_comment(arguments)
+        if worded is not None and workflow.patched(_REASON_COUNTS):
+            arguments = worded
         message = Incoming(verb, arguments, workflow.now(), via, revision)
         signal = self._counted(message)
         claim = claim_in(self.state, message)

@@ -10,6 +10,9 @@ from runpermit.models import Assurance, Decision, DecisionWay, Verb
 from runpermit.models.wire import Undecodable
 from runpermit.text import one_line
 
+_FIELDS = tuple(Decision.model_fields)
+_EXAMPLE = '{"comment": "smaller steps"}'
+
 
 @dataclass(frozen=True)
 class Author:
@@ -41,6 +44,19 @@ class Incoming:
     unproven: str = ""
 
 
+def with_comment(arguments: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    """`arguments` with the `reason` that somebody gave as their comment; None where there is none.
+
+    Whoever refuses has a reason, and `runpermit reject` asks for one.
+    """
+    said = arguments[0] if len(arguments) == 1 else None
+    if not isinstance(said, dict) or len(said) > len(Decision.model_fields):
+        return None
+    if "reason" not in said or "comment" in said:
+        return None
+    return ({"comment" if field == "reason" else field: said[field] for field in said},)
+
+
 def read(message: Incoming) -> tuple[Decision, str | None]:
     """The decision in the arguments, and why there is none that can be used."""
     nothing = Decision.model_construct()
@@ -60,11 +76,31 @@ def read(message: Incoming) -> tuple[Decision, str | None]:
         # Strict, but JSON has no enum: validate what JSON can say.
         decision = argument if isinstance(argument, Decision) else Decision.model_validate(argument)
     except ValidationError as invalid:
-        first = invalid.errors(include_url=False, include_context=False, include_input=False)[0]
-        field = ".".join(str(part) for part in first["loc"])
-        return nothing, one_line(f"no valid Decision: {field} {first['msg']}", 300)
+        return nothing, one_line(f"no valid Decision: {_fault(invalid)}", 300)
     except RecursionError:
         return nothing, "no valid Decision: nested too deeply"
     if decision.decision is not None and decision.decision is not message.verb:
         return nothing, f"it says {decision.decision}, but was sent as {message.verb}"
     return decision, None
+
+
+def _fault(invalid: ValidationError) -> str:
+    """What is wrong with it, for whoever typed it."""
+    first = invalid.errors(include_url=False, include_input=False)[0]
+    field = ".".join(str(part) for part in first["loc"])
+    match first["type"]:
+        case "extra_forbidden":
+            return f"it has a field {one_line(field, 60)}, which is none of {', '.join(_FIELDS)}"
+        case "value_error":
+            return str(first["ctx"]["error"])
+        case "string_too_long":
+            return f"{field} has over {first['ctx']['max_length']} characters"
+        case "string_too_short":
+            return f"{field} is empty"
+        case "string_pattern_mismatch":
+            return f"{field} is not 64 digits of 0-9 and a-f"
+        case "enum":
+            return f"{field} is none of {', '.join(Verb)}"
+        case _:
+            what = f"{field} is no text" if field in _FIELDS else "it is no object"
+            return f"{what}; expected is such as {_EXAMPLE}"

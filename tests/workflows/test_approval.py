@@ -12,7 +12,7 @@ from runpermit.models import Decision, DecisionRecord, DecisionWay, ExecutionMod
 from runpermit.models.wire import MAX_DECISIONS, MAX_REVISIONS
 from runpermit.payloads import Undecodable
 from workflows.approval import RESTORE_VERBS, Desk, Question, approval_required, decide
-from workflows.incoming import Incoming
+from workflows.incoming import Incoming, with_comment
 
 AT = datetime(2026, 1, 1, 3, 0, tzinfo=UTC)
 SHA = "7f3a9c" + "0" * 58
@@ -247,6 +247,44 @@ def test_who_said_it_and_how_is_kept() -> None:
 
     assert (record.operator, record.comment, record.sha256) == ("jd", "beam", SHA)
     assert (record.via, record.at) == (DecisionWay.UPDATE, AT)
+
+
+@pytest.mark.parametrize(
+    ("said_so", "told"),
+    [
+        ({"word": "no"}, "it has a field word, which is none of decision, sha256, operator, "),
+        ({"comment": "a", "reason": "b"}, "it has a field reason, which is none of decision, "),
+        ({}, "an empty object decides nothing"),
+        ({"comment": "x" * 4097}, "comment has over 4096 characters"),
+        ({"operator": ""}, "operator is empty"),
+        ({"sha256": "7f3a9c"}, "sha256 is not 64 digits of 0-9 and a-f"),
+        ({"decision": "launch"}, "decision is none of approve, reject, "),
+        ({"comment": 5}, 'comment is no text; expected is such as {"comment": "smaller steps"}'),
+        ("no", 'it is no object; expected is such as {"comment": "smaller steps"}'),
+        ({1: 2}, "it is no object"),
+    ],
+)
+def test_what_is_no_decision_is_told_in_words_of_people(said_so: Any, told: str) -> None:
+    _, record = decide(Desk(question=FIRST), said(Verb.REJECT, said_so))
+
+    assert record.reason.startswith(f"no valid Decision: {told}")
+    assert len(record.reason) <= 300
+
+
+@pytest.mark.parametrize(
+    ("arguments", "read"),
+    [
+        (({"reason": "beam", "operator": "jd"},), ({"comment": "beam", "operator": "jd"},)),
+        (({"reason": "a", "comment": "b"},), None),
+        (({"comment": "b"},), None),
+        (({"reason": "a"}, {"reason": "b"}), None),
+        (({"reason": "a"} | {f"f{i}": 0 for i in range(9)},), None),
+        (("reason",), None),
+        ((), None),
+    ],
+)
+def test_a_reason_is_a_comment(arguments: tuple[Any, ...], read: Any) -> None:
+    assert with_comment(arguments) == read
 
 
 def test_after_twenty_revisions_only_yes_or_no_is_left() -> None:

@@ -102,7 +102,7 @@ async def test_a_question_without_expiry_waits_on(asking: Any) -> None:
 
 
 async def test_a_rejection_ends_it_with_the_operators_reason(lab: Any, asking: Any) -> None:
-    await asking.signal("reject", {"operator": "jd", "comment": "not during user beam"})
+    await asking.signal("reject", {"operator": "jd", "reason": "not during user beam"})
     error = await asking.failure()
 
     assert isinstance(error, WorkflowError)

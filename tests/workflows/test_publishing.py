@@ -77,9 +77,11 @@ async def test_the_details_tell_the_stage_while_it_works(lab: Any) -> None:
     running = await lab.start()
     await running.until(Stage.EXECUTING)
     page = await words(running)
+    offered = (await shown(running)).definition.signal_definitions
     go_on.set()
     await running.result()
 
+    assert offered[0].name == "stop"
     assert page.startswith("## executing")
     assert "Attempt 1" in page
 

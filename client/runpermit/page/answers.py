@@ -9,7 +9,7 @@ from runpermit.text import fenced, markdown, one_line
 
 _YES = frozenset({Verb.APPROVE, Verb.RESTORE})
 # Its JSON has no space, so that it stays on one line.
-_COMMENT = '; *revise* takes your words: `{"comment":"…"}`'
+_COMMENT = '; *revise* and *reject* take your words: `{"comment":"…"}`'
 _GOES_ON = " \\"
 _DECLARE = "declare your envelope with plan(…)"
 

@@ -50,7 +50,7 @@ def test_the_page_says_what_is_asked_and_how_to_answer() -> None:
     assert f"**Revision {asked.revision}**" in page
     for verb in ("approve", "reject", "revise"):
         assert f"`{verb}-{asked.revision}`" in page
-    assert 'without input; *revise* takes your words: `{"comment":"…"}`' in page
+    assert 'without input; *revise* and *reject* take your words: `{"comment":"…"}`' in page
     assert "2026-01-01 03:12:05 UTC" in page
     assert f"--sha256 {asked.revision}" in shown(page)
     assert "approver not verified" in page
