@@ -204,19 +204,21 @@ class Work(Ending):
         self._show(pending)
         self._desk.on_approval = self._show_approved
         first_run = draft.run_id == workflow.info().first_execution_run_id
-        answer = await self._desk.ask(
-            Question(
-                number=pending.number,
-                sha256=pending.sha256,
-                plain_yes=pending.number == 1 and first_run,
-                problem="" if plan.may_be_approved else plan.problem,
-                rule=self._deployment.rule,
-                requesters=frozenset(self._deployment.requesters),
-            ),
-            self._deployment.question_expiry,
-            f"revision {pending.revision} waits for approval",
-        )
-        self._state.approval_interrupt_data = None
+        try:
+            answer = await self._desk.ask(
+                Question(
+                    number=pending.number,
+                    sha256=pending.sha256,
+                    plain_yes=pending.number == 1 and first_run,
+                    problem="" if plan.may_be_approved else plan.problem,
+                    rule=self._deployment.rule,
+                    requesters=frozenset(self._deployment.requesters),
+                ),
+                self._deployment.question_expiry,
+                f"revision {pending.revision} waits for approval",
+            )
+        finally:  # a stop ends it, too, and nobody is shown it any more
+            self._state.approval_interrupt_data = None
         self._state.approval_result = answer
         self._state.approved = answer is not None and answer.verb is Verb.APPROVE
         decided = heed(answer, pending, self._deployment.question_expiry)

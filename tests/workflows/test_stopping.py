@@ -112,6 +112,9 @@ async def test_a_stop_ends_the_waiting_for_an_approval(lab: Any) -> None:
     lab.script.programs = [lab.programs.write]
     running = await lab.start()
     await running.pending()
+    await running.signal("approve", {"sha256": "0" * 64})
+    assert "Did not count" in (await running.metadata()).current_details
+    await running.signal("stop")
     await running.signal("stop")
 
     error = await running.failure()
@@ -120,7 +123,11 @@ async def test_a_stop_ends_the_waiting_for_an_approval(lab: Any) -> None:
     assert lab.script.tasks("apply") == []
     state = await running.state()
     assert state.current_stage == Stage.STOPPED
-    assert [record.accepted for record in state.decisions] == [True]
+    assert [record.accepted for record in state.decisions][:2] == [False, True]
+    assert state.approval_interrupt_data is None
+    page = (await running.metadata()).current_details
+    assert "## stopped" in page
+    assert "Approve?" not in page
 
 
 async def test_a_stop_that_comes_with_the_start_prevents_everything(lab: Any) -> None:
