@@ -1,5 +1,6 @@
 """The list of what waits: counts, then one line each."""
 
+import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
@@ -9,8 +10,17 @@ from runpermit.waiting import WaitingExecution
 _LEFT_CHANGED = "MACHINE LEFT CHANGED"
 _RESTORE_WAITS = "RESTORE WAITS"
 _QUESTION = 200
-# With less room than this a question says nothing.
-_ROOM = 24
+# With less room than this a question does not come to its channel.
+_ROOM = 32
+# What will change stands first: a list has no room for all of it.
+_FIRST = (
+    (
+        re.compile(r"(\d+ setpoints?, (?:at most )?\d+ writes?, \S+ s)\. (.*) Plan ([A-Z_]+)"),
+        r"\3: \2 \1",
+    ),
+    (re.compile(r"(MACHINE LEFT CHANGED): (\d+ channels?), (.*)"), r"\1: \3; \2"),
+    (re.compile(r"(RESTORE WAITS) (while writes are inhibited): (.*)"), r"\1: \3, \2"),
+)
 
 
 def counts(waiting: Sequence[WaitingExecution]) -> str:
@@ -78,6 +88,9 @@ def age(waited: timedelta) -> str:
 
 def _question(one: WaitingExecution) -> str:
     question = one_line(one.question, _QUESTION)
+    for whole, arranged in _FIRST:
+        if told := whole.fullmatch(question):
+            question = told.expand(arranged)
     if one.left_changed and not question.startswith((_LEFT_CHANGED, _RESTORE_WAITS)):
         return f"{_LEFT_CHANGED}. {question}"
     if one.persons > 1:

@@ -64,6 +64,33 @@ def test_a_machine_left_changed_is_named_so() -> None:
     assert style == "bold red"
 
 
+PLANNED = "2 setpoints, at most 10 writes, 0.9 s. HCM1 +0.500 A, SR:C01-MG:COR-7 → off (0)."
+
+
+@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("name", ["scan-42", "ramp-and-measure-1f2e3d4c"])
+@pytest.mark.parametrize(
+    ("question", "begins"),
+    [
+        (f"{PLANNED} Plan COMPLETE", "COMPLETE: HCM1 +0.500 A"),
+        (f"{PLANNED} Plan INCOMPLETE", "INCOMPLETE: HCM1 +0.500 A"),
+        ("MACHINE LEFT CHANGED: 12 channels, HCM1, HCM2", "MACHINE LEFT CHANGED: HCM1"),
+        ("RESTORE WAITS while writes are inhibited: HCM1", "RESTORE WAITS: HCM1"),
+    ],
+)
+def test_what_will_change_and_how_far_that_is_known_is_seen_at_any_width(
+    width: int, name: str, question: str, begins: str
+) -> None:
+    *_, last = lines(width, waiting(name, question))
+    assert begins in last
+    assert len(last) <= width
+
+
+def test_a_question_of_other_words_stands_as_it_came() -> None:
+    for question in ("Run this code? It only reads.", "1 setpoint. Plan COMPLETE", ""):
+        assert lines(None, waiting("scan-42", question))[1].endswith(f"alice@lab  {question}")
+
+
 def test_of_two_persons_it_is_told_first_how_many_said_yes() -> None:
     one_of_two = waiting("scan-42").model_copy(update={"approvals": 1, "persons": 2})
     assert "alice@lab  1 of 2 approvals. 12 writes: " in lines(None, one_of_two)[1]
@@ -73,7 +100,7 @@ def test_a_restore_that_waits_for_the_inhibit_is_named_so() -> None:
     question = "RESTORE WAITS while writes are inhibited: SR:HCM1"
     one = waiting("scan-42", question, Stage.RESTORING)
     [(_, _), (line, style)] = waiting_lines([one], NOW, None)
-    assert line.endswith(f"alice@lab  {question}")
+    assert line.endswith("alice@lab  RESTORE WAITS: SR:HCM1, while writes are inhibited")
     assert style == "bold red"
 
 
