@@ -116,6 +116,10 @@ class StandIn:
             await self._ask(task)
         if task in {"leave changed", "leave changed signed"}:
             await self._ask_to_restore(task)
+        if task == "restore waits":
+            told = "RESTORE WAITS while writes are inhibited: SR:HCM1"
+            self._enter(Stage.RESTORING, question=told, host="demo")
+            await workflow.wait_condition(lambda: self._answer is not None)
         self._enter(Stage.EXECUTING)
         if task == "print":
             await workflow.execute_activity(

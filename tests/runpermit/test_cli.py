@@ -66,6 +66,7 @@ def test_run_prints_progress_to_stderr_and_the_result_to_stdout(cli: Callable[..
     ran = cli("run", "--query", "q", "--task", "succeed", "--name", "scan")
     assert ran.returncode == 0
     assert '"value": 42' in ran.stdout
+    assert "machine   This run wrote nothing to the machine." in ran.stdout
     assert "/executions/x/notebook.ipynb" in ran.stdout
     assert "verified  SR:HCM1 reads 0.2, accepted; SR:HCM1:RB not followed" in ran.stdout
     assert "succeeded" in ran.stderr
@@ -284,6 +285,19 @@ def test_approve_with_nothing_waiting_is_refused(
     ran = cli("approve", start("succeed"), "--yes", "--json")
     assert ran.returncode == 1
     assert json.loads(ran.stdout)["error"]["type"] == "DecisionRefusedError"
+
+
+def test_show_where_a_restore_waits_for_an_inhibit_says_so(
+    cli: Callable[..., Ran], start: Callable[..., str]
+) -> None:
+    name = start("restore waits")
+    deadline = time.monotonic() + 20
+    while "restoring" not in (ran := cli("show", name)).stdout:
+        assert time.monotonic() < deadline
+    assert ran.stdout.startswith("RESTORE WAITS while writes are inhibited: SR:HCM1. ")
+    assert "On demo `runpermit inhibit status` tells" in ran.stdout
+    assert "Nothing waits" not in ran.stderr
+    assert cli("stop", name, "--reason", "r").returncode == 0
 
 
 def test_approve_where_a_restore_waits_says_so(

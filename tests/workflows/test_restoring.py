@@ -341,7 +341,7 @@ async def test_what_is_not_back_is_still_told_as_left_changed(lab: Any) -> None:
 
     assert error.technical_details["left_changed"] == ["SR:HCM2:SP: was 0.0, set to 0.1, reads 0.1"]
     assert error.technical_details["restored"][0] == (
-        "SR:HCM2:SP: another_hand, reads 0.7 (it reads 0.7, not 0.1)"
+        "SR:HCM2:SP: NOT PUT BACK: somebody else has set it, reads 0.7 (it reads 0.7, not 0.1)"
     )
 
 
@@ -550,7 +550,9 @@ async def test_what_could_not_be_put_back_is_asked_about_again(lab: Any, left: A
     lab.script.restores = [RestoreReport(channels=[silent]), None]
     await left.signal("restore")
     again = await left.left_changed(number=2)
-    assert again.notes == ["Not all is back: SR:HCM1:SP: failed, reads None (no answer)"]
+    assert again.notes == [
+        "Not all is back: SR:HCM1:SP: NOT PUT BACK: it failed, reads None (no answer)"
+    ]
     await left.signal(f"restore-{again.revision}")
     error = await left.failure()
 

@@ -8,7 +8,7 @@ import typer
 from runpermit.cli.exits import ExitCode
 from runpermit.cli.gate_report import inhibited_here, inhibited_line, report_here, restore_lines
 from runpermit.cli.left import left_line, nobody_waits_for
-from runpermit.cli.outcome import report_now
+from runpermit.cli.outcome import report_now, restore_waits
 from runpermit.cli.question import question_text, restore_text
 from runpermit.cli.session import ExecutionId, Session, add_command
 from runpermit.cli.unknown import still_unknown
@@ -83,7 +83,10 @@ async def show(session: Session, execution_id: ExecutionId) -> int:
     elif approval is not None:
         output.question(question_text(approval, session.options), answer=True)
     else:
-        output.note("Nothing waits for an answer.")
+        if told := await restore_waits(execution):
+            output.answer(told, style="bold red")
+        else:
+            output.note("Nothing waits for an answer.")
         await report_now(session, execution)
     return ExitCode.DONE
 

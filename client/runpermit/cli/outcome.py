@@ -8,9 +8,10 @@ from runpermit.cli.exits import ExitCode, of_outcome
 from runpermit.cli.session import Session
 from runpermit.errors import PythonExecutorException
 from runpermit.execution import Execution
-from runpermit.models import PythonServiceResult, VerifiedChannel
+from runpermit.models import PythonServiceResult, Stage, VerifiedChannel
+from runpermit.page import succeeded
 from runpermit.plans.words import value_text
-from runpermit.text import visible
+from runpermit.text import one_line, visible
 from runpermit.waiting import memo_of
 
 
@@ -47,6 +48,20 @@ async def report_now(session: Session, execution: Execution) -> int:
     return ExitCode.WAITING
 
 
+async def restore_waits(execution: Execution) -> str:
+    """That its restore waits for an inhibit to be lifted, empty where none does."""
+    described = await execution.describe()
+    memo = memo_of(await described.memo())
+    running = described.status is WorkflowExecutionStatus.RUNNING
+    if not (running and memo and memo.stage is Stage.RESTORING and memo.question):
+        return ""
+    host = one_line(memo.host, 64)
+    return (
+        f"{one_line(memo.question, 200)}. It moves the machine as soon as writes pass. On {host} "
+        "`runpermit inhibit status` tells by whom and why."
+    )
+
+
 def _result_text(result: PythonServiceResult) -> str:
     success = result.execution_result
     facts = [
@@ -56,7 +71,7 @@ def _result_text(result: PythonServiceResult) -> str:
         ("ran", f"{success.execution_time:.2f} s, attempt {result.generation_attempt}, "
                 f"isolation {result.isolation}"),
     ]  # fmt: skip
-    lines = [json.dumps(success.results, indent=2)]
+    lines = [json.dumps(success.results, indent=2), f"machine   {_machine_words(result)}"]
     lines += [f"{label:<9} {text}" for label, text in facts]
     if result.writes is not None:
         lines += [f"write     {visible(str(write))}" for write in result.writes.writes]
@@ -67,6 +82,13 @@ def _result_text(result: PythonServiceResult) -> str:
         lines += [f"restored  {visible(str(channel))}" for channel in result.restore.channels]
     lines += [f"warning   {warning}" for warning in result.analysis_warnings]
     return "\n".join(lines)
+
+
+def _machine_words(result: PythonServiceResult) -> str:
+    """What the last page says of the machine."""
+    if result.writes is None or not result.writes.forwarded:
+        return "This run wrote nothing to the machine."
+    return succeeded(result.writes, result.verified, [], None).words
 
 
 def _followed(channel: VerifiedChannel) -> str:

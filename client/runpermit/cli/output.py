@@ -10,8 +10,10 @@ from typing import Any
 from rich.console import Console, RenderableType
 
 from runpermit.cli.exits import ExitCode
-from runpermit.errors import CodeRuntimeError, PythonExecutorException
+from runpermit.errors import CodeRuntimeError, PythonExecutorException, WorkflowError
 from runpermit.failures import to_wire
+from runpermit.models import Stage
+from runpermit.models.restore import NOT_PUT_BACK
 from runpermit.text import one_line, visible
 
 _WIDTH = 300
@@ -67,7 +69,11 @@ class Output:
             named = {"id": execution_id} if execution_id else {}
             self.document({**named, "error": self.described(error, code)})
             return
-        self.note(f"{type(error).__name__}: {error.message}", style="bold red")
+        # How an execution ended, its message says itself.
+        kind = "" if execution_id and type(error) is WorkflowError else f"{type(error).__name__}: "
+        self.note(f"{kind}{error.message}", style="bold red")
+        if execution_id and _wrote_nothing(error):
+            self.note("This run wrote nothing to the machine.")
         if isinstance(error, CodeRuntimeError):
             self.note(error.traceback_info)
         for line in _aftermath(error.technical_details):
@@ -100,6 +106,13 @@ class Output:
         )
 
 
+def _wrote_nothing(error: PythonExecutorException) -> bool:
+    """Whether that is sure of an execution that ended with `error`."""
+    if error.technical_details.get("forwarded") == 0:
+        return True
+    return isinstance(error, WorkflowError) and error.stage in {Stage.REJECTED, Stage.EXPIRED}
+
+
 def _aftermath(details: Mapping[str, Any]) -> Iterator[str]:
     """What an execution that ended with an error had written, left, and put back."""
     told = {
@@ -112,7 +125,12 @@ def _aftermath(details: Mapping[str, Any]) -> Iterator[str]:
     for label, lines in told.items():
         for line in lines if isinstance(lines, list) else []:
             if line:
-                yield f"{label:<9} {one_line(str(line), _WIDTH)}"
+                words = one_line(str(line), _WIDTH)
+                channel, not_back, rest = words.partition(f": {NOT_PUT_BACK}: ")
+                if label == "restored" and not_back:
+                    yield f"{NOT_PUT_BACK}  {channel}: {rest}"
+                else:
+                    yield f"{label:<9} {words}"
 
 
 def fitted(line: str, width: int | None) -> str:

@@ -6,6 +6,8 @@ from typing import Any
 from runpermit.models.wire import Message, short
 from runpermit.text import brief, one_line
 
+NOT_PUT_BACK = "NOT PUT BACK"
+
 
 class RestorePolicy(StrEnum):
     """Whether a person is asked to put back what an execution left changed."""
@@ -59,9 +61,22 @@ class RestoreOutcome(StrEnum):
         return self in {RestoreOutcome.RESTORED, RestoreOutcome.UNCHANGED}
 
     @property
+    def words(self) -> str:
+        """The outcome, for people."""
+        return self.value if self.is_back else f"{NOT_PUT_BACK}: {_NOT_BACK[self]}"
+
+    @property
     def may_be_tried_again(self) -> bool:
         """Whether another try may bring it back."""
         return self in {RestoreOutcome.REFUSED, RestoreOutcome.FAILED}
+
+
+_NOT_BACK = {
+    RestoreOutcome.ANOTHER_HAND: "somebody else has set it",
+    RestoreOutcome.NOT_RESTORABLE: "it can't be",
+    RestoreOutcome.REFUSED: "it was refused",
+    RestoreOutcome.FAILED: "it failed",
+}
 
 
 class RestoredChannel(Message):
@@ -77,7 +92,7 @@ class RestoredChannel(Message):
     def __str__(self) -> str:
         """What became of the channel, on one line."""
         why = f" ({one_line(self.reason, 200)})" if self.reason else ""
-        return f"{brief(self.channel)}: {self.outcome}, reads {brief(self.reads)}{why}"
+        return f"{brief(self.channel)}: {self.outcome.words}, reads {brief(self.reads)}{why}"
 
 
 class RestoreReport(Message):
