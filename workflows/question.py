@@ -93,7 +93,7 @@ def warnings(deployment: Deployment, draft: Draft, mode: ExecutionMode) -> list[
     found = gate_warnings(draft, mode)
     if draft.gate.inhibited is not None:
         # The page stays as it is for as long as the question waits.
-        found[0] += " So it was when this was asked; `runpermit inhibit status` tells of now."
+        found[0] += " So it was when this was asked; runpermit inhibit status tells of now."
     if deployment.foreign_details:
         found.append("Summary and Details beside this page are the requester's.")
     if deployment.isolation is Isolation.NONE:
@@ -124,7 +124,7 @@ def gate_warnings(now: InForce, mode: ExecutionMode) -> list[str]:
     """What the gate's state means for a run in `mode`, for approvals and results."""
     found, gate = [], now.gate
     if gate.inhibited is not None:
-        found.append(f"INHIBITED: every write is refused. {gate.inhibited}")
+        found.append(f"INHIBITED: every write is refused. {gate.inhibited.rstrip('.')}.")
     if mode is not ExecutionMode.WRITE_ACCESS:
         return found
     if not gate.limits_enabled:

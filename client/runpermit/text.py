@@ -15,7 +15,8 @@ _BLANK = re.compile(
 )
 _MARKS = {"Mn", "Me"}
 _MOST_MARKS = 2  # on one letter, as languages have them; heaps of them cover other lines
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~&:/@$^=\"'])")
+# Quotes stay: beside text alone they mean nothing, and as references they are set the wrong way.
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~&:/@$^=])")
 _BACKTICKS = re.compile(r"`+")
 
 
@@ -43,6 +44,15 @@ def one_line(text: str, width: int) -> str:
     # Four times the width is enough to fill it, and keeps a line of 100 KB from being walked.
     line = visible(" ".join(text[: width * 4].split()), keep="")
     return line if len(line) <= width and len(text) <= width * 4 else line[: width - 1] + "…"
+
+
+def sentence(text: str, width: int) -> str:
+    """As `one_line`, cut between two words where that leaves most of it."""
+    line = one_line(text, width)
+    if not line.endswith("…") or text.endswith("…"):
+        return line
+    whole = line[:-1].rpartition(" ")[0]
+    return f"{whole} …" if len(whole) > width // 2 else line
 
 
 def brief(value: object) -> str:

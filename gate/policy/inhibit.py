@@ -92,7 +92,7 @@ class Inhibit:
         why = f": {state.reason}" if state.reason else ""
         self._sentence = (
             f"All writes of this host are inhibited by {state.by or 'somebody'} since "
-            f"{state.since or 'some time'}{why}. To lift it: runpermit inhibit off"
+            f"{_told(state.since)}{why}. To lift it: runpermit inhibit off"
             if state.on
             else None
         )
@@ -133,6 +133,14 @@ class Inhibit:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _told(since: str) -> str:
+    """The time as people are told it everywhere."""
+    try:
+        return f"{datetime.fromisoformat(since).astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    except ValueError:
+        return since or "some time"
 
 
 def _replace(file: Path, content: bytes) -> None:

@@ -10,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from runpermit.text import bounded, brief, fenced, markdown, one_line, preformatted, visible
+from runpermit.text import (
+    bounded,
+    brief,
+    fenced,
+    markdown,
+    one_line,
+    preformatted,
+    sentence,
+    visible,
+)
 
 HOSTILE = [
     "</pre><script>alert(1)</script>",
@@ -82,6 +91,18 @@ def test_of_numbers_in_brief_the_computer_s_last_digits_are_left_away(
     value: object, told: str
 ) -> None:
     assert brief(value) == told
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("moved by the tuner", "moved by the tuner"),
+        ("moved by the tuner of the cavity", "moved by the tuner of …"),
+        ("x" * 40, "x" * 23 + "…"),
+    ],
+)
+def test_a_sentence_is_cut_between_words(text: str, told: str) -> None:
+    assert sentence(text, 24) == told
 
 
 @given(texts)

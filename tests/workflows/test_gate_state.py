@@ -47,7 +47,7 @@ async def test_a_question_tells_first_that_the_host_is_inhibited(lab: Any) -> No
     pending = await asked(lab)
     first = pending.warnings[0]
     assert first.startswith(f"INHIBITED: every write is refused. {INHIBITED}")
-    assert "when this was asked" in first
+    assert "inhibit off. So it was when this was asked; runpermit inhibit status" in first
 
 
 async def test_a_question_tells_that_the_worker_could_change_the_journal(lab: Any) -> None:

@@ -13,10 +13,15 @@ from runpermit.page.sizing import fitting
 from runpermit.page.warnings import names, plan_warnings
 from runpermit.page.writes import machine_lines, write_lines
 from runpermit.plans import headline
-from runpermit.text import fenced, markdown, preformatted
+from runpermit.text import fenced, markdown, preformatted, sentence
 
 _CODE_WIDTH = 49
 _SHOWN_CHANGES = 5
+# How the house's own warnings begin of which a yes would come to nothing.
+_REFUSED = ("INHIBITED", "LIMITS ")
+# How gate and plans word what changed.
+_AGAIN = ". Rehearse "
+_NOW, _THEN = " now reads ", " when the plan was made"
 
 
 @dataclass(frozen=True)
@@ -92,18 +97,34 @@ def facts_line(pending: PendingApproval) -> str:
 
 
 def all_warnings(pending: PendingApproval) -> list[str]:
-    """What did not count, what is true of the plan, and what the question itself says."""
-    changes = [f"Changed since the revision before: {change}" for change in pending.changed]
-    if changes:
-        changes[0] = f"This run has written nothing so far. {changes[0]}"
-    more = len(changes) - _SHOWN_CHANGES
-    if more > 0:
-        changes[_SHOWN_CHANGES:] = [f"Changed: {more} more, see `runpermit show`."]
+    """All of them, the worst first: writes refused, what changed, what did not count, the rest."""
+    refused = [warning for warning in pending.warnings if warning.startswith(_REFUSED)]
     return [
+        *refused,
+        *_changes(pending.changed),
         *not_counted(pending),
         *plan_warnings(pending.plan),
-        *changes,
-        *pending.warnings,
+        *(warning for warning in pending.warnings if warning not in refused),
+    ]
+
+
+def _changes(changed: list[str]) -> list[str]:
+    """What is no longer as it was; each thing once, and not what to do: it was rehearsed again."""
+    said = list(dict.fromkeys(change.split(_AGAIN)[0].rstrip(".") for change in changed))
+    now = tuple(change.split(_NOW)[0] for change in said if _NOW in change)
+    # Of a channel the new plan tells what it reads now: why the gate refused the old one is that.
+    olds = tuple(f"{name}{sign} reads " for name in now for sign in ("", ":"))
+    told = [
+        f"Changed since the revision before: {change}."
+        for change in said
+        if not (olds and change.startswith(olds) and _THEN in change)
+    ]
+    if told:
+        told[0] = f"This run has written nothing so far. {told[0]}"
+    more = len(told) - _SHOWN_CHANGES
+    return [
+        *told[:_SHOWN_CHANGES],
+        *([f"Changed: {more} more, see runpermit show."] if more > 0 else []),
     ]
 
 
@@ -173,8 +194,9 @@ def _page(pending: PendingApproval, told: _Told, size: _Size) -> str:
 
 
 def _warnings(told: _Told, size: _Size, *, code_is_cut: bool) -> list[str]:
+    width = min(400, 4 * size.words)
     lines = [
-        f"⚠️ {markdown(warning, min(400, 4 * size.words))}"
+        f"⚠️ {markdown(sentence(warning, width), width)}"
         for warning in told.warnings[: size.warnings]
     ]
     if (more := len(told.warnings) - size.warnings) > 0:

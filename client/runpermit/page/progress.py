@@ -10,6 +10,7 @@ from runpermit.text import fenced, markdown, one_line
 
 _TOLD_FAILURES = 5
 _TOLD_CHANNELS = 3
+_UNWRITTEN = "Nothing was written."
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,13 @@ def progress_page(
 
     def page(size: _Size) -> str:
         words = size.words
+        # Below, it is said of the machine.
+        said = note.replace(_UNWRITTEN, "") if machine.words.startswith(_UNWRITTEN[:-1]) else note
         told = [*facts, f"Attempt {attempt}"] if attempt else facts
         number = max(1, len(failures) - _TOLD_FAILURES + 1)
         parts = [
             f"## {stage.replace('_', ' ')}",
-            markdown(note, words),
+            markdown(said, words),
             markdown(machine.words, words),
             fenced("\n".join(first(list(machine.lines), size.lines))) if machine.lines else "",
             "\n".join(markdown(fact, words) for fact in told),

@@ -6,7 +6,7 @@ from typing import TypeVar
 from runpermit.models import MachineState, Plan, PlanKind, PlannedChannel
 from runpermit.page.writes import SHOWN_WRITES
 from runpermit.plans import groups
-from runpermit.text import one_line
+from runpermit.text import one_line, sentence
 
 _NAMED = 3
 
@@ -63,7 +63,7 @@ def _not_shown(plan: Plan) -> Iterable[str]:
 
 def _endings(plan: Plan) -> Iterable[str]:
     """How the rehearsal ended, where that was not its end."""
-    problem = one_line(plan.problem, 160).rstrip(".")
+    problem = sentence(plan.problem, 160).rstrip(".")
     if plan.kind is PlanKind.INCOMPLETE:
         yield (
             f"INCOMPLETE: {problem or 'the rehearsal did not end'}. What would follow is not "
@@ -80,7 +80,7 @@ def _condition(state: MachineState) -> str:
 
 
 def _because(channel: PlannedChannel, why: str) -> str:
-    return f"{one_line(channel.channel, 60)} ({one_line(why, 60)})"
+    return f"{one_line(channel.channel, 60)} ({sentence(why, 160)})"
 
 
 def _some(items: Sequence[_Item], words: Callable[[_Item], str], shown: int = _NAMED) -> str:

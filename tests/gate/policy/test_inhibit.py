@@ -39,8 +39,9 @@ async def test_who_is_refused_learns_by_whom_why_since_when_and_how_to_lift_it(
 ) -> None:
     inhibit = Inhibit(tmp_path, journal)
     state = await inhibit.turn(on=True, operator="jd", reason="vacuum\x1b[2J")
+    since = state.since.replace("T", " ").replace("+00:00", " UTC")
     assert inhibit.refusal() == (
-        f"All writes of this host are inhibited by jd since {state.since}: vacuum\\x1b[2J. "
+        f"All writes of this host are inhibited by jd since {since}: vacuum\\x1b[2J. "
         "To lift it: runpermit inhibit off"
     )
 

@@ -95,10 +95,55 @@ def test_the_page_tells_when_the_question_expires() -> None:
 
 
 def test_what_changed_since_the_revision_before_is_told() -> None:
-    page = shown(approval_page(pending(changed=["SR:HCM1:SP reads 0.2, not 0.1"] * 9)))
+    page = shown(approval_page(pending(changed=[f"SR:HCM{n}:SP is new" for n in range(9)])))
 
-    assert page.count("SR:HCM1:SP reads 0.2, not 0.1") == 5
-    assert "4 more" in page
+    assert page.count("SP is new.") == 5
+    assert "4 more, see runpermit show." in page
+
+
+def test_what_changed_is_told_once_and_not_to_do_again_what_was_done() -> None:
+    page = shown(
+        approval_page(
+            pending(
+                changed=[
+                    "SR:HCM1:SP: reads 0.412 A, and 0 A when the plan was made (tolerance 0.1 A). "
+                    "Rehearse again, and have the new plan approved",
+                    "SR:HCM2:SP: reads 5 A, and 0 A when the plan was made. Rehearse again, and "
+                    "have the new plan approved",
+                    "SR:HCM1:SP now reads 0.413 A, was 0 A",
+                ]
+            )
+        )
+    )
+
+    assert "SR:HCM1:SP now reads 0.413 A, was 0 A. " in page
+    assert "SR:HCM2:SP: reads 5 A, and 0 A when the plan was made. " in page
+    assert page.count("Changed since") == 2
+    assert "Rehearse again" not in page
+
+
+def test_the_worst_is_told_first() -> None:
+    page = shown(
+        approval_page(
+            pending(
+                plan(upstream="ring-model:5064"),
+                warnings=["approver not verified", "INHIBITED: by jd", "LIMITS OFF at the gate"],
+                changed=["SR:HCM1:SP now reads 0.2 A, was 0.1 A"],
+            )
+        )
+    )
+    order = ["INHIBITED", "LIMITS OFF", "Changed since", "Rehearsed on the model", "approver not"]
+
+    assert sorted(order, key=page.index) == order
+    assert page.count("INHIBITED") == 1
+
+
+def test_a_warning_ends_with_a_whole_word_and_its_quotes_are_set_as_text() -> None:
+    why = f"its record is in closed loop {'and follows the tuner ' * 12}"
+    [warning] = plan_warnings(plan(channels=[channel(moved_by=why)]))
+
+    assert warning.endswith(" and follows the …).")
+    assert "can't" in approval_page(pending(warnings=["it can't be"]))
 
 
 def test_the_decision_that_did_not_count_is_told_first_with_the_reason() -> None:

@@ -5,7 +5,7 @@ import html
 import pytest
 
 from runpermit.models import Plan, PlanKind, PlannedChannel, Stage
-from runpermit.page import progress_page, unknown_words
+from runpermit.page import Machine, progress_page, unknown_words
 from tests.runpermit.page.conftest import HOSTILE, OURS, PAGE_BYTES, tags
 
 
@@ -20,6 +20,14 @@ def test_it_tells_stage_attempt_note_facts_and_the_last_failures() -> None:
     assert "failure 1" not in page
     assert "Attempt 3 failed: failure 2" in page
     assert "Attempt 7 failed: failure 6" in page
+
+
+def test_that_nothing_was_written_is_told_once() -> None:
+    machine = Machine("Nothing was written to the machine.")
+    page = progress_page(Stage.FAILED, 0, "Nothing was written. T:AO: why.", [], [], machine)
+
+    assert html.unescape(page) == "## failed\n\nT:AO: why.\n\nNothing was written to the machine."
+    assert "Nothing was written" in progress_page(Stage.FAILED, 0, "Nothing was written.", [], [])
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
