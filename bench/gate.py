@@ -86,7 +86,8 @@ for line in sys.stdin:
     print(json.dumps(medians(int(line))), flush=True)
 """
 )
-SANDBOXED = MEASURED + f"results = medians({CALLS})"
+# A direct client runs through all rounds, and is warm from the second on; each kernel is a new one.
+SANDBOXED = MEASURED + f"medians({CALLS // 3})\nresults = medians({CALLS})"
 
 
 @dataclass(frozen=True)
