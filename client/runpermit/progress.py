@@ -13,6 +13,7 @@ from runpermit.models import (
     WritesSoFar,
 )
 from runpermit.models.wire import Message
+from runpermit.plans.telling import Telling
 from runpermit.plans.words import name_text, value_text
 from runpermit.waiting import WAITING_STAGES
 
@@ -72,9 +73,12 @@ class Tracker:
         self._tail = ""
         self._wrote = 0
         self._tries: dict[str, int] = {}
+        self._telling: Telling | None = None
 
     def look(self, state: PythonExecutionState) -> list[ProgressEvent]:
         """What is new in `state`."""
+        if state.approval_interrupt_data is not None:
+            self._telling = Telling(state.approval_interrupt_data.plan)
         events = []
         news = state.stages[self._stages :]
         for change in news:
@@ -158,10 +162,12 @@ class Tracker:
         if new <= 0 or not writes.last:
             return []
         if new <= len(writes.last):
-            texts = [str(record) for record in writes.last[-new:]]
+            told = self._telling.write if self._telling else str
+            texts = [told(record) for record in writes.last[-new:]]
         else:
-            last = writes.last[-1]
-            texts = [f"{writes}, last {name_text(last.channel)} = {value_text(last.new)}"]
+            last, telling = writes.last[-1], self._telling
+            value = telling.value(last.channel, last.new) if telling else value_text(last.new)
+            texts = [f"{writes}, last {name_text(last.channel)} = {value}"]
         return [
             ProgressEvent(kind=ProgressKind.WRITES, attempt=self._attempt, text=text, writes=writes)
             for text in texts

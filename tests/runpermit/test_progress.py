@@ -7,9 +7,13 @@ import pytest
 
 from runpermit.models import (
     Isolation,
+    PendingApproval,
+    Plan,
+    PlannedChannel,
     PythonExecutionState,
     PythonExecutionSuccess,
     PythonServiceResult,
+    Revision,
     RunProgress,
     Stage,
     StageChange,
@@ -181,6 +185,20 @@ def test_each_write_is_told_once_and_of_many_their_count_and_the_last_one() -> N
     assert hears(tracker, so_far(2)) == []
     assert hears(tracker, so_far(3)) == ["A: 1 → 2, confirmed"]
     assert hears(tracker, so_far(40)) == ["40 of 120 writes confirmed, last A = 39"]
+
+
+def test_writes_are_told_in_the_words_of_the_plan_that_was_asked_about() -> None:
+    tracker = Tracker()
+    plan = Plan(channels=[PlannedChannel(channel="A", units="mA")])
+    asked = PendingApproval.model_construct(
+        binds=Revision.model_construct(plan=plan), asked_at=NOW, approved_by=[]
+    )
+    asking = state(Stage.AWAITING_APPROVAL)
+    asking.approval_interrupt_data = asked
+    tracker.look(asking)
+    tracker.look(state(Stage.AWAITING_APPROVAL, Stage.APPLYING))
+    assert hears(tracker, so_far(2)) == ["A: -1 → 0 mA, confirmed", "A: 0 → 1 mA, confirmed"]
+    assert hears(tracker, so_far(40)) == ["40 of 120 writes confirmed, last A = 39 mA"]
 
 
 def test_writes_with_other_outcomes_are_counted_by_them() -> None:

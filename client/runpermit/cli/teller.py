@@ -6,9 +6,11 @@ from runpermit.execution import Execution
 from runpermit.progress import ProgressEvent, ProgressKind
 from runpermit.text import one_line
 
+_PRINTED = "│ "
+
 
 class Teller:
-    """One line an event, but stdout as it was printed, and a question whole."""
+    """One line an event, but stdout as it was printed, behind a bar, and a question whole."""
 
     def __init__(self, session: Session, execution: Execution) -> None:
         self._session = session
@@ -19,8 +21,7 @@ class Teller:
         """Print one event."""
         output = self._session.output
         if event.kind is ProgressKind.STDOUT:
-            output.note(event.text, style="dim", end="")
-            self._in_line = not event.text.endswith("\n")
+            self._print(event.text)
             return
         if self._in_line:
             output.note("")
@@ -39,6 +40,13 @@ class Teller:
             self._ask(event)
         elif event.stage is None:
             output.note(f"{time}{one_line(event.text, 500)}", style="yellow")
+
+    def _print(self, text: str) -> None:
+        """What the code printed, marked line by line: it can look like anything."""
+        began = "" if self._in_line else _PRINTED
+        told = f"{began}{text[:-1]}".replace("\n", f"\n{_PRINTED}") + text[-1:]
+        self._session.output.note(told, style="dim", end="")
+        self._in_line = not text.endswith("\n")
 
     def _ask(self, event: ProgressEvent) -> None:
         output = self._session.output
