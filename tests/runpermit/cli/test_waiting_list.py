@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from runpermit.cli.waiting_list import age, counts, waiting_lines
-from runpermit.models import Stage
+from runpermit.models import Plan, PlanKind, PlannedChannel, PlannedWrite, Stage
+from runpermit.plans import headline
 from runpermit.waiting import WaitingExecution
 
 NOW = datetime(2026, 1, 2, 3, tzinfo=UTC)
@@ -84,6 +85,20 @@ def test_what_will_change_and_how_far_that_is_known_is_seen_at_any_width(
     *_, last = lines(width, waiting(name, question))
     assert begins in last
     assert len(last) <= width
+
+
+@pytest.mark.parametrize("follows", [[], ["SR:HCM1:RB"]])
+@pytest.mark.parametrize("kind", ["complete", "incomplete"])
+def test_the_headline_of_a_plan_is_one_of_them(kind: str, follows: list[str]) -> None:
+    planned = PlannedChannel(
+        channel="SR:HCM1", units="A", live=0.1, low=0.6, high=0.6, last=0.6, writes=1,
+        follows=follows,
+    )  # fmt: skip
+    plan = Plan(
+        kind=PlanKind(kind), channels=[planned], writes=[PlannedWrite(channel="SR:HCM1", new=0.6)]
+    )
+    [_, line] = lines(None, waiting("scan-42", headline(plan)))
+    assert f"alice@lab  {kind.upper()}: SR:HCM1 +0.500 A. 1 setpoint, 1 write, " in line
 
 
 def test_a_question_of_other_words_stands_as_it_came() -> None:
