@@ -54,7 +54,7 @@ async def demo() -> None:
         say(f"Logs and executions: {_relative(stack.directory)}")
         say("What an operator sees, and presses: docs/operators.md")
         say("To refuse every write, and to look at gate and sandbox, in another terminal:")
-        for command in ("inhibit on", "inhibit off", "doctor"):
+        for command in ("inhibit on", "inhibit off", f"doctor --address {stack.address}"):
             say(f"   {_relative(_BIN)}/runpermit {command} --config {_relative(stack.config)}")
         client = await RunpermitClient.connect(stack.address)
         await run(client, "1. An agent wants to read and plot", READ_AND_PLOT)

@@ -152,7 +152,8 @@ async def running_stack(
             environment=environment,
             virtual_port=virtual_port,
         )
-        config.write_text(toml(demo_settings(house, settings or {})))
+        base_url = model.get("OPENAI_BASE_URL")
+        config.write_text(toml(demo_settings(house, settings or {}, base_url)))
         if gate:
             await stack.enter_async_context(running_gate(house))
         if worker:
@@ -203,8 +204,10 @@ async def running_worker(stack: Stack) -> AsyncIterator[asyncio.subprocess.Proce
         yield child
 
 
-def demo_settings(stack: Stack, over: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """The settings of the demo, with `over` on top."""
+def demo_settings(
+    stack: Stack, over: Mapping[str, Mapping[str, Any]], base_url: str | None = None
+) -> dict[str, dict[str, Any]]:
+    """The settings of the demo, with `over` on top; `base_url` is the model's, where it has one."""
     base: dict[str, dict[str, Any]] = {
         "executions": {"root": "executions"},
         "links": {"web_ui": stack.web_ui},
@@ -215,7 +218,11 @@ def demo_settings(stack: Stack, over: Mapping[str, Mapping[str, Any]]) -> dict[s
         },
         "approval": {"mode": "control_writes", "assurance": "claimed"},
         "limits": {"file": str(ROOT / "demo" / "limits.json")},
-        "generation": {"generator": "openai", "model": os.environ.get("OPENAI_MODEL", _MODEL)},
+        "generation": {
+            "generator": "openai",
+            "model": os.environ.get("OPENAI_MODEL", _MODEL),
+            "base_url": base_url,
+        },
         "gate": {"socket": str(stack.gate_socket), "journal": str(stack.gate_journal)},
         "worker": {"host": "demo"},
     }

@@ -98,6 +98,10 @@ def test_all_tasks_run_and_everything_is_taken_down(demo: Demo, gone: Callable[[
     gone()
     text = demo.text
     assert re.search(r"Temporal Web UI: http://127\.0\.0\.1:\d+$", text, re.MULTILINE)
+    assert re.search(
+        r"runpermit doctor --address 127\.0\.0\.1:\d+ --config \S+\.toml$", text, re.MULTILINE
+    )
+    assert 'base_url = "http://' in (demo.directory / "runpermit.toml").read_text()
     assert re.search(r"/namespaces/default/workflows/\S+/user-metadata", text)
     revision = re.search(r"sending the signal approve-([0-9a-f]{6})", text)
     assert revision

@@ -62,6 +62,8 @@ async def test_a_gate_that_is_killed_is_started_again_and_ends_with_the_stack(
 
 def test_rehearsals_go_to_the_rings_twin_where_there_is_one(stack: Stack) -> None:
     assert "rehearsal" not in demo_settings(stack, {})
+    url = "http://127.0.0.1:9/v1"
+    assert demo_settings(stack, {}, url)["generation"]["base_url"] == url
     stack.virtual_port = 12345
     assert demo_settings(stack, {})["rehearsal"] == {"upstream": "127.0.0.1:12345"}
 

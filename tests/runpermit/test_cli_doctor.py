@@ -95,6 +95,18 @@ def test_a_missing_key_is_named_and_is_code_2(doctor: Doctor) -> None:
     assert "OPENAI_API_KEY" in checks["model"]["found"]
 
 
+def test_without_a_key_an_endpoint_of_ones_own_is_named_and_no_failure(doctor: Doctor) -> None:
+    """The worker may have one, and a local server asks for none."""
+    url = "http://127.0.0.1:9/v1"
+    settings = SETTINGS.replace('model = "gpt"', f'model = "gpt"\nbase_url = "{url}"')
+    code, checks, _ = doctor(settings, key="")
+    assert code == 0
+    assert checks["model"]["verdict"] == "warn"
+    assert (
+        f"gpt at generation.base_url {url}; OPENAI_API_KEY is not set" in checks["model"]["found"]
+    )
+
+
 @pytest.mark.parametrize(("writes", "verdict"), [("false", "warn"), ("true", "fail")])
 def test_limits_that_do_not_load_fail_where_writes_are_enabled(
     doctor: Doctor, writes: str, verdict: str

@@ -92,6 +92,15 @@ def _model(settings: Settings) -> Check:
     generation = settings.generation
     if generation.generator != "openai":
         return Check(name="model", verdict=Verdict.OK, found=f"generator {generation.generator}")
+    if generation.model and generation.base_url and not os.environ.get(_KEY):
+        return Check(
+            name="model",
+            verdict=Verdict.WARN,
+            found=f"{generation.model} at generation.base_url {generation.base_url}; {_KEY} is not "
+            "set here",
+            remedy="The worker needs it in its own environment: any word, where that endpoint asks "
+            "for none.",
+        )
     missing = [
         what
         for what, given in (("generation.model", generation.model), (_KEY, os.environ.get(_KEY)))
