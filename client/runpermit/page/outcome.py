@@ -94,12 +94,13 @@ def written_lines(
     `writes` are the first of all.
     """
     units = units_of(plan)
+    exact = {channel.channel for channel in plan.channels if channel.exact} if plan else set()
     before = {channel.channel: channel.live for channel in plan.channels} if plan else {}
     before |= {write.channel: write.old for write in reversed(writes)}
     lines: list[str] = []
     for channel in verified:
         old, unit = before.get(channel.channel), units.get(channel.channel, "")
-        change = delta(old, channel.written)
+        change = None if channel.channel in exact else delta(old, channel.written)
         right = "" if change is None else f"Δ {change:+.6g} {unit_text(unit)}".strip()
         way = f"{value_text(old)} → {value_text(channel.written, unit)}"
         lines += spread(channel.channel, [way], right)

@@ -40,9 +40,24 @@ def plan_warnings(plan: Plan) -> list[str]:
     if plan.upstream:
         found.append(
             f"Rehearsed on the model {one_line(plan.upstream, 60)}: what was read after a write is "
-            "the model's answer, not the machine's."
+            f"the model's answer, not the machine's.{_from_the_model(plan)}"
         )
     return found + list(_not_shown(plan))
+
+
+def _from_the_model(plan: Plan) -> str:
+    """That written values may come from what the model answered, where the plan can tell.
+
+    It answers for what a write moves; what is written in one write alone was known before it.
+    """
+    followers = {name for channel in plan.channels for name in channel.follows}
+    answered = [name for name in plan.reads if name in followers]
+    if not answered or (plan.count <= 1 and plan.kind is not PlanKind.DECLARED):
+        return ""
+    return (
+        f" Written values may depend on what it answered ({names(answered)}), and differ on the "
+        "machine."
+    )
 
 
 def names(channels: Sequence[str], shown: int = _NAMED) -> str:

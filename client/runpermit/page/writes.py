@@ -7,7 +7,14 @@ from runpermit.page.layout import LONGEST, spread, wrapped
 from runpermit.page.values import delta, span_text
 from runpermit.plans import Group, groups
 from runpermit.plans.values import is_digest, numbers_of
-from runpermit.plans.words import SHOWN_ELEMENTS, number_text, quoted, unit_text, value_text
+from runpermit.plans.words import (
+    SHOWN_ELEMENTS,
+    change_text,
+    number_text,
+    quoted,
+    unit_text,
+    value_text,
+)
 from runpermit.text import one_line
 
 SHOWN_WRITES = 30
@@ -37,7 +44,7 @@ def write_lines(plan: Plan, shown: int = SHOWN_WRITES) -> list[str]:
         lines += _group(group, channel)
         if group.channel not in told:
             told.add(group.channel)
-            lines += _known(channel, _change(group))
+            lines += _known(channel, max(_changes(group, channel), key=abs, default=None))
     left = plan.left_out + sum(group.count for group in all_groups[shown:])
     if left:
         lines.append(f"… and {_writes(left)} more, see the notebook")
@@ -63,12 +70,12 @@ def _group(group: Group, channel: PlannedChannel | None) -> list[str]:
     before = channel.state if channel and channel.live == group.first else ""
     way = [value_text(group.first, state=before), *_on_the_way(group)]
     way.append(value_text(group.last, units, group.state))
-    change = _change(group)
-    right = "" if change is None else f"Δ {change:+.6g} {unit_text(units)}".strip()
+    changes = _changes(group, channel)
+    right = f"Δ {change_text(changes, units, '{:+.6g}'.format)}" if changes else ""
     told = " → ".join(way)
     # What is cut off a line is its end, and that is where it goes.
     ways = [told] if len(told) <= LONGEST else [way[0], *(f"→ {value}" for value in way[1:])]
-    return spread(group.channel, [*ways, *_elements(group), *_course(group, units)], right)
+    return spread(group.channel, [*ways, *_elements(group), *_course(group, channel)], right)
 
 
 def _on_the_way(group: Group) -> list[str]:
@@ -102,18 +109,29 @@ def _repeats(group: Group) -> bool:
     return not group.step and all(value == group.last for value in group.values)
 
 
-def _change(group: Group) -> float | None:
-    """The largest change from the value before, in numbers."""
+def _changes(group: Group, channel: PlannedChannel | None) -> list[float]:
+    """How far each value is from the one before, in numbers; none where not all have numbers.
+
+    The number of a state is a name, and no size.
+    """
+    if group.state or (channel is not None and channel.exact):
+        return []
     changes = [delta(group.first, value) for value in (*group.values, group.last)]
     numbers = [change for change in changes if change is not None]
-    return max(numbers, key=abs) if len(numbers) == len(changes) else None
+    return numbers if len(numbers) == len(changes) else []
 
 
-def _course(group: Group, units: str) -> list[str]:
-    """How many writes lead there, and how long they take."""
+def _course(group: Group, channel: PlannedChannel | None) -> list[str]:
+    """How many writes lead there, and how long they take.
+
+    In a rehearsal no device has to be waited for.
+    """
     if group.count == 1:
         return []
+    units = channel.units if channel else ""
     took = f"{group.seconds:.0f} s" if group.seconds >= _LONG else f"{group.seconds:.2g} s"
+    if channel is not None and channel.follows:
+        took = f"at least {took}"
     if _repeats(group):
         return [f"{group.count} times, {took}"]
     if group.step is not None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from runpermit.models.plan import Declaration, Plan, PlanKind, PlannedChannel
 from runpermit.plans.values import is_number
-from runpermit.plans.words import name_text, number_text, unit_text, value_text
+from runpermit.plans.words import change_text, name_text, number_text, unit_text, value_text
 from runpermit.text import one_line
 
 _WIDTH = 200
@@ -33,6 +33,11 @@ def _writes(plan: Plan) -> str:
 
 
 def _time(plan: Plan) -> str:
+    least = "at least " if any(channel.follows for channel in plan.channels) else ""
+    return f"{least}{_seconds(plan)}"
+
+
+def _seconds(plan: Plan) -> str:
     if plan.seconds < _EXACT_SECONDS:
         return f"{round(plan.seconds, 1):g} s"
     return f"{plan.seconds:.0f} s"
@@ -75,12 +80,8 @@ def _change(channel: PlannedChannel) -> str:
         # Of a state or text nothing tells what lies between.
         way = "→" if channel.writes <= 1 else f"{channel.writes} × … →"
         return f"{way} {value_text(last, channel.units, channel.last_state)}"
-    units = unit_text(channel.units)
-    farthest = (min(live, last if low is None else low), max(live, last if high is None else high))
-    if farthest == (min(live, last), max(live, last)):
-        return f"{_signed(last - live)} {units}".strip()
-    # It goes somewhere and comes back, or part of the way.
-    return f"{_signed(farthest[0] - live)} … {_signed(farthest[1] - live)} {units}".strip()
+    changes = [end - live for end in (low, high, last) if end is not None]
+    return change_text(changes, channel.units, _signed)
 
 
 def _signed(number: Any) -> str:  # noqa: ANN401  (a number)

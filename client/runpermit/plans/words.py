@@ -1,6 +1,7 @@
 """Channels and values in few words: for a sentence, a page, and whatever is told of a write."""
 
 import re
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from runpermit.plans.values import is_digest, is_number
@@ -30,6 +31,22 @@ def value_text(value: Any, units: str = "", state: str = "") -> str:  # noqa: AN
 def number_text(number: float) -> str:
     """A number without the last digits, which are the computer's."""
     return str(number) if isinstance(number, int) else f"{number:.10g}"
+
+
+def change_text(changes: Sequence[float], units: str, told: Callable[[float], str]) -> str:
+    """The last of `changes`, which all count from the value before, and how far others go beyond.
+
+    `told` writes a number.
+    """
+    end, low, high = changes[-1], min(changes), max(changes)
+    rounding = 1e-6 * (high - low)
+    below, above = low < min(0, end) - rounding, high > max(0, end) + rounding
+    beyond = ""
+    if below and above:
+        beyond = f" ({told(low)} … {told(high)})"
+    elif below or above:
+        beyond = f" (down to {told(low)})" if below else f" (up to {told(high)})"
+    return f"{told(end)} {unit_text(units)}".strip() + beyond
 
 
 def unit_text(units: str) -> str:

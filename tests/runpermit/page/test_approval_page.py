@@ -205,6 +205,26 @@ def test_what_is_odd_about_the_rehearsal_is_a_warning(odd: dict[str, Any], words
     assert words in warning
 
 
+@pytest.mark.parametrize(
+    ("fields", "depends"),
+    [
+        ({"reads": ["BPM"], "writes": [write(), write()]}, True),
+        ({"reads": ["BPM"], "writes": [write()]}, False),
+        ({"reads": ["OTHER"], "writes": [write(), write()]}, False),
+        ({"reads": ["BPM"], "kind": PlanKind.DECLARED}, True),
+    ],
+)
+def test_values_that_may_come_from_the_model_are_said_to(
+    fields: dict[str, Any], *, depends: bool
+) -> None:
+    shown_plan = plan(upstream="ring-model:5064", channels=[channel(follows=["BPM"])], **fields)
+    [warning] = plan_warnings(shown_plan)
+
+    told = "Written values may depend on what it answered (BPM), and differ on the machine."
+    assert (told in warning) is depends
+    assert told not in " ".join(plan_warnings(shown_plan.model_copy(update={"upstream": ""})))
+
+
 def test_of_many_channels_a_warning_names_the_first() -> None:
     fixed = [channel(f"SR:Q{n}", restorable=False, why_not="an enum") for n in range(100)]
     [warning] = plan_warnings(plan(channels=fixed))

@@ -61,6 +61,12 @@ def test_a_success_tells_start_and_new_value_change_unit_and_what_was_verified()
     assert second == "    setpoint accepted, device followed"
 
 
+def test_a_state_has_no_change_in_numbers_after_a_success_either() -> None:
+    of_state = plan(channels=[channel(exact=True)])
+
+    assert "Δ" not in " ".join(succeeded(report(0.1), [verified()], [], of_state).lines)
+
+
 def test_of_writes_beyond_the_first_the_plan_tells_where_they_began() -> None:
     told = succeeded(report(5, name="OTHER", forwarded=900), [verified()], [], plan())
 

@@ -62,11 +62,12 @@ def test_a_ramp_reads_as_one_line_and_its_device_is_told_once() -> None:
     assert " ".join(lines).count("Corrector 1") == 1
 
 
-def test_a_step_there_and_back_tells_its_way_and_its_largest_change() -> None:
+def test_a_step_there_and_back_tells_its_way_its_end_and_its_largest_change() -> None:
     there_and_back = [write(new=0.5), write(new=0.1, old=0.5, after=2)]
     lines = write_lines(plan(writes=there_and_back))
 
-    assert " ".join(lines[0].split()) == "SR:HCM1:SP 0.1 → 0.5 → 0.1 A in 2 s Δ +0.4 A"
+    shown = " ".join(" ".join(lines).split())
+    assert shown.startswith("SR:HCM1:SP 0.1 → 0.5 → 0.1 A in 2 s Δ +0 A (up to +0.4)")
     assert "20 % of range" in " ".join(lines)
 
 
@@ -81,7 +82,21 @@ def test_many_values_in_no_order_are_told_by_count_and_span() -> None:
 
     assert "0.1 → 0.1 A" in shown
     assert "6 writes, -0.2 … 0.5 A, 5 s" in shown
-    assert "Δ +0.4 A" in shown
+    assert "Δ +0 A (-0.3 … +0.4)" in shown
+
+
+def test_a_state_has_no_change_in_numbers() -> None:
+    of_state = {"writes": [write(new=1, old=0, state="ON")], "channels": [channel(exact=True)]}
+
+    assert "0 → ON (1) A" in text(**of_state)
+    assert "Δ" not in text(**of_state)
+    assert "% of range" not in text(**of_state)
+
+
+def test_where_devices_follow_a_time_is_the_least() -> None:
+    assert "at least 3.9 s" in text(
+        writes=ramp("SR:HCM1:SP"), channels=[channel(follows=["SR:HCM1:RB"])]
+    )
 
 
 @pytest.mark.parametrize(("new", "words"), [(1, "0 → 1 3 times, 2 s"), ("ON", "3 times, 2 s")])

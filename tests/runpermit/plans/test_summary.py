@@ -35,7 +35,7 @@ def line(*writes: tuple[str, Value], **more: Any) -> str:
         ),
         (
             line(UP, ("SR:HCM1:SP", 0.35), after=[0, 3]),
-            "1 setpoint, 2 writes, 3 s. SR:HCM1:SP +0.000 … +0.200 A. Plan COMPLETE",
+            "1 setpoint, 2 writes, 3 s. SR:HCM1:SP +0.000 A (up to +0.200). Plan COMPLETE",
         ),
         (
             line(("SR:HCM1:SP", 0.35125)),
@@ -108,3 +108,10 @@ def test_every_plan_has_a_headline(live: dict[str, Any], writes: list[tuple[str,
 
     assert len(told) <= 200
     assert told.endswith("Plan COMPLETE" if writes else "Plan READS_ONLY")
+
+
+def test_where_devices_follow_a_time_is_the_least() -> None:
+    plan = recorded(MACHINE, [UP], after=[0])
+    follows = [plan.channels[0].model_copy(update={"follows": ["SR:HCM1:RB"]})]
+
+    assert ", at least 0 s. " in headline(plan.model_copy(update={"channels": follows}))

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from runpermit.plans import as_planned
-from runpermit.plans.words import unit_text, value_text
+from runpermit.plans.words import change_text, unit_text, value_text
 
 
 @pytest.mark.parametrize(
@@ -64,3 +64,18 @@ def test_nor_is_a_text_or_a_state_another_value(text: str) -> None:
 def test_texts_that_differ_read_differently(one: str, other: str) -> None:
     assert value_text(one) != value_text(other)
     assert "" not in {value_text(one), value_text(other)}
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ([0.2], "+0.2 A"),
+        ([0.1, 0.2], "+0.2 A"),
+        ([0.1, 0.05], "+0.05 A (up to +0.1)"),
+        ([-0.1, 0.05], "+0.05 A (down to -0.1)"),
+        ([-0.1, 0.2, 0.05], "+0.05 A (-0.1 … +0.2)"),
+        ([-1e-12, 0.2], "+0.2 A"),
+    ],
+)
+def test_a_change_tells_its_end_and_how_far_it_went_beyond(changes: list[float], told: str) -> None:
+    assert change_text(changes, "A", "{:+.6g}".format) == told
