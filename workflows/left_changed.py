@@ -28,6 +28,7 @@ from workflows.step_runner import cancel_requests, run_step
 
 _TOLD = 5
 _LOOKS_BEFORE_IT_ENDS = "a restore that is cancelled tells how far it came"
+_TOLD_IN_BRIEF = "what the gate tells as left changed is so, however it reads"
 _DEAF = "Request Cancellation was used already, and does nothing here: answer restore or leave."
 
 
@@ -126,6 +127,7 @@ class LeftChanged(Aftermath):
     async def _restore(self, answer: DecisionRecord) -> str:
         """Put back what can be; a stop or a cancel ends that behind the write under way."""
         self._desk.begin_aftermath()
+        self._restored = None  # what one before it read is no longer so
         self._board.enter(Stage.RESTORING)
         restoring = asyncio.ensure_future(self._put_back(answer))
         self._desk.on_stop = restoring.cancel
@@ -182,9 +184,10 @@ class LeftChanged(Aftermath):
         settled, cancelled = await undisturbed(self._settle(self._asked_about))
         if settled.verdict is Verdict.UNKNOWN:
             self._settled, self._left, self._read_at = known, left, read_at
-        self._left = [
-            change for change in self._left if change.uncertain or change.reads != change.before
-        ]
+        # Of a long value the gate tells the beginning or the length, which can be as before.
+        alike = [one for one in self._left if not one.uncertain and one.reads == one.before]
+        if alike and not workflow.patched(_TOLD_IN_BRIEF):
+            self._left = [one for one in self._left if one not in alike]
         return cancelled
 
     def _restore_task(self, answer: DecisionRecord) -> steps.RestoreTask:

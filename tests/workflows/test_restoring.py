@@ -399,8 +399,7 @@ async def test_a_stop_ends_a_restore_and_what_is_still_changed_is_asked_about_ag
 ) -> None:
     running, _ = await _restoring(lab, stopped=stopped)
     still = lab.script.changed(channel="SR:HCM2:SP")
-    back = lab.script.changed().model_copy(update={"reads": 0.0})
-    lab.script.verdicts = [lab.script.told(Verdict.PARTIAL, back, still, forwarded=2)]
+    lab.script.verdicts = [lab.script.told(Verdict.PARTIAL, still, forwarded=2)]
     await running.signal("stop")
     again = await running.left_changed(number=2)
 
@@ -420,9 +419,8 @@ async def test_a_cancel_ends_a_restore_and_the_execution_which_tells_how_far_it_
     lab: Any, *, stopped: bool
 ) -> None:
     running, _ = await _restoring(lab, stopped=stopped)
-    back = lab.script.changed().model_copy(update={"reads": 0.0})
     halfway = lab.script.changed(channel="SR:HCM2:SP").model_copy(update={"reads": 0.05})
-    lab.script.verdicts = [lab.script.told(Verdict.PARTIAL, back, halfway, forwarded=2)]
+    lab.script.verdicts = [lab.script.told(Verdict.PARTIAL, halfway, forwarded=2)]
     await running.handle.cancel()
     error = await running.failure()
 
@@ -431,6 +429,36 @@ async def test_a_cancel_ends_a_restore_and_the_execution_which_tells_how_far_it_
     assert "read 0.05 at 13:28:02 UTC" in (await running.metadata()).current_details
     assert len(lab.script.tasks("restore")) == 1
     assert lab.script.tasks("leave") == []
+
+
+async def test_a_restore_that_is_cancelled_tells_nothing_of_what_one_before_it_read(
+    lab: Any,
+) -> None:
+    """And of a long value the gate tells a part, which may be as before where the whole is not."""
+    still, held = lab.script.changed(), lab.hold()
+    part = {"_type": "array", "count": 500, "first": [0.0] * 20}
+    wave = lab.script.changed(channel="SR:WAVE", before=part, written=part, reads=part)
+    partly(lab, still, wave)
+    failed = RestoredChannel(
+        channel=still.channel, before=0.0, reads=0.07, outcome=RestoreOutcome.FAILED, reason="lost"
+    )
+    lab.script.restores = [RestoreReport(channels=[failed]), held]
+    running = await lab.approved()
+    await running.left_changed()
+    lab.script.verdicts = [lab.script.told(Verdict.PARTIAL, still, wave, forwarded=2)]
+    await running.signal("restore")
+    again = await running.left_changed(number=2)
+    assert again.changes == [still, wave]
+    await running.signal(f"restore-{again.revision}")
+    await asyncio.wait_for(held.entered.wait(), 5)
+    halfway = still.model_copy(update={"reads": 0.05})
+    lab.script.verdicts = [lab.script.told(Verdict.PARTIAL, halfway, forwarded=2)]
+    await running.handle.cancel()
+    await running.failure()
+
+    page = html.unescape((await running.metadata()).current_details)
+    assert "read 0.05" in page
+    assert "NOT PUT BACK" not in page
 
 
 async def test_a_stop_that_came_while_it_was_settled_does_not_use_up_the_one_of_the_restore(
