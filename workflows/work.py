@@ -189,6 +189,7 @@ class Work(Ending):
             host=self._deployment.host,
         )
         self._questions += 1
+        last = self._state.approval_result
         pending = build_question(
             request=self._request,
             deployment=self._deployment,
@@ -197,6 +198,7 @@ class Work(Ending):
             seen=seen,
             plan=plan,
             changed=changed,
+            revised=last if last is not None and last.verb is Verb.REVISE else None,
             number=self._questions,
             notebook=notebook,
             asked_at=workflow.now(),

@@ -1,6 +1,7 @@
 """The question at 3 a.m.: who is asked, which answers count, and how long it waits."""
 
 import asyncio
+import html
 from datetime import timedelta
 from typing import Any
 
@@ -128,6 +129,11 @@ async def test_revise_gives_the_comment_to_the_next_generation_and_asks_again(
     assert second.number == 2
     assert second.code == lab.programs.other_write
     assert second.sha256 != first.sha256
+    assert first.revised is None
+    assert second.revised is not None
+    assert second.revised.comment == "use half the kick"
+    details = html.unescape((await asking.metadata()).current_details)
+    assert "Revised by an unnamed operator (not verified): use half the kick" in details
 
     # Neither a plain approval nor the click on the old page approves the new revision.
     await asking.signal("approve")

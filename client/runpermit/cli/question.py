@@ -3,7 +3,14 @@
 from runpermit.models import PendingApproval, PendingRestore
 from runpermit.page import change_lines, commands, restore_question, write_lines
 from runpermit.page.answers import rule_words
-from runpermit.page.approval import all_warnings, ending_words, facts_line, reads_words, title
+from runpermit.page.approval import (
+    all_warnings,
+    ending_words,
+    facts_line,
+    reads_words,
+    revised_words,
+    title,
+)
 from runpermit.page.restore import all_notes
 from runpermit.page.writes import machine_lines
 from runpermit.text import one_line, visible
@@ -30,6 +37,7 @@ def question_text(pending: PendingApproval, options: str) -> str:
         ending_words(plan),
         rule_words(pending),
         _answers(pending, options),
+        revised_words(pending, 600),
         "The requester's words:\n"
         + "\n".join(
             f"  {label}: {one_line(text, 400)}"

@@ -136,11 +136,13 @@ class PendingApproval(Message):
 
     `changed` says, in words, what is no longer as in the revision that was asked about before.
     `rule` says whose yes counts; `approved_by` names those who said it already, of two.
-    `not_counted` is the last decision that did not count while this waited.
+    `not_counted` is the last decision that did not count while this waited; `revised` the wish that
+    this revision is to heed.
     """
 
     binds: Revision
     changed: list[str] = []
+    revised: DecisionRecord | None = None
     rule: ApprovalRule = ApprovalRule()
     approved_by: list[str] = []
     not_counted: DecisionRecord | None = None

@@ -13,7 +13,7 @@ from runpermit.page.sizing import fitting
 from runpermit.page.warnings import names, plan_warnings
 from runpermit.page.writes import machine_lines, write_lines
 from runpermit.plans import headline
-from runpermit.text import fenced, markdown, preformatted, sentence
+from runpermit.text import fenced, markdown, one_line, preformatted, sentence
 
 _CODE_WIDTH = 49
 _SHOWN_CHANGES = 5
@@ -156,6 +156,14 @@ def _put_back(plan: Plan) -> str:
     return f"{restorable} of its {count} channels can be put back."
 
 
+def revised_words(pending: PendingApproval, width: int) -> str:
+    """Who sent the revision before back, and with which words, in one line of plain text."""
+    said = pending.revised
+    if said is None:
+        return ""
+    return one_line(f"Revised by {said.by}: {said.comment or 'no comment was given'}", width)
+
+
 def reads_words(plan: Plan, shown: int = 3) -> str:
     """What the rehearsal read, in plain text."""
     if not plan.reads:
@@ -184,9 +192,10 @@ def _page(pending: PendingApproval, told: _Told, size: _Size) -> str:
             show=code_is_cut or len(told.warnings) > size.warnings or len(told.writes) > size.lines,
         ),
         "#### Why (the requester's words)",
+        f"{markdown(revised_words(pending, words), words)}\n"
         f"Asked for: {markdown(pending.user_query, words)}\n"
         f"Task: {markdown(pending.task_objective, words)}\n"
-        f"Requester: {markdown(pending.requester or 'not named', min(128, 2 * words))}",
+        f"Requester: {markdown(pending.requester or 'not named', min(128, 2 * words))}".lstrip(),
         _findings(pending, words),
         _code(pending, words, size.code),
     ]

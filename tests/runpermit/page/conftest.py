@@ -153,6 +153,7 @@ def hostile(text: str, **fields: Any) -> PendingApproval:
         warnings=[text] * 40,
         changed=[text] * 40,
         not_counted=refused(operator=text, reason=text),
+        revised=refused(operator=text, comment=text),
         user_query=text,
         task_objective=text,
         requester=text[:128],

@@ -15,6 +15,7 @@ from runpermit.models import (
     MachineState,
     Plan,
     PlanKind,
+    Verb,
 )
 from runpermit.page import approval_page, commands, page_link, plan_warnings, question
 from runpermit.text import cells
@@ -92,6 +93,17 @@ def test_a_code_that_only_reads_is_asked_about_without_writes() -> None:
 def test_the_page_tells_when_the_question_expires() -> None:
     assert "2026-01-01 04:12:05 UTC" in approval_page(pending(expires_at=AT + timedelta(hours=1)))
     assert "never" in approval_page(pending())
+
+
+def test_the_words_with_which_the_revision_before_was_sent_back_are_told_in_one_line() -> None:
+    wish = refused(verb=Verb.REVISE, operator="jd", comment="# smaller\nsteps " * 99)
+    page = html.unescape(approval_page(pending(revised=wish)))
+    [told] = [line for line in page.splitlines() if line.startswith("Revised by")]
+
+    assert told.startswith("Revised by jd (not verified): # smaller steps # smaller")
+    assert page.index("Why (the requester") < page.index(told) < page.index("Asked for")
+    assert len(told) <= 400
+    assert "Revised by" not in approval_page(pending())
 
 
 def test_what_changed_since_the_revision_before_is_told() -> None:
