@@ -29,6 +29,7 @@ from workflows.steps import Deployment
 
 _WRITING = {Stage.APPLYING, Stage.RESTORING}
 _AFTERWARDS = {Verb.RESTORE, Verb.LEAVE}
+_TOLD_AFTERWARDS = 3
 _NOTHING_TOLD = Machine()
 _STAGE = SearchAttributeKey.for_keyword(STAGE_ATTRIBUTE)
 
@@ -146,18 +147,18 @@ class StageBoard:
         return facts
 
     def _decided(self) -> list[str]:
-        """Whose answer counted to the last question of approval, and to each about a restore."""
+        """Whose answer counted to the last question of approval, and the last about a restore."""
         last = self._state.approval_result
         answered = (last.verb, last.number, last.revision) if last is not None else None
-        told = [
-            f"{said.verb} of revision {said.revision} by {said.by}"
-            if (said.verb, said.number, said.revision) == answered
-            else f"{said.verb} by {said.by}"
-            for said in self._decisions()
-            if said.accepted
-            and ((said.verb, said.number, said.revision) == answered or said.verb in _AFTERWARDS)
-        ]
-        return list(dict.fromkeys(told))
+        to_last, afterwards = [], []
+        for said in self._decisions():
+            # No name is so long that it hides whether it was verified.
+            by = said.model_copy(update={"operator": one_line(said.who, 40)}).by
+            if said.accepted and (said.verb, said.number, said.revision) == answered:
+                to_last.append(f"{said.verb} of revision {said.revision} by {by}")
+            elif said.accepted and said.verb in _AFTERWARDS:
+                afterwards.append(f"{said.verb} by {by}")
+        return list(dict.fromkeys([*to_last, *afterwards[-_TOLD_AFTERWARDS:]]))
 
     def _change(self, stage: Stage, note: str) -> None:
         self._state.current_stage = stage

@@ -201,22 +201,24 @@ async def test_the_page_of_a_restore_tells_who_wanted_it_and_what_it_may_wait_fo
     held = lab.hold()
     lab.script.restores = [held]
     pending = await left.left_changed()
-    await left.signal(f"restore-{pending.revision}")
+    name = "alice (signed) " + "x" * 110
+    await left.signal(f"restore-{pending.revision}", {"operator": name})
     await asyncio.wait_for(held.entered.wait(), 5)
     page = html.unescape((await left.metadata()).current_details)
     assert "While writes are inhibited it waits" in page
     assert "runpermit inhibit status on testhost" in page
     assert "It waits." not in page
     assert not waits(await left.memo())
-    assert "restore by an unnamed operator (not verified)" in page
+    told = f"restore by {name[:39]}… (not verified)"
+    assert told in page
     held.open.set()
     await left.failure()
 
     (task,) = lab.script.tasks("restore")
-    assert task.operator == "an unnamed operator"
+    assert task.operator == name
     last = html.unescape((await left.metadata()).current_details)
     assert "approve of revision" in last
-    assert "restore by an unnamed operator (not verified)" in last
+    assert told in last
 
 
 async def test_the_page_of_a_restore_that_is_inhibited_says_so(lab: Any, left: Any) -> None:

@@ -9,6 +9,7 @@ from runpermit.page.sizing import fitting
 from runpermit.text import fenced, markdown, one_line
 
 _TOLD_FAILURES = 5
+_FACT = 200  # what is told of an author stands at its end
 _TOLD_CHANNELS = 3
 _UNWRITTEN = "Nothing was written."
 
@@ -52,7 +53,7 @@ def progress_page(
             markdown(said, words),
             markdown(machine.words, words),
             fenced("\n".join(first(list(machine.lines), size.lines))) if machine.lines else "",
-            "\n".join(markdown(fact, words) for fact in told),
+            "\n".join(markdown(fact, max(words, _FACT)) for fact in told),
             *(
                 f"Attempt {number} failed: {markdown(failure, words * 3 // 10)}"
                 for number, failure in enumerate(failures[-_TOLD_FAILURES:], number)

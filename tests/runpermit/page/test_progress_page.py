@@ -38,6 +38,14 @@ def test_it_stays_below_eight_kilobytes_and_nothing_foreign_takes_effect(text: s
     assert set(tags(page).found) <= OURS
 
 
+def test_a_fact_is_told_to_its_end_however_much_else_there_is() -> None:
+    fact = f"approve of revision abcdef by {'x' * 40} (not verified)"
+    page = progress_page(Stage.FAILED, 1, "`" * 2000, ["`" * 2000] * 9, [fact] * 5)
+
+    assert html.unescape(page).count(fact) == 5
+    assert len(page.encode()) < PAGE_BYTES
+
+
 def test_a_list_names_host_and_channels_of_what_nobody_can_tell() -> None:
     channels = [PlannedChannel(channel=f"T:A{n}\n", writes=1) for n in range(5)]
     plan = Plan(kind=PlanKind.COMPLETE, channels=channels)
