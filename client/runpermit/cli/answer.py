@@ -46,7 +46,8 @@ async def approve(
     """Approve what waits: its code may run and write.
 
     The sha256 that is sent, and signed where that is asked for, is computed here, from the very
-    plan and code that are shown; another revision is never approved by it.
+    plan and code that are shown; another revision is never approved by it. While this host's
+    writes are inhibited, a plan of it that writes is not approved: exit code 1, and it waits on.
     """
     check_digits(sha256)
     client = await session.client()

@@ -10,7 +10,7 @@ from runpermit.cli.deciding import Operator, name_of
 from runpermit.cli.exits import ExitCode
 from runpermit.cli.gate_asking import Socket, control_socket
 from runpermit.cli.gate_report import GateReport, ask_for_report, restore_lines
-from runpermit.cli.left import left_line, nobody_waits_for
+from runpermit.cli.left import left_line, moment, nobody_waits_for
 from runpermit.cli.session import Session, add_command
 from runpermit.errors import ServiceUnavailableError
 from runpermit.text import one_line
@@ -105,7 +105,7 @@ def _tell(session: Session, report: GateReport) -> int:
         )
     else:
         session.output.answer("Not inhibited: writes pass where limits and approval allow them.")
-    switched = f" by {one_line(inhibit.by, 100)} at {one_line(inhibit.since, 40)}"
+    switched = f" by {one_line(inhibit.by, 100)} at {moment(inhibit.since)}"
     session.output.answer(
         f"Switch: {'on' if inhibit.on else 'off'}{switched if inhibit.since else ''}"
     )
