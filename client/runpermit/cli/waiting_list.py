@@ -14,7 +14,7 @@ _QUESTION = 200
 _ROOM = 32
 # What will change stands first: a list has no room for all of it.
 _FIRST = (
-    (re.compile(r"(\d+ setpoints?, .+? s)\. (.*) Plan ([A-Z_]+)"), r"\3: \2 \1"),
+    (re.compile(r"(\d+ setpoints?, .+?(?: s| take))\. (.*) Plan ([A-Z_]+)"), r"\3: \2 \1"),
     (re.compile(r"(MACHINE LEFT CHANGED): (\d+ channels?), (.*)"), r"\1: \3; \2"),
     (re.compile(r"(RESTORE WAITS) (while writes are inhibited): (.*)"), r"\1: \3, \2"),
 )

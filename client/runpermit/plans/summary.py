@@ -33,8 +33,10 @@ def _writes(plan: Plan) -> str:
 
 
 def _time(plan: Plan) -> str:
-    least = "at least " if any(channel.follows for channel in plan.channels) else ""
-    return f"{least}{_seconds(plan)}"
+    took = _seconds(plan)
+    if not any(channel.follows for channel in plan.channels):
+        return took
+    return "as long as its devices take" if took == "0 s" else f"at least {took}"
 
 
 def _seconds(plan: Plan) -> str:

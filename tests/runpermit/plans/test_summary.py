@@ -110,8 +110,12 @@ def test_every_plan_has_a_headline(live: dict[str, Any], writes: list[tuple[str,
     assert told.endswith("Plan COMPLETE" if writes else "Plan READS_ONLY")
 
 
-def test_where_devices_follow_a_time_is_the_least() -> None:
+@pytest.mark.parametrize(
+    ("seconds", "told"), [(0.01, "as long as its devices take"), (2.0, "at least 2 s")]
+)
+def test_where_devices_follow_a_time_is_the_least(seconds: float, told: str) -> None:
     plan = recorded(MACHINE, [UP], after=[0])
     follows = [plan.channels[0].model_copy(update={"follows": ["SR:HCM1:RB"]})]
 
-    assert ", at least 0 s. " in headline(plan.model_copy(update={"channels": follows}))
+    changed = {"channels": follows, "seconds": seconds}
+    assert f", {told}. " in headline(plan.model_copy(update=changed))
