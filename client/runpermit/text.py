@@ -4,6 +4,7 @@ import html
 import re
 import unicodedata
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 ERROR_TEXT_BYTES = 8 * 1024
 
@@ -53,6 +54,14 @@ def sentence(text: str, width: int) -> str:
         return line
     whole = line[:-1].rpartition(" ")[0]
     return f"{whole} …" if len(whole) > width // 2 else line
+
+
+def moment(told: str) -> str:
+    """A time that came as text, for people; as it came, on one line, where it is none."""
+    try:
+        return f"{datetime.fromisoformat(told).astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    except ValueError:
+        return one_line(told, 40)
 
 
 def brief(value: object) -> str:

@@ -14,7 +14,7 @@ from runpermit.errors import ServiceUnavailableError
 from runpermit.limits.reading import read_regular
 from runpermit.models.wire import Message
 from runpermit.serialization import strict_json_loads
-from runpermit.text import one_line
+from runpermit.text import moment, one_line
 
 FILE_NAME = "inhibit.json"
 
@@ -92,7 +92,7 @@ class Inhibit:
         why = f": {state.reason}" if state.reason else ""
         self._sentence = (
             f"All writes of this host are inhibited by {state.by or 'somebody'} since "
-            f"{_told(state.since)}{why}. To lift it: runpermit inhibit off"
+            f"{moment(state.since) or 'some time'}{why}. To lift it: runpermit inhibit off"
             if state.on
             else None
         )
@@ -133,14 +133,6 @@ class Inhibit:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _told(since: str) -> str:
-    """The time as people are told it everywhere."""
-    try:
-        return f"{datetime.fromisoformat(since).astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
-    except ValueError:
-        return since or "some time"
 
 
 def _replace(file: Path, content: bytes) -> None:

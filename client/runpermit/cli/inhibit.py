@@ -10,10 +10,10 @@ from runpermit.cli.deciding import Operator, name_of
 from runpermit.cli.exits import ExitCode
 from runpermit.cli.gate_asking import Socket, control_socket
 from runpermit.cli.gate_report import GateReport, ask_for_report, restore_lines
-from runpermit.cli.left import left_line, moment, nobody_waits_for
+from runpermit.cli.left import left_line, nobody_waits_for
 from runpermit.cli.session import Session, add_command
 from runpermit.errors import ServiceUnavailableError
-from runpermit.text import one_line
+from runpermit.text import moment, one_line
 
 PATIENCE_SECONDS = 5.0
 

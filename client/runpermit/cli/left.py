@@ -31,7 +31,7 @@ from runpermit.models import (
     RestoreReport,
     Verb,
 )
-from runpermit.text import one_line
+from runpermit.text import moment, one_line
 
 QUESTIONS = {Verb.RESTORE: "Put back what can be?", Verb.LEAVE: "Leave it as it is?"}
 # Steps, settling and an inhibited host take their time; asked again, it goes on.
@@ -47,14 +47,6 @@ def left_line(left: LeftMachine) -> str:
         f"MACHINE LEFT CHANGED (execution ended): {one_line(left.execution, 200)}, "
         f"{channels}, since {moment(left.at)}"
     )
-
-
-def moment(told: str) -> str:
-    """A time of the gate for people; as it came where it is none."""
-    try:
-        return f"{datetime.fromisoformat(told).astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
-    except ValueError:
-        return one_line(told, 40)
 
 
 def left_here(session: Session) -> list[LeftMachine]:

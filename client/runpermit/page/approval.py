@@ -13,6 +13,7 @@ from runpermit.page.sizing import fitting
 from runpermit.page.warnings import names, plan_warnings
 from runpermit.page.writes import machine_lines, write_lines
 from runpermit.plans import headline
+from runpermit.plans.words import counted
 from runpermit.text import fenced, markdown, one_line, preformatted, sentence
 
 _CODE_WIDTH = 49
@@ -168,7 +169,7 @@ def reads_words(plan: Plan, shown: int = 3) -> str:
     """What the rehearsal read, in plain text."""
     if not plan.reads:
         return ""
-    count = "1 channel" if len(plan.reads) == 1 else f"{len(plan.reads)} channels"
+    count = counted(len(plan.reads), "channel")
     return f"Reads {count}: {names(plan.reads, shown)}."
 
 

@@ -13,12 +13,13 @@ from runpermit.models import (
     WriteRecord,
     WriteReport,
 )
+from runpermit.models.restore import NOT_PUT_BACK
 from runpermit.page.layout import cut, spread, wrapped
 from runpermit.page.progress import Machine
 from runpermit.page.values import delta
 from runpermit.page.writes import write_lines
 from runpermit.plans.values import is_number
-from runpermit.plans.words import unit_text, value_text
+from runpermit.plans.words import counted, unit_text, value_text
 from runpermit.text import one_line
 
 _DEVICE = {
@@ -45,7 +46,7 @@ def succeeded(
     `left` is what the journal tells, for where that could not be verified, and was read at
     `read_at`.
     """
-    written = f"Written: {_counted(report.forwarded, 'value')}"
+    written = f"Written: {counted(report.forwarded, 'value')}"
     if not verified:
         return Machine(
             f"{written}. NOT VERIFIED whether setpoints and devices are where they should be: look "
@@ -53,9 +54,9 @@ def succeeded(
             tuple(left_lines(left, units_of(plan), read_at)),
         )
     odd = sum(1 for channel in verified if _checked(channel, "")[1])
-    look = f"LOOK AT {_counted(odd, 'channel')}, marked with !." if odd else "All as it should be."
+    look = f"LOOK AT {counted(odd, 'channel')}, marked with !." if odd else "All as it should be."
     return Machine(
-        f"{written} to {_counted(len(verified), 'channel')}. {look}",
+        f"{written} to {counted(len(verified), 'channel')}. {look}",
         tuple(written_lines(verified, report.writes, plan)),
     )
 
@@ -71,9 +72,9 @@ def ended(
     lines = restored_lines(restored, units)
     if restored:
         back = sum(1 for channel in restored if channel.outcome.is_back)
-        words.append(f"Put back: {back} of {_counted(len(restored), 'channel')}.")
+        words.append(f"Put back: {back} of {counted(len(restored), 'channel')}.")
     if left:
-        words.append(f"Left changed: {_counted(len(left), 'channel')}.")
+        words.append(f"Left changed: {counted(len(left), 'channel')}.")
         tried = {channel.channel for channel in restored}
         rest = [change for change in left if change.channel not in tried]
         lines += left_lines(rest, units, read_at)
@@ -126,16 +127,12 @@ def restored_lines(channels: Iterable[RestoredChannel], units: Mapping[str, str]
     for channel in channels:
         unit = units.get(channel.channel, "")
         reads = f"reads {value_text(channel.reads, unit)}"
-        became = channel.outcome.value if channel.outcome.is_back else "NOT PUT BACK"
+        became = channel.outcome.value if channel.outcome.is_back else NOT_PUT_BACK
         lines += spread(channel.channel, [reads], became)
         if channel.before != channel.reads:
             lines += wrapped([f"before {value_text(channel.before, unit)}"])
         lines += wrapped([channel.reason])
     return lines
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _checked(channel: VerifiedChannel, unit: str) -> tuple[list[str], list[str]]:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from runpermit.models import Plan, Stage
 from runpermit.page.layout import first
 from runpermit.page.sizing import fitting
+from runpermit.plans.words import counted
 from runpermit.text import fenced, markdown, one_line
 
 _TOLD_FAILURES = 5
@@ -70,6 +71,6 @@ def unknown_words(host: str, plan: Plan | None) -> str:
     names = [one_line(channel.channel, 40) for channel in channels[:_TOLD_CHANNELS]]
     if (more := len(channels) - _TOLD_CHANNELS) > 0:
         names.append(f"{more} more")
-    count = "1 channel" if len(channels) == 1 else f"{len(channels)} channels"
+    count = counted(len(channels), "channel")
     planned = f", {count}: {', '.join(names)}" if channels else ""
     return f"MACHINE STATE UNKNOWN: host {one_line(host, 64)}{planned}"

@@ -4,6 +4,7 @@ from runpermit.models import PendingRestore
 from runpermit.page.answers import clicks, command_block, not_counted
 from runpermit.page.outcome import left_lines
 from runpermit.page.sizing import fitting
+from runpermit.plans.words import counted
 from runpermit.text import fenced, markdown, one_line
 
 # From what reads well to what fits whatever is in it: channels and words shown, commands.
@@ -18,7 +19,7 @@ def restore_question(pending: PendingRestore) -> str:
     more = len(changes) - _ASKED_CHANNELS
     left = f"{names} and {more} more" if more > 0 else names
     fixed = sum(1 for change in changes if not change.restorable)
-    count = "1 channel" if len(changes) == 1 else f"{len(changes)} channels"
+    count = counted(len(changes), "channel")
     told = f"MACHINE LEFT CHANGED: {count}, {left}"
     return f"{told}; {fixed} can't be put back" if fixed else told
 

@@ -10,6 +10,7 @@ from runpermit.plans.values import is_digest, numbers_of
 from runpermit.plans.words import (
     SHOWN_ELEMENTS,
     change_text,
+    counted,
     number_text,
     quoted,
     unit_text,
@@ -47,7 +48,7 @@ def write_lines(plan: Plan, shown: int = SHOWN_WRITES) -> list[str]:
             lines += _known(channel, max(_changes(group, channel), key=abs, default=None))
     left = plan.left_out + sum(group.count for group in all_groups[shown:])
     if left:
-        lines.append(f"… and {_writes(left)} more, see the notebook")
+        lines.append(f"… and {counted(left, 'write')} more, see the notebook")
     return lines
 
 
@@ -59,7 +60,7 @@ def machine_lines(plan: Plan) -> list[str]:
 def _declared(declared: Declaration, channel: PlannedChannel | None) -> list[str]:
     units = unit_text(channel.units) if channel else ""
     span = f"{number_text(declared.low)} … {number_text(declared.high)} {units}".strip()
-    lines = spread(declared.channel, [f"{span}, at most {_writes(declared.max_writes)}"])
+    lines = spread(declared.channel, [f"{span}, at most {counted(declared.max_writes, 'write')}"])
     now = f"now {value_text(channel.live, channel.units, channel.state)}" if channel else ""
     return lines + wrapped([now]) + _known(channel, None)
 
@@ -141,7 +142,7 @@ def _course(group: Group, channel: PlannedChannel | None) -> list[str]:
     reach = [_reach(value) for value in group.values]
     numbers = [number for value in reach for number in value]
     span = span_text(min(numbers), max(numbers), units) if all(reach) else "not all numbers"
-    return [f"{_writes(group.count)}, {span}, {took}"]
+    return [f"{counted(group.count, 'write')}, {span}, {took}"]
 
 
 def _reach(value: Any) -> tuple[float, ...]:  # noqa: ANN401  (JSON)
@@ -149,10 +150,6 @@ def _reach(value: Any) -> tuple[float, ...]:  # noqa: ANN401  (JSON)
     if is_digest(value):
         value = [value.get("min"), value.get("max")]
     return numbers_of(value) or ()
-
-
-def _writes(count: int) -> str:
-    return "1 write" if count == 1 else f"{count} writes"
 
 
 def _known(channel: PlannedChannel | None, change: float | None) -> list[str]:

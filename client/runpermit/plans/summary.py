@@ -5,7 +5,14 @@ from typing import Any
 
 from runpermit.models.plan import Declaration, Plan, PlanKind, PlannedChannel
 from runpermit.plans.values import is_number
-from runpermit.plans.words import change_text, name_text, number_text, unit_text, value_text
+from runpermit.plans.words import (
+    change_text,
+    counted,
+    name_text,
+    number_text,
+    unit_text,
+    value_text,
+)
 from runpermit.text import one_line
 
 _WIDTH = 200
@@ -18,18 +25,18 @@ def headline(plan: Plan) -> str:
     """The plan on one line of at most 200 characters: how much it writes, by how much, its kind."""
     end = f" Plan {plan.kind.upper()}"
     if not plan.channels:
-        return f"No writes, {_counted(len(plan.reads), 'channel')} read.{end}"
-    start = f"{_counted(len(plan.channels), 'setpoint')}, {_writes(plan)}, {_time(plan)}. "
+        return f"No writes, {counted(len(plan.reads), 'channel')} read.{end}"
+    start = f"{counted(len(plan.channels), 'setpoint')}, {_writes(plan)}, {_time(plan)}. "
     return start + _fitting(list(_items(plan)), _WIDTH - len(start) - len(end)) + end
 
 
 def _writes(plan: Plan) -> str:
     if plan.kind is not PlanKind.DECLARED:
-        return _counted(plan.count, "write")
+        return counted(plan.count, "write")
     declared = {declaration.channel for declaration in plan.declared}
     others = sum(channel.writes for channel in plan.channels if channel.channel not in declared)
     most = others + sum(declaration.max_writes for declaration in plan.declared)
-    return f"at most {_counted(most, 'write')}"
+    return f"at most {counted(most, 'write')}"
 
 
 def _time(plan: Plan) -> str:
@@ -43,10 +50,6 @@ def _seconds(plan: Plan) -> str:
     if plan.seconds < _EXACT_SECONDS:
         return f"{round(plan.seconds, 1):g} s"
     return f"{plan.seconds:.0f} s"
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _items(plan: Plan) -> Iterable[str]:

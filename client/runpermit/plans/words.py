@@ -49,6 +49,11 @@ def change_text(changes: Sequence[float], units: str, told: Callable[[float], st
     return f"{told(end)} {unit_text(units)}".strip() + beyond
 
 
+def counted(count: int, what: str) -> str:
+    """How many of `what`, whose plural has an s."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
 def unit_text(units: str) -> str:
     """A unit; it comes from the machine, and what does not look like one stands in quotes."""
     unit = one_line(units, _UNIT_WIDTH)
